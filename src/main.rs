@@ -1,1 +1,2 @@
-fn main(){}
+//! The `wavetank` command.
+fn main() {}

@@ -1,0 +1,1 @@
+//! Runs, records and replays scenarios. The only place with threads.

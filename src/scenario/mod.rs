@@ -1,0 +1,1 @@
+//! A scenario file: one TOML document composed of the parts' own configuration types.
