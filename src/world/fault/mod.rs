@@ -1,0 +1,1 @@
+//! What breaks, when, where and for how long: rules, the plan drawn from them, and the injector that carries it out.

@@ -1,0 +1,242 @@
+//! The life of a simulated machine: power, process, incarnations, pauses, clocks and cores.
+//!
+//! A machine runs one process. A crash ends the process and leaves the page cache; a power loss ends both and is silent on the
+//! network. Each start is a new incarnation that knows only what its disk and the network tell it.
+
+use std::collections::BTreeSet;
+use std::future::Future;
+use std::rc::Rc;
+use std::time::Duration;
+
+use crate::base::{HostId, SimTime, WallTime};
+use crate::world::disk::DiskState;
+use crate::world::host::Host;
+use crate::world::kernel::{Kernel, LocalFuture};
+use crate::world::network::Network;
+use crate::world::trace::{What, name_hash};
+
+/// What the calendar shows at the start of a run on a host whose clock is right: 2026-01-01T00:00:00Z.
+const CALENDAR_START_MILLIS: i64 = 1_767_225_600_000;
+
+/// How long a supervisor waits before it restarts a process that ended itself.
+const SUPERVISOR_RESTART: Duration = Duration::from_millis(500);
+
+pub(crate) type Boot = Rc<dyn Fn(Host) -> LocalFuture>;
+
+/// Whether a machine is powered, and whether its process runs.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Power {
+    /// Powered, process running.
+    Running,
+    /// Powered, no process.
+    Crashed,
+    /// No power.
+    Off,
+}
+
+/// A host's own calendar clock: right at the start, then whatever faults make of it.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct WallClock {
+    offset_nanos: i128,
+    drift_ppm: f64,
+    drift_since: SimTime,
+}
+
+impl WallClock {
+    fn drifted_nanos(&self, now: SimTime) -> i128 {
+        (now.since(self.drift_since).as_nanos() as f64 * self.drift_ppm / 1e6) as i128
+    }
+
+    pub(crate) fn show(&self, now: SimTime) -> WallTime {
+        let nanos = i128::from(now.as_nanos()) + self.offset_nanos + self.drifted_nanos(now);
+        WallTime::from_millis(CALENDAR_START_MILLIS + nanos.div_euclid(1_000_000) as i64)
+    }
+
+    /// The clock jumps by this many nanoseconds, either way.
+    pub(crate) fn jump(&mut self, nanos: i128) {
+        self.offset_nanos += nanos;
+    }
+
+    /// From now on the clock runs fast (or slow) by this many parts per million.
+    pub(crate) fn drift(&mut self, now: SimTime, ppm: f64) {
+        self.offset_nanos += self.drifted_nanos(now);
+        self.drift_since = now;
+        self.drift_ppm = ppm;
+    }
+
+    /// The clock is set right, as a time service does once it is reachable again.
+    pub(crate) fn correct(&mut self) {
+        *self = Self::default();
+    }
+}
+
+/// All the kernel knows of one machine.
+pub(crate) struct HostState {
+    pub(crate) name: Rc<str>,
+    pub(crate) zone: Rc<str>,
+    pub(crate) system: &'static str,
+    pub(crate) boot: Boot,
+    pub(crate) power: Power,
+    pub(crate) incarnation: u32,
+    pub(crate) paused: bool,
+    pub(crate) parked: BTreeSet<u32>,
+    pub(crate) tasks: BTreeSet<u32>,
+    pub(crate) ready: bool,
+    pub(crate) clock: WallClock,
+    pub(crate) cores_free: Vec<SimTime>,
+    pub(crate) cpu_factor: f64,
+    pub(crate) disk: DiskState,
+}
+
+impl Kernel {
+    pub(crate) fn host_name(&self, host: HostId) -> String {
+        self.hosts.borrow()[host.get() as usize].name.to_string()
+    }
+
+    pub(crate) fn same_zone(&self, one: HostId, other: HostId) -> bool {
+        let hosts = self.hosts.borrow();
+        hosts[one.get() as usize].zone == hosts[other.get() as usize].zone
+    }
+
+    pub(crate) fn is_powered(&self, host: HostId) -> bool {
+        self.hosts.borrow()[host.get() as usize].power != Power::Off
+    }
+
+    /// Whether the machine is powered, and whether it runs its process in just this incarnation.
+    pub(crate) fn host_powered(&self, host: HostId, incarnation: u32) -> (bool, bool) {
+        let hosts = self.hosts.borrow();
+        let state = &hosts[host.get() as usize];
+        (state.power != Power::Off, state.power == Power::Running && state.incarnation == incarnation)
+    }
+
+    /// Starts the process, if it does not run. Returns power first, if there was none.
+    pub(crate) fn start(self: &Rc<Self>, host: HostId) {
+        let (boot, incarnation, was_off) = {
+            let mut hosts = self.hosts.borrow_mut();
+            let state = &mut hosts[host.get() as usize];
+            if state.power == Power::Running {
+                return;
+            }
+            let was_off = state.power == Power::Off;
+            state.power = Power::Running;
+            state.incarnation += 1;
+            state.cores_free.fill(self.now());
+            (state.boot.clone(), state.incarnation, was_off)
+        };
+        self.process_event(host, 1, || format!("started, incarnation {incarnation}"));
+        if was_off {
+            Network::host_returned(self, host);
+        }
+        let handle = Host::new(self.clone(), host, incarnation);
+        self.spawn(Some((host, incarnation)), "main", boot(handle));
+    }
+
+    /// The process is gone at once: its tasks are dropped, its sockets reset their peers, the page cache stays.
+    pub(crate) fn crash(self: &Rc<Self>, host: HostId) {
+        self.end_process(host, Power::Crashed);
+    }
+
+    /// The machine loses power: as a crash, silent on the network, and the disk loses what was not synced.
+    pub(crate) fn power_loss(self: &Rc<Self>, host: HostId) {
+        self.end_process(host, Power::Off);
+        let now = self.now();
+        let mut hosts = self.hosts.borrow_mut();
+        let lost = hosts[host.get() as usize].disk.lose_power(now);
+        drop(hosts);
+        self.process_event(host, 4, || format!("lost power: {lost}"));
+    }
+
+    fn end_process(self: &Rc<Self>, host: HostId, power: Power) {
+        let was = {
+            let mut hosts = self.hosts.borrow_mut();
+            let state = &mut hosts[host.get() as usize];
+            let was = state.power;
+            if was == Power::Off {
+                return;
+            }
+            state.power = power;
+            state.ready = false;
+            state.paused = false;
+            state.parked.clear();
+            was
+        };
+        if was == Power::Running {
+            self.process_event(host, 2, || {
+                if power == Power::Off { "stopped".to_owned() } else { "crashed".to_owned() }
+            });
+        }
+        // The incarnation is dead by now (`power` is not `Running`), so destructors run without effect on the world.
+        self.abort_all(host);
+        Network::abandon(self, host, power == Power::Crashed);
+    }
+
+    /// The process stops being scheduled; its kernel goes on acknowledging.
+    pub(crate) fn pause(self: &Rc<Self>, host: HostId) {
+        let mut hosts = self.hosts.borrow_mut();
+        let state = &mut hosts[host.get() as usize];
+        if state.power != Power::Running || state.paused {
+            return;
+        }
+        state.paused = true;
+        drop(hosts);
+        self.process_event(host, 5, || "paused".to_owned());
+    }
+
+    /// The process runs again; timers that came due meanwhile fire late.
+    pub(crate) fn resume(self: &Rc<Self>, host: HostId) {
+        let parked = {
+            let mut hosts = self.hosts.borrow_mut();
+            let state = &mut hosts[host.get() as usize];
+            if !state.paused {
+                return;
+            }
+            state.paused = false;
+            std::mem::take(&mut state.parked)
+        };
+        self.process_event(host, 6, || "resumed".to_owned());
+        self.unpark(parked);
+    }
+
+    /// The process ended itself: a supervisor starts it again after a while.
+    pub(crate) fn exit(self: &Rc<Self>, host: HostId, incarnation: u32, why: String) {
+        self.process_event(host, 7, || format!("exited: {why}"));
+        let end = move |kernel: &Rc<Self>| {
+            if kernel.host_powered(host, incarnation).1 {
+                kernel.crash(host);
+                kernel.call_at(kernel.now() + SUPERVISOR_RESTART, move |kernel| {
+                    let crashed = kernel.hosts.borrow()[host.get() as usize].power == Power::Crashed;
+                    if crashed && kernel.hosts.borrow()[host.get() as usize].incarnation == incarnation {
+                        kernel.start(host);
+                    }
+                });
+            }
+        };
+        self.after_poll.borrow_mut().push(Box::new(end));
+    }
+
+    /// Charges work to the first free core; returns when it is done.
+    pub(crate) fn charge(&self, host: HostId, cost: Duration) -> SimTime {
+        let now = self.now();
+        let mut hosts = self.hosts.borrow_mut();
+        let state = &mut hosts[host.get() as usize];
+        let slowed = Duration::from_nanos((cost.as_nanos() as f64 * state.cpu_factor) as u64);
+        let core = state.cores_free.iter_mut().min().expect("a host has at least one core");
+        *core = (*core).max(now) + slowed;
+        *core
+    }
+
+    pub(crate) fn process_event(&self, host: HostId, code: u64, text: impl FnOnce() -> String) {
+        self.trace.borrow_mut().event(self.now(), Some(host), What::Process, [code, 0, 0], text);
+    }
+
+    pub(crate) fn fault_event(&self, host: Option<HostId>, text: &str) {
+        self.trace
+            .borrow_mut()
+            .event(self.now(), host, What::Fault, [name_hash(text), 0, 0], || text.to_owned());
+    }
+}
+
+/// Boxes a boot function.
+pub(crate) fn boxed_boot<F: Future<Output = ()> + 'static>(boot: impl Fn(Host) -> F + 'static) -> Boot {
+    Rc::new(move |host| Box::pin(boot(host)))
+}

@@ -1,0 +1,216 @@
+//! Properties: statements about a system, in English, tallied over a run and over a sweep.
+//!
+//! - `always!`: safety. A violation ends the run at once.
+//! - `sometimes!`, `reached!`: a rare state was really visited. These are also the events on which faults can be triggered.
+//!
+//! Pure code may use them: outside a run `always!` is an assertion and the others do nothing.
+
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
+
+use serde::Serialize;
+
+use crate::base::{HostId, SimTime};
+use crate::world::kernel::Kernel;
+use crate::world::trace::{What, name_hash};
+
+/// Safety: must hold whenever it is reached. `always!(condition, "english name")`, or with a detail:
+/// `always!(condition, "english name", "{a} beyond {b}")`.
+#[macro_export]
+macro_rules! always {
+    ($condition:expr, $name:literal $(,)?) => {
+        $crate::world::property::always($condition, $name, || String::from(stringify!($condition)))
+    };
+    ($condition:expr, $name:literal, $($detail:tt)+) => {
+        $crate::world::property::always($condition, $name, || format!($($detail)+))
+    };
+}
+
+/// A state that some run must visit: `sometimes!(condition, "english name")` counts each time the condition is true.
+#[macro_export]
+macro_rules! sometimes {
+    ($condition:expr, $name:literal) => {
+        $crate::world::property::sometimes($condition, $name)
+    };
+}
+
+/// A place that some run must reach: `reached!("english name")`.
+#[macro_export]
+macro_rules! reached {
+    ($name:literal) => {
+        $crate::world::property::reached($name)
+    };
+}
+
+/// The three kinds of properties.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum PropertyKind {
+    /// Must hold each time.
+    Always,
+    /// Must hold at least once over a sweep.
+    Sometimes,
+    /// Must be reached at least once over a sweep.
+    Reached,
+}
+
+/// How often one property was evaluated in a run, and how it came out.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+pub struct PropertyTally {
+    /// Its English name.
+    pub name: &'static str,
+    /// Its kind.
+    pub kind: PropertyKind,
+    /// How often it was evaluated.
+    pub evaluated: u64,
+    /// How often it was true (reached).
+    pub hit: u64,
+}
+
+/// A broken promise that ended a run.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+pub struct Violation {
+    /// When it was seen.
+    pub at: SimTime,
+    /// The name of the host that saw it; `None` outside any host.
+    pub host: Option<String>,
+    /// The property, or "a task panicked".
+    pub property: String,
+    /// The values involved.
+    pub detail: String,
+}
+
+type Trigger = Box<dyn Fn(&Rc<Kernel>, Option<HostId>, u64)>;
+
+/// The properties, known-bug switches and triggers of one run.
+#[derive(Default)]
+pub(crate) struct Properties {
+    tallies: BTreeMap<&'static str, PropertyTally>,
+    pub(crate) violation: Option<Violation>,
+    bugs: BTreeSet<String>,
+    triggers: BTreeMap<String, Vec<Rc<Trigger>>>,
+}
+
+impl Properties {
+    pub(crate) fn new(bugs: BTreeSet<String>) -> Self {
+        Self { bugs, ..Self::default() }
+    }
+
+    /// Calls `trigger` with the host concerned and the count of hits, each time the event called `name` happens.
+    pub(crate) fn on(&mut self, name: &str, trigger: impl Fn(&Rc<Kernel>, Option<HostId>, u64) + 'static) {
+        self.triggers.entry(name.to_owned()).or_default().push(Rc::new(Box::new(trigger)));
+    }
+
+    pub(crate) fn tallies(&self) -> Vec<PropertyTally> {
+        self.tallies.values().cloned().collect()
+    }
+
+    fn tally(&mut self, name: &'static str, kind: PropertyKind, hit: bool) -> u64 {
+        let tally = self.tallies.entry(name).or_insert(PropertyTally { name, kind, evaluated: 0, hit: 0 });
+        tally.evaluated += 1;
+        tally.hit += u64::from(hit);
+        tally.hit
+    }
+}
+
+#[expect(
+    clippy::disallowed_macros,
+    reason = "pure state machines name properties without being handed a world; the guard in `enter` clears it with the run"
+)]
+mod current {
+    use super::{Kernel, Rc, RefCell};
+    thread_local! {
+        pub(super) static RUN: RefCell<Option<Rc<Kernel>>> = const { RefCell::new(None) };
+    }
+}
+
+/// While it lives, properties on this thread belong to this run.
+pub(crate) struct Entered;
+
+pub(crate) fn enter(kernel: &Rc<Kernel>) -> Entered {
+    current::RUN.with_borrow_mut(|run| {
+        assert!(run.is_none(), "one run a thread");
+        *run = Some(kernel.clone());
+    });
+    Entered
+}
+
+impl Drop for Entered {
+    fn drop(&mut self) {
+        current::RUN.with_borrow_mut(|run| *run = None);
+    }
+}
+
+fn in_run<T>(then: impl FnOnce(&Rc<Kernel>) -> T) -> Option<T> {
+    let kernel = current::RUN.with_borrow(Clone::clone)?;
+    Some(then(&kernel))
+}
+
+/// What `always!` calls.
+#[doc(hidden)]
+pub fn always(condition: bool, name: &'static str, detail: impl FnOnce() -> String) {
+    let inside = in_run(|kernel| kernel.clone());
+    let Some(kernel) = inside else {
+        assert!(condition, "always: {name}: {}", detail());
+        return;
+    };
+    kernel.properties.borrow_mut().tally(name, PropertyKind::Always, condition);
+    if !condition {
+        violate(&kernel, name, detail);
+    }
+}
+
+/// Ends the run with this violation, unless one has ended it already.
+pub(crate) fn violate(kernel: &Rc<Kernel>, property: &str, detail: impl FnOnce() -> String) {
+    let owner = kernel.current();
+    let host = owner.map(|(host, _)| kernel.host_name(host));
+    let detail = detail();
+    kernel.trace.borrow_mut().event(
+        kernel.now(),
+        owner.map(|(host, _)| host),
+        What::Property,
+        [name_hash(property), 1, 0],
+        || format!("VIOLATED: {property}: {detail}"),
+    );
+    let mut properties = kernel.properties.borrow_mut();
+    if properties.violation.is_none() {
+        properties.violation =
+            Some(Violation { at: kernel.now(), host, property: property.to_owned(), detail });
+    }
+    drop(properties);
+    kernel.stop();
+}
+
+/// What `sometimes!` calls.
+#[doc(hidden)]
+pub fn sometimes(condition: bool, name: &'static str) {
+    in_run(|kernel| event(kernel, name, PropertyKind::Sometimes, condition));
+}
+
+/// What `reached!` calls.
+#[doc(hidden)]
+pub fn reached(name: &'static str) {
+    in_run(|kernel| event(kernel, name, PropertyKind::Reached, true));
+}
+
+fn event(kernel: &Rc<Kernel>, name: &'static str, kind: PropertyKind, hit: bool) {
+    let count = kernel.properties.borrow_mut().tally(name, kind, hit);
+    if !hit {
+        return;
+    }
+    let host = kernel.current().map(|(host, _)| host);
+    kernel
+        .trace
+        .borrow_mut()
+        .event(kernel.now(), host, What::Property, [name_hash(name), count, 0], || name.to_owned());
+    let triggers = kernel.properties.borrow().triggers.get(name).cloned().unwrap_or_default();
+    for trigger in triggers {
+        kernel.after_poll.borrow_mut().push(Box::new(move |kernel| trigger(kernel, host, count)));
+    }
+}
+
+/// Whether a known bug is switched on in this run (`bugs = ["Z01"]`). Off outside a run.
+pub fn bug(key: &str) -> bool {
+    in_run(|kernel| kernel.properties.borrow().bugs.contains(key)).unwrap_or(false)
+}

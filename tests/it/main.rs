@@ -1,0 +1,5 @@
+//! The one integration binary: a module per topic.
+
+mod world_disk;
+mod world_network;
+mod world_time;
