@@ -12,6 +12,7 @@ use std::cell::{Cell, RefCell};
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 use std::future::Future;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -24,7 +25,7 @@ use crate::base::{HostId, Seed, SimTime, Stream};
 use crate::world::cooperation::Cooperation;
 use crate::world::lifecycle::HostState;
 use crate::world::network::Network;
-use crate::world::property::Properties;
+use crate::world::property::{self, Properties};
 use crate::world::trace::Trace;
 
 /// How many polls may happen at one instant before the run is called a livelock. A healthy burst stays far below.
@@ -205,7 +206,7 @@ impl Kernel {
         self.spawn(None, "root", Box::pin(async move { *slot.borrow_mut() = Some(root.await) }));
         let mut polls_at_this_instant = 0;
         loop {
-            while let Some(slot) = self.ready.pick(&mut self.schedule.borrow_mut()) {
+            while let Some(slot) = self.pick() {
                 self.poll(slot);
                 self.run_after_poll();
                 if self.stop.get() {
@@ -237,6 +238,10 @@ impl Kernel {
         }
     }
 
+    fn pick(&self) -> Option<u32> {
+        self.ready.pick(&mut self.schedule.borrow_mut())
+    }
+
     fn pop_due(&self, at: SimTime) -> Option<Event> {
         self.queue.borrow_mut().pop_due(at)
     }
@@ -260,7 +265,7 @@ impl Kernel {
         }
     }
 
-    fn poll(&self, slot: u32) {
+    fn poll(self: &Rc<Self>, slot: u32) {
         let Some((key, owner, waker, mut future)) = self.tasks.borrow_mut().take(slot) else { return };
         if let Some((host, incarnation)) = owner {
             let mut hosts = self.hosts.borrow_mut();
@@ -274,7 +279,13 @@ impl Kernel {
         }
         self.polls.set(self.polls.get() + 1);
         self.current.set(owner);
-        let polled = future.as_mut().poll(&mut Context::from_waker(&waker));
+        let polled =
+            catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(&mut Context::from_waker(&waker))));
+        let Ok(polled) = polled else {
+            property::panicked(self);
+            self.current.set(None);
+            return;
+        };
         self.current.set(None);
         match polled {
             Poll::Pending => {
@@ -290,10 +301,10 @@ impl Kernel {
     }
 
     /// Names the tasks that are ready at this instant, most frequent first.
-    fn spinning(&self) -> String {
+    fn spinning(self: &Rc<Self>) -> String {
         let mut counts: BTreeMap<String, u64> = BTreeMap::new();
         for _ in 0..1000 {
-            let Some(slot) = self.ready.pick(&mut self.schedule.borrow_mut()) else { break };
+            let Some(slot) = self.pick() else { break };
             if let Some((owner, name)) = self.tasks.borrow().describe(slot) {
                 let host = owner.map_or("lab".to_owned(), |(host, _)| {
                     self.hosts.borrow()[host.get() as usize].name.to_string()

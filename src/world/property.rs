@@ -88,6 +88,8 @@ type Trigger = Box<dyn Fn(&Rc<Kernel>, Option<HostId>, u64)>;
 pub(crate) struct Properties {
     tallies: BTreeMap<&'static str, PropertyTally>,
     pub(crate) violation: Option<Violation>,
+    /// The message of a panic that was caught just now.
+    panic: Option<String>,
     bugs: BTreeSet<String>,
     triggers: BTreeMap<String, Vec<Rc<Trigger>>>,
 }
@@ -123,6 +125,29 @@ mod current {
     thread_local! {
         pub(super) static RUN: RefCell<Option<Rc<Kernel>>> = const { RefCell::new(None) };
     }
+}
+
+/// Sends the message of a panic inside a run to that run, and leaves all others to the hook that was there. Once a process.
+pub(crate) fn hook_panics() {
+    static HOOKED: std::sync::Once = std::sync::Once::new();
+    HOOKED.call_once(|| {
+        let previous = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |panic| {
+            let noted = in_run(|kernel| match kernel.properties.try_borrow_mut() {
+                Ok(mut properties) => properties.panic = Some(panic.to_string()),
+                Err(_) => previous(panic),
+            });
+            if noted.is_none() {
+                previous(panic);
+            }
+        }));
+    });
+}
+
+/// The task polled just now has panicked: that is a violation too.
+pub(crate) fn panicked(kernel: &Rc<Kernel>) {
+    let message = kernel.properties.borrow_mut().panic.take();
+    violate(kernel, "no task panics", || message.unwrap_or_else(|| "the panic left no message".to_owned()));
 }
 
 /// While it lives, properties on this thread belong to this run.

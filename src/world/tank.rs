@@ -104,6 +104,7 @@ impl Tank {
         F: Future<Output = T> + 'static,
     {
         assert!(!config.zones.is_empty(), "a tank has at least one zone");
+        property::hook_panics();
         let runtime = madsim::runtime::Runtime::with_seed_and_config(seed.get(), madsim::Config::default());
         runtime.block_on(async move {
             let network = Network::new(config.network, seed.stream("network").next_u64());
@@ -116,18 +117,7 @@ impl Tank {
                 Stopped::Deadlock => TankError::Deadlock,
                 Stopped::Livelock(tasks) => TankError::Livelock(tasks),
             });
-            let outcome = Outcome {
-                digest: kernel.trace.borrow().digest(),
-                virtual_time: kernel.now(),
-                events: kernel.events(),
-                messages: kernel.trace.borrow().messages,
-                disk_operations: kernel.trace.borrow().disk_operations,
-                violation: kernel.properties.borrow().violation.clone(),
-                properties: kernel.properties.borrow().tallies(),
-                records: kernel.trace.borrow_mut().take_records(),
-                hashes: kernel.trace.borrow_mut().take_hashes(),
-                hosts: kernel.hosts.borrow().iter().map(|host| host.name.to_string()).collect(),
-            };
+            let outcome = kernel.outcome();
             kernel.dismantle();
             (result, outcome)
         })
@@ -332,6 +322,23 @@ impl Tank {
 pub struct Blocked(u64);
 
 impl Kernel {
+    fn outcome(&self) -> Outcome {
+        let mut trace = self.trace.borrow_mut();
+        let properties = self.properties.borrow();
+        Outcome {
+            digest: trace.digest(),
+            virtual_time: self.now(),
+            events: self.events(),
+            messages: trace.messages,
+            disk_operations: trace.disk_operations,
+            violation: properties.violation.clone(),
+            properties: properties.tallies(),
+            records: trace.take_records(),
+            hashes: trace.take_hashes(),
+            hosts: self.hosts.borrow().iter().map(|host| host.name.to_string()).collect(),
+        }
+    }
+
     /// Breaks every cycle of references, so that a finished run leaves nothing behind.
     fn dismantle(self: &Rc<Self>) {
         let count = self.hosts.borrow().len() as u32;

@@ -157,6 +157,24 @@ fn tasks_that_spin_are_named_instead_of_hanging_the_run() {
 }
 
 #[test]
+fn a_panic_of_a_task_is_a_violation_that_names_host_and_place() {
+    let (result, outcome) = in_tank(1, |tank| async move {
+        tank.add_host(spec("one", "a"), |host| async move {
+            host.sleep(Duration::from_secs(1)).await;
+            assert_eq!(1 + 1, 3, "arithmetic holds");
+        });
+        tank.sleep(Duration::from_secs(5)).await;
+    });
+    assert_eq!(result, Err(TankError::Violated));
+    let violation = outcome.violation.expect("the panic was noted");
+    assert_eq!(violation.host.as_deref(), Some("one"));
+    assert!(
+        violation.detail.contains("arithmetic holds") && violation.detail.contains("world_time.rs"),
+        "{violation:?}"
+    );
+}
+
+#[test]
 fn nothing_left_to_do_is_a_deadlock_and_not_a_hang() {
     let (result, _) = in_tank(1, |_| std::future::pending::<()>());
     assert_eq!(result, Err(TankError::Deadlock));
