@@ -1,1 +1,46 @@
-//! What clients do to the systems, and what they may expect.
+//! What clients do to the systems, and what they may expect of them.
+//!
+//! A workload goes through the acts of a run with four verbs: set up, drive (from its client hosts, which are real processes in the
+//! tank), settle, judge. The observer's notebook (its history) is shared with its client hosts write-only.
+
+use std::future::Future;
+use std::pin::Pin;
+
+use crate::checkers::Check;
+use crate::world::Tank;
+
+/// A future that stays on this thread.
+pub type LocalBoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + 'a>>;
+
+/// One kind of traffic and the promises it holds the systems to.
+pub trait Workload {
+    /// A name, unique in the run, for summaries: `clickstream`.
+    fn name(&self) -> &str;
+
+    /// Adds its client hosts. They prepare and wait to be driven.
+    fn boot(&self, tank: &Tank);
+
+    /// Waits until the clients have prepared what they need (topics, znodes). Before any fault.
+    ///
+    /// # Errors
+    /// What could not be prepared, in words.
+    fn setup(&self) -> LocalBoxFuture<'_, Result<(), String>>;
+
+    /// The load begins.
+    fn start(&self);
+
+    /// The load ends: clients finish what they have begun, then read everything back.
+    fn stop(&self);
+
+    /// Whether all is finished and read back.
+    ///
+    /// # Errors
+    /// What is still awaited, in words.
+    fn settled(&self) -> Result<(), String>;
+
+    /// What the history shows. Pure.
+    fn judge(&self) -> Vec<Check>;
+
+    /// Counters for progress and summary: ("sent", 60000).
+    fn progress(&self) -> Vec<(&'static str, u64)>;
+}

@@ -1,1 +1,5 @@
 //! What breaks, when, where and for how long: rules, the plan drawn from them, and the injector that carries it out.
+
+pub mod budget;
+
+pub use budget::Budget;
