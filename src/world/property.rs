@@ -239,3 +239,6 @@ fn event(kernel: &Rc<Kernel>, name: &'static str, kind: PropertyKind, hit: bool)
 pub fn bug(key: &str) -> bool {
     in_run(|kernel| kernel.properties.borrow().bugs.contains(key)).unwrap_or(false)
 }
+
+/// Every property of the package, by name, with the file that declares it; from the sources, by `src/build.rs`.
+pub const ALL: &[(&str, &str)] = include!(concat!(env!("OUT_DIR"), "/properties.rs"));

@@ -1,5 +1,6 @@
 //! The one integration binary: a module per topic.
 
+mod tidy;
 mod world_disk;
 mod world_network;
 mod world_time;
