@@ -185,6 +185,20 @@ impl Host {
         }
     }
 
+    /// Raises a counter of this host in the run's time series: `broker.records-in`.
+    pub fn count(&self, name: &'static str, by: u64) {
+        if self.is_alive() {
+            self.0.kernel.metrics.borrow_mut().count(self.0.id, name, by);
+        }
+    }
+
+    /// Sets a gauge of this host in the run's time series: `broker.under-replicated`.
+    pub fn gauge(&self, name: &'static str, value: f64) {
+        if self.is_alive() {
+            self.0.kernel.metrics.borrow_mut().gauge(self.0.id, name, value);
+        }
+    }
+
     /// The process ends itself, as a daemon does that cannot go on; its supervisor starts it again after half a second.
     pub fn exit(&self, why: impl fmt::Display) {
         if self.is_alive() {

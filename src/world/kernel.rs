@@ -24,6 +24,7 @@ use rand::RngCore;
 use crate::base::{HostId, Seed, SimTime, Stream};
 use crate::world::cooperation::Cooperation;
 use crate::world::lifecycle::HostState;
+use crate::world::metrics::Metrics;
 use crate::world::network::Network;
 use crate::world::property::{self, Properties};
 use crate::world::trace::Trace;
@@ -79,6 +80,7 @@ pub(crate) struct Kernel {
     pub(crate) trace: RefCell<Trace>,
     pub(crate) properties: RefCell<Properties>,
     pub(crate) cooperation: RefCell<Cooperation>,
+    pub(crate) metrics: RefCell<Metrics>,
     /// What the fault injector wants done as soon as the current poll returns.
     pub(crate) after_poll: RefCell<Vec<Box<dyn FnOnce(&Rc<Kernel>)>>>,
     stop: Cell<bool>,
@@ -102,6 +104,7 @@ impl Kernel {
             trace: RefCell::new(trace),
             properties: RefCell::new(properties),
             cooperation: RefCell::new(Cooperation::new(seed)),
+            metrics: RefCell::default(),
             after_poll: RefCell::default(),
             stop: Cell::new(false),
             polls: Cell::new(0),
@@ -260,6 +263,19 @@ impl Kernel {
         let now = self.now();
         assert!(now <= to, "the clock never moves back: {now} -> {to}");
         if now < to {
+            if self.metrics.borrow().is_due(to) {
+                let trace = self.trace.borrow();
+                let (tasks, pending) = self.load();
+                self.metrics.borrow_mut().sample(
+                    to,
+                    [
+                        ("kernel.messages", trace.messages as f64),
+                        ("kernel.disk-operations", trace.disk_operations as f64),
+                        ("kernel.tasks", tasks as f64),
+                        ("kernel.pending-events", pending as f64),
+                    ],
+                );
+            }
             self.clock.advance(to - now);
             self.now.set(to);
         }

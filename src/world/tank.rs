@@ -13,6 +13,7 @@ use crate::world::disk::{DiskSpec, DiskState};
 use crate::world::host::Host;
 use crate::world::kernel::{Event, Kernel, Stopped};
 use crate::world::lifecycle::{HostState, Power, WallClock, boxed_boot};
+use crate::world::metrics::Sample;
 use crate::world::network::{Address, Network, NetworkConfig};
 use crate::world::property::{self, Properties, PropertyTally, Violation};
 use crate::world::trace::{Digest, Record, Recording, Trace};
@@ -77,6 +78,8 @@ pub struct Outcome {
     pub records: Vec<Record>,
     /// The hash after each event, if asked for.
     pub hashes: Vec<u64>,
+    /// Time series, sampled once a virtual second.
+    pub samples: Vec<Sample>,
     /// Host names, by number.
     pub hosts: Vec<String>,
 }
@@ -335,6 +338,7 @@ impl Kernel {
             properties: properties.tallies(),
             records: trace.take_records(),
             hashes: trace.take_hashes(),
+            samples: self.metrics.borrow_mut().take(),
             hosts: self.hosts.borrow().iter().map(|host| host.name.to_string()).collect(),
         }
     }

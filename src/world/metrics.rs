@@ -1,0 +1,71 @@
+//! Time series of a run: counters that systems and workloads raise, and the kernel's own, sampled once a virtual second.
+//!
+//! Memory follows the number of names times the seconds, never the number of events. Metrics are for people: no digest, no
+//! decision and no checker depends on them.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use serde::Serialize;
+
+use crate::base::{HostId, SimTime};
+
+/// The span between two samples.
+const SAMPLE_EVERY: Duration = Duration::from_secs(1);
+
+/// One point of one series.
+#[derive(Clone, PartialEq, Debug, Serialize)]
+pub struct Sample {
+    /// When it was taken.
+    pub at: SimTime,
+    /// The host it belongs to; `None` for the whole tank.
+    pub host: Option<HostId>,
+    /// The series: `broker.bytes-in`, `kernel.messages`.
+    pub name: &'static str,
+    /// Its value: a running total for counters, the latest value for gauges.
+    pub value: f64,
+}
+
+/// The series of one run.
+#[derive(Default)]
+pub(crate) struct Metrics {
+    current: BTreeMap<(&'static str, Option<HostId>), f64>,
+    samples: Vec<Sample>,
+    due: SimTime,
+}
+
+impl Metrics {
+    pub(crate) fn count(&mut self, host: HostId, name: &'static str, by: u64) {
+        *self.current.entry((name, Some(host))).or_default() += by as f64;
+    }
+
+    pub(crate) fn gauge(&mut self, host: HostId, name: &'static str, value: f64) {
+        self.current.insert((name, Some(host)), value);
+    }
+
+    /// Whether a sample is due before the clock moves to `to`.
+    pub(crate) fn is_due(&self, to: SimTime) -> bool {
+        self.due <= to
+    }
+
+    /// Samples every series as it stands, with the kernel's own figures.
+    pub(crate) fn sample(&mut self, to: SimTime, kernel: [(&'static str, f64); 4]) {
+        for (name, value) in kernel {
+            self.current.insert((name, None), value);
+        }
+        let at = self.due;
+        self.samples.extend(self.current.iter().map(|((name, host), value)| Sample {
+            at,
+            host: *host,
+            name,
+            value: *value,
+        }));
+        // A quiet stretch of several seconds is one sample: nothing changed in it.
+        let seconds = to.since(at).as_secs() + 1;
+        self.due = at + SAMPLE_EVERY * u32::try_from(seconds).unwrap_or(u32::MAX);
+    }
+
+    pub(crate) fn take(&mut self) -> Vec<Sample> {
+        std::mem::take(&mut self.samples)
+    }
+}
