@@ -185,6 +185,23 @@ impl Host {
         }
     }
 
+    /// Waits until the operator asks this process to shut down in good order (SIGTERM). The process then finishes what it must and
+    /// calls [`Host::exit`]; if it takes more than ten seconds it is killed.
+    pub async fn shutdown_requested(&self) {
+        std::future::poll_fn(|context| {
+            let mut hosts = self.0.kernel.hosts.borrow_mut();
+            let state = &mut hosts[self.0.id.get() as usize];
+            if state.shutdown {
+                return Poll::Ready(());
+            }
+            if !state.shutdown_waiters.iter().any(|waker| waker.will_wake(context.waker())) {
+                state.shutdown_waiters.push(context.waker().clone());
+            }
+            Poll::Pending
+        })
+        .await;
+    }
+
     /// Raises a counter of this host in the run's time series: `broker.records-in`.
     pub fn count(&self, name: &'static str, by: u64) {
         if self.is_alive() {

@@ -6,6 +6,7 @@
 use std::collections::BTreeSet;
 use std::future::Future;
 use std::rc::Rc;
+use std::task::Waker;
 use std::time::Duration;
 
 use crate::base::{HostId, SimTime, WallTime};
@@ -82,6 +83,9 @@ pub(crate) struct HostState {
     pub(crate) parked: BTreeSet<u32>,
     pub(crate) tasks: BTreeSet<u32>,
     pub(crate) ready: bool,
+    /// The operator has asked the process to shut down in good order.
+    pub(crate) shutdown: bool,
+    pub(crate) shutdown_waiters: Vec<Waker>,
     pub(crate) clock: WallClock,
     pub(crate) cores_free: Vec<SimTime>,
     pub(crate) cpu_factor: f64,
@@ -156,6 +160,8 @@ impl Kernel {
             }
             state.power = power;
             state.ready = false;
+            state.shutdown = false;
+            state.shutdown_waiters.clear();
             state.paused = false;
             state.parked.clear();
             was
@@ -197,12 +203,27 @@ impl Kernel {
         self.unpark(parked);
     }
 
-    /// The process ended itself: a supervisor starts it again after a while.
+    /// Asks the process to shut down in good order (SIGTERM).
+    pub(crate) fn request_shutdown(&self, host: HostId) {
+        let waiters = {
+            let mut hosts = self.hosts.borrow_mut();
+            let state = &mut hosts[host.get() as usize];
+            state.shutdown = true;
+            std::mem::take(&mut state.shutdown_waiters)
+        };
+        waiters.into_iter().for_each(Waker::wake);
+    }
+
+    /// The process ended itself: unless it was asked to, a supervisor starts it again after a while.
     pub(crate) fn exit(self: &Rc<Self>, host: HostId, incarnation: u32, why: String) {
         self.process_event(host, 7, || format!("exited: {why}"));
         let end = move |kernel: &Rc<Self>| {
             if kernel.host_powered(host, incarnation).1 {
+                let asked = kernel.hosts.borrow()[host.get() as usize].shutdown;
                 kernel.crash(host);
+                if asked {
+                    return;
+                }
                 kernel.call_at(kernel.now() + SUPERVISOR_RESTART, move |kernel| {
                     let crashed = kernel.hosts.borrow()[host.get() as usize].power == Power::Crashed;
                     if crashed && kernel.hosts.borrow()[host.get() as usize].incarnation == incarnation {

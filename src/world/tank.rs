@@ -175,6 +175,8 @@ impl Tank {
             parked: BTreeSet::new(),
             tasks: BTreeSet::new(),
             ready: false,
+            shutdown: false,
+            shutdown_waiters: Vec::new(),
             clock: WallClock::default(),
             cores_free: vec![SimTime::ZERO; spec.cores as usize],
             cpu_factor: 1.0,

@@ -23,7 +23,7 @@ use serde::{Deserialize, Serialize};
 use crate::base::{ByteSize, Range, Rate, Span};
 
 pub use handle::{Disk, File};
-pub(crate) use platter::DiskState;
+pub(crate) use platter::{DiskFaults, DiskState};
 
 /// What a disk can do when nothing is wrong. The defaults are those of a data-centre SSD.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]

@@ -4,7 +4,7 @@
 //! scenario says `beyond_budget`. A host counts as hurt from the fault until its process reports itself ready again, because only
 //! then has it caught up with what it lost.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::base::HostId;
 
@@ -68,6 +68,11 @@ impl Ledger {
             return Hurt::UnsyncedLoss;
         }
         Hurt::Crash
+    }
+
+    /// All hosts that belong to a system.
+    pub fn hosts(&self) -> BTreeSet<HostId> {
+        self.budgets.iter().flat_map(|budget| budget.hosts.iter().copied()).collect()
     }
 
     /// Notes that a host was hurt; the worst counts until it is ready again.

@@ -1,0 +1,430 @@
+//! Does to a tank what a plan says, within what each system survives, and undoes it.
+//!
+//! Every fault that lasts is written down with its undoing, so that a heal ends all chaos at once: hosts come back, links are
+//! restored, clocks are set right. What a disk lost stays lost. Faults may overlap: a host is started when the last fault that
+//! holds it down ends, and no earlier.
+
+use std::cell::{Cell, RefCell};
+use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
+use std::time::Duration;
+
+use serde::Serialize;
+
+use crate::base::HostId;
+use crate::world::disk::DiskOperation;
+use crate::world::fault::budget::{Budget, Hurt, Ledger};
+use crate::world::kernel::Kernel;
+use crate::world::network::{Cut, HostSet, LinkEffect, LinkFault, Network};
+use crate::world::tank::Tank;
+
+/// How long a process may take to shut down in good order before it is killed.
+const GRACE: Duration = Duration::from_secs(10);
+
+/// How long a rolling restart waits for a host to be ready again before it goes on regardless.
+const READY_PATIENCE: Duration = Duration::from_secs(20);
+
+/// What became of the faults of one kind.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug, Serialize)]
+pub struct FaultCount {
+    /// Carried out as planned.
+    pub injected: u64,
+    /// Carried out in a weaker form, because the budget forbade the planned one.
+    pub downgraded: u64,
+    /// Without effect: its target was down already, or all was healed.
+    pub skipped: u64,
+}
+
+type Undo = Box<dyn FnOnce(&Injector)>;
+
+/// The hand that breaks things. Cheap to clone.
+#[derive(Clone)]
+pub struct Injector(Rc<State>);
+
+struct State {
+    tank: Tank,
+    ledger: RefCell<Ledger>,
+    beyond_budget: bool,
+    counts: RefCell<BTreeMap<String, FaultCount>>,
+    active: RefCell<BTreeMap<u64, Undo>>,
+    active_next: Cell<u64>,
+    over: Cell<bool>,
+    /// How many faults hold each host down (or paused) at the moment.
+    held_down: RefCell<BTreeMap<HostId, u32>>,
+    held_paused: RefCell<BTreeMap<HostId, u32>>,
+    slow_cpu: RefCell<BTreeMap<HostId, Vec<f64>>>,
+    slow_disk: RefCell<BTreeMap<HostId, Vec<f64>>>,
+}
+
+impl Injector {
+    /// An injector that keeps within these budgets, unless `beyond_budget`.
+    pub fn new(tank: Tank, budgets: Vec<Budget>, beyond_budget: bool) -> Self {
+        Self(Rc::new(State {
+            tank,
+            ledger: RefCell::new(Ledger::new(budgets)),
+            beyond_budget,
+            counts: RefCell::default(),
+            active: RefCell::default(),
+            active_next: Cell::new(0),
+            over: Cell::new(false),
+            held_down: RefCell::default(),
+            held_paused: RefCell::default(),
+            slow_cpu: RefCell::default(),
+            slow_disk: RefCell::default(),
+        }))
+    }
+
+    fn kernel(&self) -> &Rc<Kernel> {
+        self.0.tank.kernel()
+    }
+
+    /// The tank it breaks.
+    pub fn tank(&self) -> &Tank {
+        &self.0.tank
+    }
+
+    /// What became of the faults so far, by kind.
+    pub fn counts(&self) -> BTreeMap<String, FaultCount> {
+        self.0.counts.borrow().clone()
+    }
+
+    /// Whether all is healed and nothing may break any more.
+    pub fn is_over(&self) -> bool {
+        self.0.over.get()
+    }
+
+    /// Tallies a fault of this kind and writes it into the trace.
+    fn note(&self, kind: &str, host: Option<HostId>, text: &str, tally: impl FnOnce(&mut FaultCount)) {
+        tally(self.0.counts.borrow_mut().entry(kind.to_owned()).or_default());
+        self.kernel().fault_event(host, text);
+    }
+
+    fn skipped(&self, kind: &str) {
+        self.0.counts.borrow_mut().entry(kind.to_owned()).or_default().skipped += 1;
+    }
+
+    /// Undoes a fault after `length`, or at the heal, whichever comes first.
+    fn lasting(&self, length: Duration, undo: impl FnOnce(&Self) + 'static) {
+        let key = self.0.active_next.get();
+        self.0.active_next.set(key + 1);
+        self.0.active.borrow_mut().insert(key, Box::new(undo));
+        let injector = self.clone();
+        self.kernel().call_at(self.0.tank.now() + length, move |_| {
+            let undo = injector.0.active.borrow_mut().remove(&key);
+            if let Some(undo) = undo {
+                undo(&injector);
+            }
+        });
+    }
+
+    fn is_up(&self, host: HostId) -> bool {
+        self.kernel().hosts.borrow()[host.get() as usize].power == crate::world::lifecycle::Power::Running
+    }
+
+    fn hold_down(&self, host: HostId, length: Duration) {
+        *self.0.held_down.borrow_mut().entry(host).or_default() += 1;
+        self.lasting(length, move |injector| {
+            let free = {
+                let mut held = injector.0.held_down.borrow_mut();
+                let count = held.get_mut(&host).expect("this fault holds it");
+                *count -= 1;
+                *count == 0
+            };
+            if free {
+                injector.kernel().start(host);
+            }
+        });
+    }
+
+    /// Takes a host down as badly as `wanted`, or as the budget allows, and holds it down for `down`.
+    pub fn take_down(&self, kind: &str, host: HostId, wanted: Hurt, down: Duration) {
+        if self.is_over() {
+            return self.skipped(kind);
+        }
+        let tank = self.0.tank.clone();
+        let allowed = {
+            let mut ledger = self.0.ledger.borrow_mut();
+            ledger.heal(|host| tank.is_ready(host));
+            if self.0.beyond_budget { wanted } else { ledger.allowed(host, wanted) }
+        };
+        if !self.is_up(host) && allowed == Hurt::Crash {
+            return self.skipped(kind);
+        }
+        let name = self.kernel().host_name(host);
+        let weaker = allowed != wanted;
+        let text = match allowed {
+            Hurt::Crash => format!("crash of {name}, down {down:?}"),
+            Hurt::UnsyncedLoss => format!("power loss of {name}, down {down:?}"),
+            Hurt::DiskLoss => format!("loss of the whole disk of {name}, down {down:?}"),
+        };
+        let text = if weaker { format!("{text} ({kind} is beyond the budget)") } else { text };
+        self.note(
+            kind,
+            Some(host),
+            &text,
+            |count| if weaker { count.downgraded += 1 } else { count.injected += 1 },
+        );
+        self.0.ledger.borrow_mut().hurt(host, allowed);
+        match allowed {
+            Hurt::Crash => self.kernel().crash(host),
+            Hurt::UnsyncedLoss => self.kernel().power_loss(host),
+            Hurt::DiskLoss => {
+                self.kernel().power_loss(host);
+                self.kernel().hosts.borrow_mut()[host.get() as usize].disk.replace();
+            }
+        }
+        self.hold_down(host, down);
+    }
+
+    /// Stops scheduling a host's process for a while, as a long garbage collection does.
+    pub fn pause(&self, host: HostId, length: Duration) {
+        if self.is_over() || !self.is_up(host) {
+            return self.skipped("pause");
+        }
+        self.note(
+            "pause",
+            Some(host),
+            &format!("pause of {}, {length:?}", self.kernel().host_name(host)),
+            |count| {
+                count.injected += 1;
+            },
+        );
+        *self.0.held_paused.borrow_mut().entry(host).or_default() += 1;
+        self.kernel().pause(host);
+        self.lasting(length, move |injector| {
+            let free = {
+                let mut held = injector.0.held_paused.borrow_mut();
+                let count = held.get_mut(&host).expect("this fault holds it");
+                *count -= 1;
+                *count == 0
+            };
+            if free {
+                injector.kernel().resume(host);
+            }
+        });
+    }
+
+    /// Makes a host's cores slower by a factor.
+    pub fn slow_cpu(&self, host: HostId, factor: f64, length: Duration) {
+        if self.is_over() {
+            return self.skipped("slow_cpu");
+        }
+        let text = format!("cores of {} {factor}x slower, {length:?}", self.kernel().host_name(host));
+        self.note("slow_cpu", Some(host), &text, |count| count.injected += 1);
+        self.0.slow_cpu.borrow_mut().entry(host).or_default().push(factor);
+        self.apply_slowness(host);
+        self.lasting(length, move |injector| {
+            drop_factor(&mut injector.0.slow_cpu.borrow_mut(), host, factor);
+            injector.apply_slowness(host);
+        });
+    }
+
+    /// Makes a host's disk slower by a factor.
+    pub fn slow_disk(&self, host: HostId, factor: f64, length: Duration) {
+        if self.is_over() {
+            return self.skipped("slow_disk");
+        }
+        let text = format!("disk of {} {factor}x slower, {length:?}", self.kernel().host_name(host));
+        self.note("slow_disk", Some(host), &text, |count| count.injected += 1);
+        self.0.slow_disk.borrow_mut().entry(host).or_default().push(factor);
+        self.apply_slowness(host);
+        self.lasting(length, move |injector| {
+            drop_factor(&mut injector.0.slow_disk.borrow_mut(), host, factor);
+            injector.apply_slowness(host);
+        });
+    }
+
+    fn apply_slowness(&self, host: HostId) {
+        let product = |factors: &RefCell<BTreeMap<HostId, Vec<f64>>>| {
+            factors.borrow().get(&host).map_or(1.0, |factors| factors.iter().product())
+        };
+        let (cpu, disk): (f64, f64) = (product(&self.0.slow_cpu), product(&self.0.slow_disk));
+        let mut hosts = self.kernel().hosts.borrow_mut();
+        let state = &mut hosts[host.get() as usize];
+        state.cpu_factor = cpu;
+        state.disk.faults.slow_factor = (disk != 1.0).then_some(disk);
+    }
+
+    /// Kills a process again and again: up for `up`, down for `down`, `times` times.
+    pub fn crash_loop(&self, host: HostId, times: u32, up: Duration, down: Duration) {
+        let injector = self.clone();
+        self.0.tank.spawn("crash-loop", async move {
+            for _ in 0..times {
+                injector.take_down("crash_loop", host, Hurt::Crash, down);
+                injector.0.tank.sleep(down + up).await;
+                if injector.is_over() {
+                    return;
+                }
+            }
+        });
+    }
+
+    /// Restarts hosts one after the other, each once the one before is ready again. With `graceful` a process is asked to shut
+    /// down and killed only if it does not.
+    pub fn rolling_restart(&self, hosts: Vec<HostId>, graceful: bool, down: Duration, gap: Duration) {
+        let injector = self.clone();
+        self.0.tank.spawn("rolling-restart", async move {
+            let tank = injector.0.tank.clone();
+            for host in hosts {
+                if injector.is_over() {
+                    return;
+                }
+                if graceful && injector.is_up(host) {
+                    let name = injector.kernel().host_name(host);
+                    injector.kernel().fault_event(Some(host), &format!("{name} is asked to shut down"));
+                    injector.kernel().request_shutdown(host);
+                    let gone = injector.clone();
+                    tank.wait_until(GRACE, Duration::from_millis(5), || !gone.is_up(host)).await;
+                }
+                if injector.is_up(host) {
+                    injector.take_down("rolling_restart", host, Hurt::Crash, down);
+                } else {
+                    let text = format!(
+                        "{} shut down in good order, down {down:?}",
+                        injector.kernel().host_name(host)
+                    );
+                    injector.note("rolling_restart", Some(host), &text, |count| count.injected += 1);
+                    injector.hold_down(host, down);
+                }
+                tank.sleep(down).await;
+                tank.wait_until(READY_PATIENCE, Duration::from_millis(50), || tank.is_ready(host)).await;
+                tank.sleep(gap).await;
+            }
+        });
+    }
+
+    /// Moves a host's calendar clock by this many nanoseconds, either way, until the heal.
+    pub fn jump_clock(&self, kind: &str, host: HostId, nanos: i128) {
+        if self.is_over() {
+            return self.skipped(kind);
+        }
+        let text = format!("clock of {} jumps by {} ms", self.kernel().host_name(host), nanos / 1_000_000);
+        self.note(kind, Some(host), &text, |count| count.injected += 1);
+        self.kernel().hosts.borrow_mut()[host.get() as usize].clock.jump(nanos);
+    }
+
+    /// Lets a host's calendar clock run fast (or slow) by so many parts per million.
+    pub fn drift_clock(&self, host: HostId, ppm: f64, length: Duration) {
+        if self.is_over() {
+            return self.skipped("clock_drift");
+        }
+        let text = format!("clock of {} drifts by {ppm} ppm, {length:?}", self.kernel().host_name(host));
+        self.note("clock_drift", Some(host), &text, |count| count.injected += 1);
+        let set = move |injector: &Self, ppm: f64| {
+            let now = injector.0.tank.now();
+            injector.kernel().hosts.borrow_mut()[host.get() as usize].clock.drift(now, ppm);
+        };
+        set(self, ppm);
+        self.lasting(length, move |injector| set(injector, 0.0));
+    }
+
+    /// Does something to the links from some hosts to others, for a while. `text` tells what, for people.
+    pub(crate) fn links(
+        &self,
+        kind: &str,
+        text: &str,
+        faults: Vec<(HostSet, HostSet, LinkEffect)>,
+        length: Duration,
+    ) {
+        if self.is_over() {
+            return self.skipped(kind);
+        }
+        self.note(kind, None, &format!("{text}, {length:?}"), |count| count.injected += 1);
+        let begin = |(from, to, effect)| Network::begin(self.kernel(), LinkFault { from, to, effect });
+        let keys: Vec<_> = faults.into_iter().map(begin).collect();
+        let kind = kind.to_owned();
+        self.lasting(length, move |injector| {
+            keys.into_iter().for_each(|key| Network::end(injector.kernel(), key));
+            injector.kernel().fault_event(None, &format!("{kind} ends"));
+        });
+    }
+
+    /// Resets the connections between two sets of hosts, or makes them swallow everything from now on.
+    pub(crate) fn cut(&self, kind: &str, text: &str, one: &HostSet, other: &HostSet, cut: Cut) {
+        if self.is_over() {
+            return self.skipped(kind);
+        }
+        let hit = Network::cut(self.kernel(), one, other, cut);
+        if hit == 0 {
+            return self.skipped(kind);
+        }
+        self.note(kind, None, &format!("{text}: {hit} connections"), |count| count.injected += 1);
+    }
+
+    /// Fills a host's disk for a while.
+    pub fn fill_disk(&self, host: HostId, length: Duration) {
+        if self.is_over() {
+            return self.skipped("disk_full");
+        }
+        let text = format!("disk of {} is full, {length:?}", self.kernel().host_name(host));
+        self.note("disk_full", Some(host), &text, |count| count.injected += 1);
+        self.with_disk(host, |faults| faults.full += 1);
+        self.lasting(length, move |injector| injector.with_disk(host, |faults| faults.full -= 1));
+    }
+
+    /// Makes operations of one kind on a host's disk fail with EIO for a while.
+    pub fn fail_disk(&self, host: HostId, operation: DiskOperation, length: Duration) {
+        if self.is_over() {
+            return self.skipped("disk_error");
+        }
+        let text = format!("disk of {} fails on {operation:?}, {length:?}", self.kernel().host_name(host));
+        self.note("disk_error", Some(host), &text, |count| count.injected += 1);
+        self.with_disk(host, |faults| *faults.failing.entry(operation).or_default() += 1);
+        self.lasting(length, move |injector| {
+            injector.with_disk(host, |faults| *faults.failing.entry(operation).or_default() -= 1);
+        });
+    }
+
+    fn with_disk(&self, host: HostId, change: impl FnOnce(&mut crate::world::disk::DiskFaults)) {
+        change(&mut self.kernel().hosts.borrow_mut()[host.get() as usize].disk.faults);
+    }
+
+    /// Whether the host has written what a power loss now could take.
+    pub fn has_unsynced(&self, host: HostId) -> bool {
+        self.kernel().hosts.borrow()[host.get() as usize].disk.has_unsynced()
+    }
+
+    /// Ends all chaos at once: every lasting fault is undone, every host comes back, every clock is set right.
+    pub fn heal(&self) {
+        self.end_everything();
+        let all = 0..self.kernel().hosts.borrow().len() as u32;
+        all.map(HostId::new).for_each(|host| self.kernel().start(host));
+        self.kernel().fault_event(None, "all is healed");
+    }
+
+    /// Heals only `core`; every other host of a budget is cut off for ever. The core must suffice for progress.
+    pub fn heal_core(&self, core: &BTreeSet<HostId>) {
+        self.end_everything();
+        let all: HostSet = (0..self.kernel().hosts.borrow().len() as u32).map(HostId::new).collect();
+        let budgeted: HostSet = self.0.ledger.borrow().hosts();
+        let outside: HostSet = budgeted.difference(core).copied().collect();
+        for host in all.difference(&outside) {
+            self.kernel().start(*host);
+        }
+        for (from, to) in [(&outside, &all), (&all, &outside)] {
+            let fault = LinkFault { from: from.clone(), to: to.clone(), effect: LinkEffect::Blocked };
+            Network::begin(self.kernel(), fault);
+        }
+        let names: Vec<String> = outside.iter().map(|host| self.kernel().host_name(*host)).collect();
+        self.kernel().fault_event(
+            None,
+            &format!("a sufficient core is healed; cut off for ever: {}", names.join(", ")),
+        );
+    }
+
+    fn end_everything(&self) {
+        self.0.over.set(true);
+        self.0.tank.set_cooperation(false);
+        let active = std::mem::take(&mut *self.0.active.borrow_mut());
+        active.into_values().for_each(|undo| undo(self));
+        self.kernel().hosts.borrow_mut().iter_mut().for_each(|host| host.clock.correct());
+    }
+}
+
+fn drop_factor(factors: &mut BTreeMap<HostId, Vec<f64>>, host: HostId, factor: f64) {
+    if let Some(active) = factors.get_mut(&host)
+        && let Some(at) = active.iter().position(|other| *other == factor)
+    {
+        active.remove(at);
+    }
+}
