@@ -2,6 +2,8 @@
 
 pub mod budget;
 pub mod inject;
+pub mod rule;
 
 pub use budget::Budget;
 pub use inject::{FaultCount, Injector};
+pub use rule::{FaultKind, FaultRule};

@@ -1,0 +1,470 @@
+//! The `[[faults]]` of a scenario file: when something breaks, what, where and for how long, as ranges and patterns.
+//!
+//! A rule is drawn into concrete planned faults before the run (`plan`); nothing here touches a tank.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::base::{Range, Rate, Span};
+use crate::world::disk::DiskOperation;
+
+/// One rule: exactly one of `every`, `at`, `on` and `background` says when, and `do` what.
+///
+/// ```toml
+/// [[faults]]
+/// every = "10s..30s"
+/// do = { crash = { any_of = "broker-*", down = "2s..8s" } }
+/// ```
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct FaultRule {
+    /// Again and again, this far apart.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub every: Option<Range<Span>>,
+    /// Once, this long after the stir begins.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub at: Option<Span>,
+    /// Each time something happens in a system.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub on: Option<OnEvent>,
+    /// As a process of two states, well and broken, for each target on its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub background: Option<Background>,
+    /// Wait up to this long until the target has unsynced writes: crashes are likelier where they hurt.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub when_dirty: Option<Span>,
+    /// What breaks.
+    #[serde(rename = "do")]
+    pub kind: FaultKind,
+}
+
+/// A fault that waits for an event.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct OnEvent {
+    /// The name of a `sometimes!` or `reached!` property: "a follower left the in-sync set".
+    pub event: String,
+    /// At its how-manieth occurrence after the stir began (default 1).
+    #[serde(default = "OnEvent::nth_default")]
+    pub nth: u64,
+    /// Again at every later occurrence, at most this many times in all (default 1).
+    #[serde(default = "OnEvent::nth_default")]
+    pub times: u64,
+    /// This long after the event (default 0s: before anything else happens).
+    #[serde(default)]
+    pub after: Span,
+}
+
+impl OnEvent {
+    fn nth_default() -> u64 {
+        1
+    }
+}
+
+/// A background fault: each target alternates between well and broken.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Background {
+    /// How often a well target breaks: exponential waiting times with this rate.
+    pub rate: Rate,
+    /// A target that has just mended stays well at least this long (default 1s).
+    #[serde(default = "Background::dwell_default")]
+    pub dwell_min: Span,
+}
+
+impl Background {
+    fn dwell_default() -> Span {
+        Span::secs(1)
+    }
+}
+
+/// Declares the parameters of a fault that hits hosts, with the two ways to name them.
+macro_rules! host_fault {
+    ($(#[$doc:meta])* $name:ident { $($(#[$field_doc:meta])* $field:ident: $type:ty,)* }) => {
+        $(#[$doc])*
+        #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+        #[serde(deny_unknown_fields)]
+        pub struct $name {
+            /// One host drawn from those whose names match: `broker-*`, `broker-1`; `@event` is the host where the event happened.
+            #[serde(default, skip_serializing_if = "Option::is_none")]
+            pub any_of: Option<String>,
+            /// All hosts whose names match.
+            #[serde(default, skip_serializing_if = "Option::is_none")]
+            pub all_of: Option<String>,
+            $($(#[$field_doc])* pub $field: $type,)*
+        }
+        impl $name {
+            fn target(&self) -> Target<'_> {
+                Target { any_of: self.any_of.as_deref(), all_of: self.all_of.as_deref() }
+            }
+        }
+    };
+}
+
+host_fault!(
+    /// The process or machine is gone for a while.
+    Down {
+        /// How long.
+        down: Range<Span>,
+    }
+);
+host_fault!(
+    /// Something is wrong with a host for a while.
+    Lasting {
+        /// How long.
+        length: Range<Span>,
+    }
+);
+host_fault!(
+    /// A host is slower for a while.
+    Slow {
+        /// How many times slower.
+        factor: f64,
+        /// How long.
+        length: Range<Span>,
+    }
+);
+host_fault!(
+    /// A process is killed again and again.
+    CrashLoop {
+        /// How often.
+        times: u32,
+        /// How long it lives in between.
+        up: Range<Span>,
+        /// How long it is down each time.
+        down: Range<Span>,
+    }
+);
+host_fault!(
+    /// Hosts are restarted one after the other.
+    RollingRestart {
+        /// How long each is down.
+        down: Range<Span>,
+        /// How long after one is ready again the next follows (default 0s).
+        #[serde(default = "zero")]
+        gap: Range<Span>,
+        /// Ask each process to shut down in good order, and kill it only if it does not (default false).
+        #[serde(default)]
+        graceful: bool,
+    }
+);
+host_fault!(
+    /// A host's calendar clock jumps.
+    ClockJump {
+        /// By how much at most; the direction is drawn.
+        by: Range<Span>,
+    }
+);
+host_fault!(
+    /// A host's calendar clock runs fast or slow for a while.
+    ClockDrift {
+        /// Parts per million at most; the direction is drawn.
+        ppm: f64,
+        /// How long.
+        length: Range<Span>,
+    }
+);
+host_fault!(
+    /// Operations on a disk fail with EIO for a while.
+    DiskFails {
+        /// Which operations: read, write or fsync.
+        operation: DiskOperation,
+        /// How long.
+        length: Range<Span>,
+    }
+);
+host_fault!(
+    /// Hosts cannot reach the others for a while.
+    Isolate {
+        /// Only one way: what they send is lost (default false).
+        #[serde(default)]
+        one_way: bool,
+        /// How long.
+        heal_after: Range<Span>,
+    }
+);
+
+/// A whole zone loses its power.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ZoneOutage {
+    /// Which: a name, or `any`.
+    pub zone: String,
+    /// How long.
+    pub down: Range<Span>,
+}
+
+/// Hosts that cannot reach one another for a while.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Partition {
+    /// The shape (default `halves`).
+    #[serde(default)]
+    pub shape: Shape,
+    /// A zone (or `any`) against all others; takes the place of `shape`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub zone: Option<String>,
+    /// Only hosts whose names match take part (default: all but clients; `*` for all).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub among: Option<String>,
+    /// How long.
+    pub heal_after: Range<Span>,
+}
+
+/// How a partition cuts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Shape {
+    /// Two random halves.
+    #[default]
+    Halves,
+    /// Two random halves, and only one way.
+    OneWay,
+    /// One random host against all others.
+    Isolate,
+    /// One random pair: each still reaches all the others.
+    Pair,
+    /// Two halves that only one host, the bridge, reaches both of.
+    Bridge,
+}
+
+/// Something wrong with the links between two groups of hosts.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct LinkDelay {
+    /// From hosts whose names match (default `*`).
+    #[serde(default = "all_hosts")]
+    pub from: String,
+    /// To hosts whose names match (default `*`).
+    #[serde(default = "all_hosts")]
+    pub to: String,
+    /// How much longer each message takes (for jitter: at most).
+    pub by: Range<Span>,
+    /// How long.
+    pub length: Range<Span>,
+}
+
+/// Links that carry fewer bytes a second.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct LinkLimit {
+    /// From hosts whose names match (default `*`).
+    #[serde(default = "all_hosts")]
+    pub from: String,
+    /// To hosts whose names match (default `*`).
+    #[serde(default = "all_hosts")]
+    pub to: String,
+    /// Bytes a second.
+    pub limit: Rate,
+    /// How long.
+    pub length: Range<Span>,
+}
+
+/// Connections that break between two groups of hosts.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct LinkCut {
+    /// Between one host drawn from those whose names match (default `*`) …
+    #[serde(default = "all_hosts")]
+    pub from: String,
+    /// … and all whose names match this (default `*`).
+    #[serde(default = "all_hosts")]
+    pub to: String,
+}
+
+/// Connects that are refused.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct LinkRefuse {
+    /// From hosts whose names match (default `*`).
+    #[serde(default = "all_hosts")]
+    pub from: String,
+    /// To one host drawn from those whose names match (default `*`).
+    #[serde(default = "all_hosts")]
+    pub to: String,
+    /// How long.
+    pub length: Range<Span>,
+}
+
+/// One type of message takes much longer for a while; what follows on its connection waits behind it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct HoldBack {
+    /// The type's name as traces show it: `Fetch`, `Produce`, `Proposal`.
+    pub message: String,
+    /// From hosts whose names match (default `*`).
+    #[serde(default = "all_hosts")]
+    pub from: String,
+    /// To hosts whose names match (default `*`).
+    #[serde(default = "all_hosts")]
+    pub to: String,
+    /// How much longer each takes.
+    pub by: Range<Span>,
+    /// How long.
+    pub length: Range<Span>,
+}
+
+/// What breaks. One key, its parameters as a table.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum FaultKind {
+    /// The process is killed; the page cache survives.
+    Crash(Down),
+    /// The machine loses power; what was not synced may be lost or torn.
+    PowerLoss(Down),
+    /// The machine comes back with an empty disk.
+    DiskLoss(Down),
+    /// The process stands still, as in a long garbage collection.
+    Pause(Lasting),
+    /// The cores are slower.
+    SlowCpu(Slow),
+    /// The process is killed again and again.
+    CrashLoop(CrashLoop),
+    /// All matching hosts are restarted one after the other.
+    RollingRestart(RollingRestart),
+    /// A whole zone loses its power.
+    ZoneOutage(ZoneOutage),
+    /// The calendar clock jumps and stays wrong.
+    ClockJump(ClockJump),
+    /// The calendar clock runs fast or slow.
+    ClockDrift(ClockDrift),
+    /// Hosts cannot reach one another.
+    Partition(Partition),
+    /// Named hosts cannot reach the others.
+    Isolate(Isolate),
+    /// Messages take longer.
+    Delay(LinkDelay),
+    /// Messages take up to so much longer.
+    Jitter(LinkDelay),
+    /// Links carry fewer bytes a second.
+    Bandwidth(LinkLimit),
+    /// Connections are reset.
+    Reset(LinkCut),
+    /// Connections swallow everything from now on, and neither end is told.
+    HalfOpen(LinkCut),
+    /// Connects are refused.
+    Refuse(LinkRefuse),
+    /// One type of message is held back for long.
+    HoldBack(HoldBack),
+    /// The disk is full.
+    DiskFull(Lasting),
+    /// Disk operations fail with EIO.
+    DiskError(DiskFails),
+    /// The disk is slower.
+    SlowDisk(Slow),
+}
+
+/// Which hosts a rule names.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Target<'rule> {
+    pub(crate) any_of: Option<&'rule str>,
+    pub(crate) all_of: Option<&'rule str>,
+}
+
+impl FaultKind {
+    /// The key under which a scenario file names it, and under which it is counted.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Crash(_) => "crash",
+            Self::PowerLoss(_) => "power_loss",
+            Self::DiskLoss(_) => "disk_loss",
+            Self::Pause(_) => "pause",
+            Self::SlowCpu(_) => "slow_cpu",
+            Self::CrashLoop(_) => "crash_loop",
+            Self::RollingRestart(_) => "rolling_restart",
+            Self::ZoneOutage(_) => "zone_outage",
+            Self::ClockJump(_) => "clock_jump",
+            Self::ClockDrift(_) => "clock_drift",
+            Self::Partition(_) => "partition",
+            Self::Isolate(_) => "isolate",
+            Self::Delay(_) => "delay",
+            Self::Jitter(_) => "jitter",
+            Self::Bandwidth(_) => "bandwidth",
+            Self::Reset(_) => "reset",
+            Self::HalfOpen(_) => "half_open",
+            Self::Refuse(_) => "refuse",
+            Self::HoldBack(_) => "hold_back",
+            Self::DiskFull(_) => "disk_full",
+            Self::DiskError(_) => "disk_error",
+            Self::SlowDisk(_) => "slow_disk",
+        }
+    }
+
+    /// Which hosts it hits, for the kinds that hit hosts.
+    pub(crate) fn target(&self) -> Option<Target<'_>> {
+        match self {
+            Self::Crash(down) | Self::PowerLoss(down) | Self::DiskLoss(down) => Some(down.target()),
+            Self::Pause(lasting) | Self::DiskFull(lasting) => Some(lasting.target()),
+            Self::SlowCpu(slow) | Self::SlowDisk(slow) => Some(slow.target()),
+            Self::CrashLoop(looping) => Some(looping.target()),
+            Self::RollingRestart(rolling) => Some(rolling.target()),
+            Self::ClockJump(jump) => Some(jump.target()),
+            Self::ClockDrift(drift) => Some(drift.target()),
+            Self::DiskError(fails) => Some(fails.target()),
+            Self::Isolate(isolate) => Some(isolate.target()),
+            Self::ZoneOutage(_)
+            | Self::Partition(_)
+            | Self::Delay(_)
+            | Self::Jitter(_)
+            | Self::Bandwidth(_)
+            | Self::Reset(_)
+            | Self::HalfOpen(_)
+            | Self::Refuse(_)
+            | Self::HoldBack(_) => None,
+        }
+    }
+}
+
+fn all_hosts() -> String {
+    "*".to_owned()
+}
+
+fn zero() -> Range<Span> {
+    Range::new(Span::default(), Span::default()).expect("a value does not exceed itself")
+}
+
+/// Whether a name matches a pattern in which `*` stands for any characters.
+pub fn matches(pattern: &str, name: &str) -> bool {
+    let mut parts = pattern.split('*');
+    let first = parts.next().unwrap_or_default();
+    let Some(mut rest) = name.strip_prefix(first) else { return false };
+    let mut parts: Vec<&str> = parts.collect();
+    let Some(last) = parts.pop() else { return rest.is_empty() };
+    for part in parts {
+        let Some(at) = rest.find(part) else { return false };
+        rest = &rest[at + part.len()..];
+    }
+    rest.ends_with(last)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_star_stands_for_any_characters() {
+        for (pattern, name, expected) in [
+            ("broker-*", "broker-12", true),
+            ("broker-1", "broker-12", false),
+            ("broker-1", "broker-1", true),
+            ("*", "anything", true),
+            ("*-1", "broker-1", true),
+            ("*-1", "broker-2", false),
+            ("b*k*-1", "broker-1", true),
+            ("broker-*", "coordination-1", false),
+        ] {
+            assert_eq!(matches(pattern, name), expected, "{pattern} {name}");
+        }
+    }
+
+    #[test]
+    fn a_rule_reads_as_the_scenario_file_writes_it() {
+        let rule: FaultRule = toml::from_str(
+            r#"every = "10s..30s"
+               do = { crash = { any_of = "broker-*", down = "2s..8s" } }"#,
+        )
+        .expect("the design's own example");
+        assert_eq!(rule.kind.name(), "crash");
+        assert!(toml::from_str::<FaultRule>(r#"do = { crash = { any = "x", down = "1s" } }"#).is_err());
+    }
+}
