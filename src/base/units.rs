@@ -128,7 +128,7 @@ impl fmt::Display for ByteSize {
         let (unit, size) = SIZE_UNITS
             .iter()
             .rev()
-            .find(|(_, size)| self.0 != 0 && self.0 % *size as u64 == 0)
+            .find(|(_, size)| self.0 != 0 && self.0.is_multiple_of(*size as u64))
             .unwrap_or(&SIZE_UNITS[0]);
         write!(out, "{}{unit}", self.0 / *size as u64)
     }
