@@ -3,7 +3,6 @@
 //! Each figure is real time per operation over a whole run; the ping-pong over madsim's own TcpStream and over turmoil runs in the
 //! same process, so that their ratio is one of a single run: `cargo bench --bench kernel`.
 #![expect(clippy::disallowed_methods, reason = "a bench measures real time")]
-#![expect(missing_docs, reason = "criterion's macros generate undocumented functions")]
 
 use std::future::Future;
 use std::hint::black_box;

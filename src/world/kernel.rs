@@ -34,6 +34,9 @@ const POLLS_AT_ONE_INSTANT_MAX: u64 = 1_000_000;
 
 pub(crate) type LocalFuture<T = ()> = Pin<Box<dyn Future<Output = T>>>;
 
+/// What a rare event does.
+type Rare = Box<dyn FnOnce(&Rc<Kernel>)>;
+
 /// What happens at a point of virtual time.
 pub(crate) enum Event {
     /// A timer of a task.
@@ -41,7 +44,7 @@ pub(crate) enum Event {
     /// The first frame of this flow of this connection arrives.
     Deliver { connection: u64, flow: usize },
     /// Anything rarer: faults, handshakes, resets, restarts.
-    Call(Box<dyn FnOnce(&Rc<Kernel>)>),
+    Call(Rare),
 }
 
 /// Names a pending event, for cancelling it.
@@ -82,7 +85,7 @@ pub(crate) struct Kernel {
     pub(crate) cooperation: RefCell<Cooperation>,
     pub(crate) metrics: RefCell<Metrics>,
     /// What the fault injector wants done as soon as the current poll returns.
-    pub(crate) after_poll: RefCell<Vec<Box<dyn FnOnce(&Rc<Kernel>)>>>,
+    pub(crate) after_poll: RefCell<Vec<Rare>>,
     stop: Cell<bool>,
     polls: Cell<u64>,
     fired: Cell<u64>,

@@ -116,10 +116,7 @@ impl Properties {
     }
 }
 
-#[expect(
-    clippy::disallowed_macros,
-    reason = "pure state machines name properties without being handed a world; the guard in `enter` clears it with the run"
-)]
+/// Pure state machines name properties without being handed a world; the guard in `enter` clears it with the run.
 mod current {
     use super::{Kernel, Rc, RefCell};
     thread_local! {

@@ -9,7 +9,7 @@ use crate::world::chance::SplitMix;
 const SECTOR_BYTES: usize = 512;
 
 /// A sector that differs from the platter.
-struct Dirty {
+pub(super) struct Dirty {
     /// What the platter holds; empty where it holds nothing.
     platter: Box<[u8]>,
     /// What a sync under way will have put on the platter, if the sector was written again since that sync began.

@@ -294,12 +294,12 @@ impl Injector {
     }
 
     /// Moves a host's calendar clock by this many nanoseconds, either way, until the heal.
-    pub fn jump_clock(&self, kind: &str, host: HostId, nanos: i128) {
+    pub fn jump_clock(&self, host: HostId, nanos: i128) {
         if self.is_over() {
-            return self.skipped(kind);
+            return self.skipped("clock_jump");
         }
         let text = format!("clock of {} jumps by {} ms", self.kernel().host_name(host), nanos / 1_000_000);
-        self.note(kind, Some(host), &text, |count| count.injected += 1);
+        self.note("clock_jump", Some(host), &text, |count| count.injected += 1);
         self.kernel().hosts.borrow_mut()[host.get() as usize].clock.jump(nanos);
     }
 

@@ -1,9 +1,13 @@
 //! What breaks, when, where and for how long: rules, the plan drawn from them, and the injector that carries it out.
 
 pub mod budget;
+pub mod conduct;
 pub mod inject;
+pub mod plan;
 pub mod rule;
 
 pub use budget::Budget;
+pub use conduct::conduct;
 pub use inject::{FaultCount, Injector};
+pub use plan::{FaultPlan, Place, PlannedFault, PlannedKind};
 pub use rule::{FaultKind, FaultRule};

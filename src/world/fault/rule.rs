@@ -5,7 +5,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::base::{Range, Rate, Span};
+use crate::base::{Problem, Range, Rate, Span};
 use crate::world::disk::DiskOperation;
 
 /// One rule: exactly one of `every`, `at`, `on` and `background` says when, and `do` what.
@@ -359,6 +359,62 @@ pub enum FaultKind {
 pub(crate) struct Target<'rule> {
     pub(crate) any_of: Option<&'rule str>,
     pub(crate) all_of: Option<&'rule str>,
+}
+
+impl<'rule> Target<'rule> {
+    /// The pattern; a rule that names none is refused before it is drawn.
+    pub(crate) fn pattern(&self) -> &'rule str {
+        self.any_of.or(self.all_of).unwrap_or_default()
+    }
+}
+
+impl FaultRule {
+    /// What no run could make of this rule.
+    pub fn validate(&self) -> Vec<Problem> {
+        let mut problems = Vec::new();
+        let times = [self.every.is_some(), self.at.is_some(), self.on.is_some(), self.background.is_some()];
+        if times.iter().filter(|given| **given).count() != 1 {
+            problems.push(
+                Problem::new("do", "a fault needs exactly one of `every`, `at`, `on` and `background`")
+                    .help("for instance every = \"10s..30s\""),
+            );
+        }
+        let name = self.kind.name();
+        if let Some(target) = self.kind.target() {
+            if target.any_of.is_some() == target.all_of.is_some() {
+                problems.push(
+                    Problem::new(format!("do.{name}"), "needs either `any_of` or `all_of`")
+                        .help("any_of draws one of the matching hosts, all_of hits them all"),
+                );
+            }
+            if target.pattern() == "@event" && self.on.is_none() {
+                problems
+                    .push(Problem::new(format!("do.{name}"), "`@event` needs `on`: there is no event here"));
+            }
+        }
+        let factor = match &self.kind {
+            FaultKind::SlowCpu(slow) | FaultKind::SlowDisk(slow) => slow.factor,
+            _ => 1.0,
+        };
+        if !(1.0..=1e6).contains(&factor) {
+            let problem =
+                Problem::new(format!("do.{name}.factor"), format!("{factor} is not between 1 and 1e6"));
+            problems.push(problem.help("a factor of 10 makes it ten times slower"));
+        }
+        if let FaultKind::ClockDrift(drift) = &self.kind
+            && !(0.0..=1e5).contains(&drift.ppm)
+        {
+            let message = format!("{} is not between 0 and 100000 parts per million", drift.ppm);
+            problems.push(Problem::new(format!("do.{name}.ppm"), message));
+        }
+        if self.every.is_some_and(|every| every.max().get().is_zero()) {
+            problems.push(Problem::new("every", "must be longer than 0s"));
+        }
+        if self.on.as_ref().is_some_and(|on| on.nth == 0) {
+            problems.push(Problem::new("on.nth", "occurrences are counted from 1"));
+        }
+        problems
+    }
 }
 
 impl FaultKind {

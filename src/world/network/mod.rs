@@ -28,7 +28,7 @@ use crate::base::{ByteSize, HostId, Range, Rate, Share, Span};
 pub use socket::{Connection, Listener, Receiver, Sender};
 pub(crate) use socket::{connect, listen};
 pub(crate) use transport::{Cut, Network};
-pub(crate) use wires::{LinkEffect, LinkFault, LinkFaultKey};
+pub(crate) use wires::{LinkEffect, LinkFault};
 
 /// Where a listener can be reached.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

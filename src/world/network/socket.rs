@@ -280,6 +280,7 @@ pub(crate) async fn connect(host: &Host, to: Address) -> Result<Connection, Conn
     let kernel = host.kernel();
     let same_zone = kernel.same_zone(host.id(), to.host);
     let began = host.now();
+    let give_up = kernel.network.borrow().wires.config.give_up;
     let mut dice = {
         let mut network = kernel.network.borrow_mut();
         network.handshakes += 1;
@@ -321,9 +322,9 @@ pub(crate) async fn connect(host: &Host, to: Address) -> Result<Connection, Conn
                 return Err(ConnectError::Refused);
             }
         }
-        if kernel.network.borrow().wires.config.give_up <= host.now().since(began) + wait {
-            host.sleep(kernel.network.borrow().wires.config.give_up.saturating_sub(host.now().since(began)))
-                .await;
+        let left = give_up.saturating_sub(host.now().since(began));
+        if left <= wait {
+            host.sleep(left).await;
             return Err(ConnectError::TimedOut);
         }
         host.sleep(wait).await;

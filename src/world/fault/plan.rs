@@ -1,0 +1,520 @@
+//! The faults of one run, concrete: drawn from the rules by the seed, printed, saved as TOML and loadable again.
+//!
+//! Each rule draws from a stream of its own, and a background rule from one for each host, so that deleting a rule (or a planned
+//! fault) leaves all others as they were. Pure: carrying a plan out is `conduct`.
+
+use std::time::Duration;
+
+use rand::Rng;
+use rand::seq::IndexedRandom;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::base::{Range, Rate, Seed, Span, Stream};
+use crate::world::disk::DiskOperation;
+use crate::world::fault::rule::{FaultKind, FaultRule, OnEvent, Partition, Shape, Target, matches};
+
+/// Stands for the host on which the event happened that a fault waits for.
+pub const EVENT_HOST: &str = "@event";
+
+/// Where a host stands, as far as faults care.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// Its name: `broker-2`.
+    pub host: String,
+    /// Its zone.
+    pub zone: String,
+    /// Whether it belongs to a system under test. The others are clients: they stand outside the zones' power and partitions.
+    pub server: bool,
+}
+
+/// The faults of one run.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct FaultPlan {
+    /// In order of their time; those that wait for an event come last.
+    #[serde(default)]
+    pub faults: Vec<PlannedFault>,
+}
+
+/// One fault: when (`at`, since the stir began, or `on` an event), and what.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct PlannedFault {
+    /// This long after the stir begins.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub at: Option<Span>,
+    /// When something happens in a system.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub on: Option<OnEvent>,
+    /// Wait up to this long until the target has unsynced writes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub when_dirty: Option<Span>,
+    /// What breaks.
+    #[serde(rename = "do")]
+    pub kind: PlannedKind,
+}
+
+/// What breaks, where and for how long.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+#[expect(missing_docs, reason = "the fields are those of the rules, drawn: see `rule`")]
+pub enum PlannedKind {
+    Crash { host: String, down: Span },
+    PowerLoss { host: String, down: Span },
+    DiskLoss { host: String, down: Span },
+    Pause { host: String, length: Span },
+    SlowCpu { host: String, factor: f64, length: Span },
+    CrashLoop { host: String, times: u32, up: Span, down: Span },
+    RollingRestart { hosts: Vec<String>, down: Span, gap: Span, graceful: bool },
+    ZoneOutage { zone: String, down: Span },
+    ClockJump { host: String, ms: i64 },
+    ClockDrift { host: String, ppm: f64, length: Span },
+    Partition { from: Vec<String>, to: Vec<String>, one_way: bool, length: Span },
+    Delay { from: String, to: String, by: Span, length: Span },
+    Jitter { from: String, to: String, by: Span, length: Span },
+    Bandwidth { from: String, to: String, limit: Rate, length: Span },
+    Reset { from: String, to: String },
+    HalfOpen { from: String, to: String },
+    Refuse { from: String, to: String, length: Span },
+    HoldBack { message: String, from: String, to: String, by: Span, length: Span },
+    DiskFull { host: String, length: Span },
+    DiskError { host: String, operation: DiskOperation, length: Span },
+    SlowDisk { host: String, factor: f64, length: Span },
+}
+
+/// What the seed decided about one rule in a swarm: 0 leaves the rule out, 2 makes it twice as frequent.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Intensity {
+    /// The rule's place in the file, from 1, and its kind.
+    pub rule: String,
+    /// Multiplies how often it strikes.
+    pub value: f64,
+}
+
+impl FaultPlan {
+    /// Draws a plan for a stir of this length over these hosts. In a swarm each rule is left out in half of all runs, and strikes
+    /// between a quarter and twice as often in the others (Groce et al., "Swarm testing", ISSTA 2012).
+    pub fn draw(
+        rules: &[FaultRule],
+        places: &[Place],
+        stir: Duration,
+        seed: Seed,
+        swarm: bool,
+    ) -> (Self, Vec<Intensity>) {
+        let mut plan = Self::default();
+        let mut intensities = Vec::new();
+        for (index, rule) in rules.iter().enumerate() {
+            let mut value = 1.0;
+            if swarm {
+                let mut stream = seed.stream(&format!("swarm/{index}"));
+                value = if stream.random_bool(0.5) { 0.0 } else { stream.random_range(0.25..2.0) };
+                intensities.push(Intensity { rule: format!("{} {}", index + 1, rule.kind.name()), value });
+            }
+            if value != 0.0 {
+                Draw { rule, places, stir, seed, index, intensity: value }.draw_all(&mut plan.faults);
+            }
+        }
+        plan.faults.sort_by_key(|fault| (fault.at.is_none(), fault.at));
+        (plan, intensities)
+    }
+
+    /// The plan as a TOML file that can be given back.
+    pub fn to_toml(&self) -> String {
+        toml::to_string(self).expect("a plan holds nothing TOML cannot say")
+    }
+}
+
+/// One rule, about to be drawn.
+struct Draw<'plan> {
+    rule: &'plan FaultRule,
+    places: &'plan [Place],
+    stir: Duration,
+    seed: Seed,
+    index: usize,
+    intensity: f64,
+}
+
+impl Draw<'_> {
+    fn draw_all(&self, faults: &mut Vec<PlannedFault>) {
+        let mut stream = self.seed.stream(&format!("faults/{}", self.index));
+        if let Some(at) = self.rule.at {
+            self.timed(at.get(), self.kinds(&mut stream), faults);
+        } else if let Some(on) = &self.rule.on {
+            for time in 0..on.times {
+                let on = OnEvent { nth: on.nth + time, times: 1, ..on.clone() };
+                faults.extend(self.kinds(&mut stream).into_iter().map(|kind| PlannedFault {
+                    at: None,
+                    on: Some(on.clone()),
+                    when_dirty: self.rule.when_dirty,
+                    kind,
+                }));
+            }
+        } else if let Some(every) = self.rule.every {
+            let mut at = Duration::ZERO;
+            loop {
+                at += every.draw(&mut stream).div_f64(self.intensity).max(Duration::from_micros(1));
+                if self.stir <= at {
+                    break;
+                }
+                self.timed(at, self.kinds(&mut stream), faults);
+            }
+        } else if let Some(background) = &self.rule.background {
+            let Some(mean) = background.rate.period() else { return };
+            let mean = mean.div_f64(self.intensity);
+            for target in self.targets() {
+                let mut stream = self.seed.stream(&format!(
+                    "faults/{}/{}",
+                    self.index,
+                    target.as_deref().unwrap_or("all")
+                ));
+                let mut at = Duration::ZERO;
+                loop {
+                    // The inverse of the exponential distribution; libm, because this decides what a digest sees.
+                    let wait = -libm::log(1.0 - stream.random::<f64>());
+                    at += mean.mul_f64(wait);
+                    if self.stir <= at {
+                        break;
+                    }
+                    let kinds = self.kinds_on(target.as_deref(), &mut stream);
+                    let broken = kinds.iter().map(PlannedKind::length).max().unwrap_or_default();
+                    self.timed(at, kinds, faults);
+                    at += broken + background.dwell_min.get();
+                }
+            }
+        }
+    }
+
+    fn timed(&self, at: Duration, kinds: Vec<PlannedKind>, faults: &mut Vec<PlannedFault>) {
+        faults.extend(kinds.into_iter().map(|kind| PlannedFault {
+            at: Some(whole_micros(at)),
+            on: None,
+            when_dirty: self.rule.when_dirty,
+            kind,
+        }));
+    }
+
+    /// The hosts of a background rule, each a process of its own; one process without a host for faults of links.
+    fn targets(&self) -> Vec<Option<String>> {
+        match self.rule.kind.target() {
+            Some(target) => self.matching(target.pattern()).into_iter().map(Some).collect(),
+            None => vec![None],
+        }
+    }
+
+    fn matching(&self, pattern: &str) -> Vec<String> {
+        if pattern == EVENT_HOST {
+            return vec![EVENT_HOST.to_owned()];
+        }
+        self.places
+            .iter()
+            .filter(|place| matches(pattern, &place.host))
+            .map(|place| place.host.clone())
+            .collect()
+    }
+
+    fn kinds(&self, stream: &mut Stream) -> Vec<PlannedKind> {
+        match self.rule.kind.target() {
+            Some(Target { any_of: Some(pattern), .. }) => {
+                let host = self.matching(pattern).choose(stream).cloned();
+                host.map_or_else(Vec::new, |host| self.kinds_for(vec![host], stream))
+            }
+            Some(target) => self.kinds_for(self.matching(target.pattern()), stream),
+            None => self.kinds_for(Vec::new(), stream),
+        }
+    }
+
+    fn kinds_on(&self, host: Option<&str>, stream: &mut Stream) -> Vec<PlannedKind> {
+        self.kinds_for(host.map(str::to_owned).into_iter().collect(), stream)
+    }
+
+    /// The rule's kind, drawn; on each of `hosts` for kinds that hit hosts one by one.
+    fn kinds_for(&self, hosts: Vec<String>, stream: &mut Stream) -> Vec<PlannedKind> {
+        let span = |range: Range<Span>, stream: &mut Stream| whole_micros(range.draw(stream));
+        let mut each = |draw: &dyn Fn(String, &mut Stream) -> PlannedKind| {
+            hosts.iter().map(|host| draw(host.clone(), stream)).collect::<Vec<_>>()
+        };
+        match &self.rule.kind {
+            FaultKind::Crash(down) => {
+                each(&|host, stream| PlannedKind::Crash { host, down: span(down.down, stream) })
+            }
+            FaultKind::PowerLoss(down) => {
+                each(&|host, stream| PlannedKind::PowerLoss { host, down: span(down.down, stream) })
+            }
+            FaultKind::DiskLoss(down) => {
+                each(&|host, stream| PlannedKind::DiskLoss { host, down: span(down.down, stream) })
+            }
+            FaultKind::Pause(pause) => {
+                each(&|host, stream| PlannedKind::Pause { host, length: span(pause.length, stream) })
+            }
+            FaultKind::SlowCpu(slow) => each(&|host, stream| PlannedKind::SlowCpu {
+                host,
+                factor: slow.factor,
+                length: span(slow.length, stream),
+            }),
+            FaultKind::SlowDisk(slow) => each(&|host, stream| PlannedKind::SlowDisk {
+                host,
+                factor: slow.factor,
+                length: span(slow.length, stream),
+            }),
+            FaultKind::CrashLoop(looping) => each(&|host, stream| PlannedKind::CrashLoop {
+                host,
+                times: looping.times,
+                up: span(looping.up, stream),
+                down: span(looping.down, stream),
+            }),
+            FaultKind::ClockJump(jump) => each(&|host, stream| {
+                let ms = span(jump.by, stream).get().as_millis() as i64;
+                PlannedKind::ClockJump { host, ms: if stream.random_bool(0.5) { ms } else { -ms } }
+            }),
+            FaultKind::ClockDrift(drift) => each(&|host, stream| PlannedKind::ClockDrift {
+                host,
+                ppm: stream.random_range(-drift.ppm..=drift.ppm).round(),
+                length: span(drift.length, stream),
+            }),
+            FaultKind::DiskFull(full) => {
+                each(&|host, stream| PlannedKind::DiskFull { host, length: span(full.length, stream) })
+            }
+            FaultKind::DiskError(error) => each(&|host, stream| PlannedKind::DiskError {
+                host,
+                operation: error.operation,
+                length: span(error.length, stream),
+            }),
+            FaultKind::RollingRestart(rolling) => vec![PlannedKind::RollingRestart {
+                down: span(rolling.down, stream),
+                gap: span(rolling.gap, stream),
+                graceful: rolling.graceful,
+                hosts,
+            }],
+            FaultKind::Isolate(isolate) => {
+                let (from, to) = if hosts == [EVENT_HOST] {
+                    (hosts, vec!["*".to_owned()])
+                } else {
+                    let others = self.places.iter().map(|place| place.host.clone());
+                    let others = others.filter(|host| !hosts.contains(host)).collect();
+                    (hosts, others)
+                };
+                let length = span(isolate.heal_after, stream);
+                vec![PlannedKind::Partition { from, to, one_way: isolate.one_way, length }]
+            }
+            FaultKind::Partition(partition) => self.partition(partition, stream),
+            FaultKind::ZoneOutage(outage) => {
+                let zone = self.zone(&outage.zone, stream);
+                zone.map(|zone| PlannedKind::ZoneOutage { zone, down: span(outage.down, stream) })
+                    .into_iter()
+                    .collect()
+            }
+            FaultKind::Delay(delay) => vec![PlannedKind::Delay {
+                from: delay.from.clone(),
+                to: delay.to.clone(),
+                by: span(delay.by, stream),
+                length: span(delay.length, stream),
+            }],
+            FaultKind::Jitter(delay) => vec![PlannedKind::Jitter {
+                from: delay.from.clone(),
+                to: delay.to.clone(),
+                by: span(delay.by, stream),
+                length: span(delay.length, stream),
+            }],
+            FaultKind::Bandwidth(limit) => vec![PlannedKind::Bandwidth {
+                from: limit.from.clone(),
+                to: limit.to.clone(),
+                limit: limit.limit,
+                length: span(limit.length, stream),
+            }],
+            FaultKind::Reset(cut) => self
+                .one_of(&cut.from, stream)
+                .map(|from| PlannedKind::Reset { from, to: cut.to.clone() })
+                .into_iter()
+                .collect(),
+            FaultKind::HalfOpen(cut) => self
+                .one_of(&cut.from, stream)
+                .map(|from| PlannedKind::HalfOpen { from, to: cut.to.clone() })
+                .into_iter()
+                .collect(),
+            FaultKind::Refuse(refuse) => {
+                let to = self.one_of(&refuse.to, stream);
+                let from = refuse.from.clone();
+                to.map(|to| PlannedKind::Refuse { from, to, length: span(refuse.length, stream) })
+                    .into_iter()
+                    .collect()
+            }
+            FaultKind::HoldBack(hold) => vec![PlannedKind::HoldBack {
+                message: hold.message.clone(),
+                from: hold.from.clone(),
+                to: hold.to.clone(),
+                by: span(hold.by, stream),
+                length: span(hold.length, stream),
+            }],
+        }
+    }
+
+    fn one_of(&self, pattern: &str, stream: &mut Stream) -> Option<String> {
+        self.matching(pattern).choose(stream).cloned()
+    }
+
+    fn zone(&self, wanted: &str, stream: &mut Stream) -> Option<String> {
+        let mut zones: Vec<&String> = self.places.iter().map(|place| &place.zone).collect();
+        zones.sort();
+        zones.dedup();
+        zones.retain(|zone| wanted == "any" || *zone == wanted);
+        zones.choose(stream).map(|zone| (*zone).clone())
+    }
+
+    fn partition(&self, partition: &Partition, stream: &mut Stream) -> Vec<PlannedKind> {
+        let takes_part = |place: &&Place| match &partition.among {
+            Some(pattern) => matches(pattern, &place.host),
+            None => place.server,
+        };
+        let members: Vec<&Place> = self.places.iter().filter(takes_part).collect();
+        let length = whole_micros(partition.heal_after.draw(stream));
+        let names = |of: &[&Place]| of.iter().map(|place| place.host.clone()).collect::<Vec<_>>();
+        if let Some(wanted) = &partition.zone {
+            let Some(zone) = self.zone(wanted, stream) else { return Vec::new() };
+            let (inside, outside): (Vec<&Place>, Vec<&Place>) =
+                members.into_iter().partition(|place| place.zone == zone);
+            let (from, to) = (names(&inside), names(&outside));
+            return vec![PlannedKind::Partition { from, to, one_way: false, length }];
+        }
+        if members.len() < 2 {
+            return Vec::new();
+        }
+        let shuffled: Vec<&Place> = members.choose_multiple(stream, members.len()).copied().collect();
+        let half = stream.random_range(1..members.len());
+        let (one, other, one_way) = match partition.shape {
+            Shape::Halves => (&shuffled[..half], &shuffled[half..], false),
+            Shape::OneWay => (&shuffled[..half], &shuffled[half..], true),
+            Shape::Isolate => (&shuffled[..1], &shuffled[1..], false),
+            Shape::Pair => (&shuffled[..1], &shuffled[1..2], false),
+            Shape::Bridge => {
+                let halves = &shuffled[1..];
+                let half = (halves.len() / 2).max(1).min(halves.len());
+                (&halves[..half], &halves[half..], false)
+            }
+        };
+        vec![PlannedKind::Partition { from: names(one), to: names(other), one_way, length }]
+    }
+}
+
+/// Whole microseconds, so that a saved plan reads well and reads back the same.
+fn whole_micros(span: Duration) -> Span {
+    Span::new(Duration::from_micros(span.as_micros() as u64))
+}
+
+impl PlannedKind {
+    /// How long the target is broken.
+    pub fn length(&self) -> Duration {
+        match self {
+            Self::Crash { down, .. }
+            | Self::PowerLoss { down, .. }
+            | Self::DiskLoss { down, .. }
+            | Self::ZoneOutage { down, .. } => down.get(),
+            Self::CrashLoop { times, up, down, .. } => (up.get() + down.get()) * *times,
+            Self::RollingRestart { hosts, down, gap, .. } => (down.get() + gap.get()) * hosts.len() as u32,
+            Self::ClockJump { .. } | Self::Reset { .. } | Self::HalfOpen { .. } => Duration::ZERO,
+            Self::Pause { length, .. }
+            | Self::SlowCpu { length, .. }
+            | Self::SlowDisk { length, .. }
+            | Self::ClockDrift { length, .. }
+            | Self::Partition { length, .. }
+            | Self::Delay { length, .. }
+            | Self::Jitter { length, .. }
+            | Self::Bandwidth { length, .. }
+            | Self::Refuse { length, .. }
+            | Self::HoldBack { length, .. }
+            | Self::DiskFull { length, .. }
+            | Self::DiskError { length, .. } => length.get(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn places() -> Vec<Place> {
+        let place = |host: &str, zone: &str, server| Place { host: host.into(), zone: zone.into(), server };
+        vec![
+            place("broker-1", "a", true),
+            place("broker-2", "b", true),
+            place("broker-3", "c", true),
+            place("client-1", "a", false),
+        ]
+    }
+
+    fn drawn(rules: &str, seed: u64, swarm: bool) -> FaultPlan {
+        #[derive(Deserialize)]
+        struct File {
+            faults: Vec<FaultRule>,
+        }
+        let file: File = toml::from_str(rules).expect("the test's rules are well formed");
+        FaultPlan::draw(&file.faults, &places(), Duration::from_secs(60), Seed::new(seed), swarm).0
+    }
+
+    const MIXED: &str = r#"
+        faults = [
+            { every = "5s..10s", do = { crash = { any_of = "broker-*", down = "1s..3s" } } },
+            { background = { rate = "0.1/s" }, do = { pause = { any_of = "broker-*", length = "10ms..2s" } } },
+            { at = "30s", do = { zone_outage = { zone = "any", down = "5s" } } },
+            { every = "7s", do = { partition = { shape = "bridge", heal_after = "1s..4s" } } },
+            { on = { event = "x", times = 2 }, do = { power_loss = { any_of = "@event", down = "1s" } } },
+        ]"#;
+
+    #[test]
+    fn a_saved_plan_reads_back_the_same() {
+        for seed in 0..20 {
+            let plan = drawn(MIXED, seed, seed % 2 == 0);
+            assert_eq!(toml::from_str::<FaultPlan>(&plan.to_toml()).expect("it was just written"), plan);
+        }
+    }
+
+    #[test]
+    fn deleting_a_rule_leaves_the_draws_of_the_rules_before_it() {
+        let all = drawn(MIXED, 3, false);
+        let crashes = |plan: &FaultPlan| {
+            plan.faults
+                .iter()
+                .filter(|fault| matches!(fault.kind, PlannedKind::Crash { .. }))
+                .cloned()
+                .collect::<Vec<_>>()
+        };
+        let one = drawn(
+            r#"faults = [{ every = "5s..10s", do = { crash = { any_of = "broker-*", down = "1s..3s" } } }]"#,
+            3,
+            false,
+        );
+        assert_eq!(crashes(&all), one.faults);
+        assert!((6..12).contains(&one.faults.len()), "one every 5 to 10 s in a minute");
+    }
+
+    #[test]
+    fn a_bridge_reaches_both_halves() {
+        let plan = drawn(MIXED, 1, false);
+        let bridges: Vec<_> = plan
+            .faults
+            .iter()
+            .filter_map(|fault| match &fault.kind {
+                PlannedKind::Partition { from, to, .. } => Some((from.len(), to.len())),
+                _ => None,
+            })
+            .collect();
+        assert!(!bridges.is_empty());
+        assert!(
+            bridges.iter().all(|sizes| *sizes == (1, 1)),
+            "of three hosts, one is in neither half: {bridges:?}"
+        );
+    }
+
+    #[test]
+    fn a_swarm_leaves_rules_out_in_some_runs_and_not_in_others() {
+        let with_outage = (0..40)
+            .filter(|seed| {
+                drawn(MIXED, *seed, true)
+                    .faults
+                    .iter()
+                    .any(|fault| matches!(fault.kind, PlannedKind::ZoneOutage { .. }))
+            })
+            .count();
+        assert!((10..30).contains(&with_outage), "{with_outage} of 40");
+    }
+}
