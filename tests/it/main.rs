@@ -2,5 +2,6 @@
 
 mod tidy;
 mod world_disk;
+mod world_faults;
 mod world_network;
 mod world_time;
