@@ -95,21 +95,31 @@ pub struct Record {
     pub position: u64,
 }
 
+impl What {
+    /// The kind's name in tables.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Delivered => "delivered",
+            Self::Connection => "connection",
+            Self::Disk => "disk",
+            Self::Fault => "fault",
+            Self::Process => "process",
+            Self::Property => "property",
+            Self::Log(_) => "log",
+        }
+    }
+}
+
 impl Record {
     /// The event as a line for people, with `hosts` giving the names: ` 12.345678s broker-2         fault      crash of broker-2`.
     pub fn line(&self, hosts: &[String]) -> String {
         let host = self.host.and_then(|host| hosts.get(host.get() as usize)).map_or("-", String::as_str);
         let what = match self.what {
-            What::Delivered => "message",
-            What::Connection => "connection",
-            What::Disk => "disk",
-            What::Fault => "fault",
-            What::Process => "process",
-            What::Property => "property",
             What::Log(Level::Error) => "error",
             What::Log(Level::Warn) => "warn",
             What::Log(Level::Info) => "info",
             What::Log(Level::Debug) => "debug",
+            other => other.name(),
         };
         format!("{:>12} {host:<24} {what:<10} {}", self.at.to_string(), self.text)
     }
