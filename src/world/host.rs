@@ -72,6 +72,12 @@ impl Host {
         &self.0.zone
     }
 
+    /// Which life of the machine this is: another number after each loss of power (Linux shows one as `/proc/sys/kernel/random/boot_id`).
+    /// A process that finds the number it had before knows that the page cache has survived.
+    pub fn boot_id(&self) -> u64 {
+        u64::from(self.0.kernel.hosts.borrow()[self.0.id.get() as usize].boots)
+    }
+
     /// How many cores it has.
     pub fn cores(&self) -> u32 {
         self.0.kernel.hosts.borrow()[self.0.id.get() as usize].cores_free.len() as u32

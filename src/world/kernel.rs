@@ -189,8 +189,12 @@ impl Kernel {
 
     /// Drops every task and every pending event. The run is over.
     pub(crate) fn drop_everything(&self) {
-        let tasks = std::mem::take(&mut *self.tasks.borrow_mut());
-        drop(tasks);
+        // One by one, from a table that stands: destructors may abort other tasks.
+        let slots = self.tasks.borrow().slots.len() as u32;
+        for slot in 0..slots {
+            let removed = self.tasks.borrow_mut().remove_slot(slot);
+            drop(removed);
+        }
         let queue = std::mem::take(&mut *self.queue.borrow_mut());
         drop(queue);
         let calls = std::mem::take(&mut *self.after_poll.borrow_mut());

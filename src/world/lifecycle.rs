@@ -79,6 +79,8 @@ pub(crate) struct HostState {
     pub(crate) boot: Boot,
     pub(crate) power: Power,
     pub(crate) incarnation: u32,
+    /// How often the machine was powered up.
+    pub(crate) boots: u32,
     pub(crate) paused: bool,
     pub(crate) parked: BTreeSet<u32>,
     pub(crate) tasks: BTreeSet<u32>,
@@ -124,6 +126,7 @@ impl Kernel {
             let was_off = state.power == Power::Off;
             state.power = Power::Running;
             state.incarnation += 1;
+            state.boots += u32::from(was_off);
             state.cores_free.fill(self.now());
             (state.boot.clone(), state.incarnation, was_off)
         };

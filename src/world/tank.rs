@@ -171,6 +171,7 @@ impl Tank {
             boot: boxed_boot(boot),
             power: Power::Crashed,
             incarnation: 0,
+            boots: 0,
             paused: false,
             parked: BTreeSet::new(),
             tasks: BTreeSet::new(),
