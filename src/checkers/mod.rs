@@ -2,6 +2,10 @@
 //!
 //! Each file holds one family: its history (what clients saw, what replicas said of themselves) and the checks over it.
 
+pub mod delivery;
+pub mod ensemble;
+pub mod replication;
+
 use serde::Serialize;
 
 /// How many counter-examples a check keeps; the count of violations goes on.
