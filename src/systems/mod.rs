@@ -1,6 +1,20 @@
-//! Real code under test. A system reaches the outside through its `Host` alone, and a neighbour only through the neighbour's `api`.
-//!
-//! The order is who may call whom: a system calls only those declared above it.
+//! Real code under test. The order of the declarations is who may call whom, and only through a neighbour's `api`.
 
 pub mod coordination;
 pub mod broker;
+pub mod bugs;
+
+use crate::base::HostId;
+use crate::world::Address;
+use crate::world::fault::Budget;
+
+/// A system as it stands in a tank.
+#[derive(Clone, Debug)]
+pub struct Cluster {
+    /// Where clients reach its servers.
+    pub servers: Vec<Address>,
+    /// The hosts they run on.
+    pub hosts: Vec<HostId>,
+    /// What it survives.
+    pub budget: Budget,
+}

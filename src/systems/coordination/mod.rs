@@ -1,1 +1,165 @@
-//! A ZooKeeper-like ensemble.
+//! Coordination: a replicated tree of znodes, after ZooKeeper.
+
+pub mod api;
+mod database;
+mod desk;
+mod election;
+mod elector;
+mod follower;
+mod journal;
+mod jute;
+mod leader;
+mod message;
+mod observer;
+mod prepare;
+mod recipes;
+mod server;
+mod service;
+mod session;
+mod snapshot;
+mod storage;
+mod tree;
+mod txn;
+mod watch;
+mod wire;
+pub mod zxid;
+
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use rand::Rng;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::base::HostId;
+use crate::base::{Problem, Span, Stream};
+use crate::checkers::ensemble::History;
+use crate::systems::Cluster;
+use crate::world::fault::Budget;
+use crate::world::{Address, DiskSpec, HostSpec, Tank};
+
+pub(crate) use observer::Observer;
+use zxid::ServerId;
+
+/// The ensemble of a scenario.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// How many servers vote: odd, from 1 to 9 (default 3).
+    pub servers: u32,
+    /// The ensemble's heartbeat; session time-outs are rounded up to it (default 200ms).
+    pub tick: Span,
+    /// Ticks a follower may take to find its leader and copy its state (default 25).
+    pub init_limit: u32,
+    /// Ticks without a word after which leader and follower give one another up (default 5).
+    pub sync_limit: u32,
+    /// Transactions between two snapshots (default 1000; drawn from 10 to 2000 in a swarm).
+    pub snapshot_every: u32,
+    /// Snapshots, with the logs that follow them, that are kept on disk (default 3).
+    pub snapshots_kept: u32,
+    /// Committed transactions a leader keeps in memory for followers that lag (default 500; drawn from 5 to 1000 in a swarm).
+    pub committed_log: u32,
+    /// Cores of each server (default 2).
+    pub cores: u32,
+    /// The disk of each server.
+    pub disk: DiskSpec,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            servers: 3,
+            tick: Span::millis(200),
+            init_limit: 25,
+            sync_limit: 5,
+            snapshot_every: 1000,
+            snapshots_kept: 3,
+            committed_log: 500,
+            cores: 2,
+            disk: DiskSpec::default(),
+        }
+    }
+}
+
+impl Config {
+    /// What no ensemble could run with.
+    pub fn validate(&self) -> Vec<Problem> {
+        let mut problems = Vec::new();
+        if !(1..=9).contains(&self.servers) || self.servers.is_multiple_of(2) {
+            let message = format!("{} servers cannot form a quorum system worth having", self.servers);
+            problems.push(Problem::new("servers", message).help("use 1, 3, 5, 7 or 9"));
+        }
+        for (name, value) in [
+            ("init_limit", self.init_limit),
+            ("sync_limit", self.sync_limit),
+            ("snapshot_every", self.snapshot_every),
+            ("snapshots_kept", self.snapshots_kept),
+            ("committed_log", self.committed_log),
+            ("cores", self.cores),
+        ] {
+            if value == 0 {
+                problems.push(Problem::new(name, "must be at least 1"));
+            }
+        }
+        if self.tick < Span::millis(1) {
+            problems.push(Problem::new("tick", format!("{} is shorter than 1ms", self.tick)));
+        }
+        problems
+    }
+
+    /// Draws the constants that a swarm varies; returns what was drawn, by name.
+    pub fn swarm(&mut self, stream: &mut Stream) -> Vec<(&'static str, String)> {
+        if stream.random_bool(0.5) {
+            self.snapshot_every = stream.random_range(10..=2000);
+        }
+        if stream.random_bool(0.5) {
+            self.committed_log = stream.random_range(5..=1000);
+        }
+        vec![
+            ("snapshot_every", self.snapshot_every.to_string()),
+            ("committed_log", self.committed_log.to_string()),
+        ]
+    }
+}
+
+/// Adds the hosts of an ensemble to a tank: `coordination-1` and on, in the zones by turns.
+///
+/// What it survives: every server may lose what was not synced, because nothing is acknowledged before a quorum has synced it; a
+/// minority may lose their disks; a majority suffices for progress.
+pub fn boot(tank: &Tank, config: &Config, history: Rc<RefCell<History>>) -> Cluster {
+    let first = tank.hosts().len() as u32;
+    let hosts: Vec<HostId> = (0..config.servers).map(|index| HostId::new(first + index)).collect();
+    let servers: Rc<Vec<(ServerId, Address)>> = Rc::new(
+        hosts
+            .iter()
+            .zip(1..)
+            .map(|(host, number)| (ServerId::new(number), Address { host: *host, port: 0 }))
+            .collect(),
+    );
+    let shared = Rc::new(config.clone());
+    let observer = Observer::new(history);
+    for (index, (me, address)) in servers.iter().enumerate() {
+        let spec = HostSpec {
+            name: format!("coordination-{}", index + 1),
+            zone: tank.zone_of(index).to_owned(),
+            system: "coordination",
+            cores: config.cores,
+            disk: config.disk.clone(),
+        };
+        let (me, servers, config, observer) = (*me, servers.clone(), shared.clone(), observer.clone());
+        let host = tank.add_host(spec, move |host| {
+            server::run(host, me, servers.clone(), config.clone(), observer.clone())
+        });
+        assert_eq!(host, address.host, "hosts are numbered in order of their creation");
+    }
+    let majority = hosts.len() / 2 + 1;
+    let budget = Budget {
+        system: "coordination",
+        hosts: hosts.clone(),
+        unsynced_loss_max: hosts.len(),
+        disk_loss_max: hosts.len() - majority,
+        core_min: majority,
+    };
+    let servers = hosts.iter().map(|host| Address { host: *host, port: service::CLIENT_PORT }).collect();
+    Cluster { servers, hosts, budget }
+}

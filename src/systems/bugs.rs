@@ -1,0 +1,121 @@
+//! Historical bugs that can be switched on, one at a time, to measure how well the tank finds bugs. All are off by default.
+//!
+//! Code asks `world::bug("Z01")` at the one place where the wrong variant differs; `bugs = ["Z01"]` in a scenario switches it on.
+
+/// The known bugs: key, system, what goes wrong when it is on, and the switch: what the wrong variant does.
+pub const BUGS: &[(&str, &str, &str, &str)] = &[
+    (
+        "Z01",
+        "coordination",
+        "acknowledged writes vanish when the whole quorum loses power right after an election (ZOOKEEPER-3911)",
+        "a follower acknowledges the new leader before the transactions of its DIFF are on disk",
+    ),
+    (
+        "Z03",
+        "coordination",
+        "committed transactions are cut off by a server whose epoch is newer than its log (ZOOKEEPER-4643)",
+        "the current epoch is written before the synchronised transactions are on disk",
+    ),
+    (
+        "Z05",
+        "coordination",
+        "a follower skips the transactions between the files and the memory of its leader (ZOOKEEPER-2418)",
+        "the leader does not test for a gap before it sends a DIFF from files and then from memory",
+    ),
+    (
+        "Z06",
+        "coordination",
+        "an uncommitted transaction comes back after a change of role without a restart (ZOOKEEPER-2845)",
+        "the tree in memory is not brought up to the end of the log when a role ends",
+    ),
+    (
+        "Z10",
+        "coordination",
+        "transactions written after a truncation are lost at the next restart (ZOOKEEPER-1489)",
+        "the log is not opened again after TRUNC: appends go through the old handle, beyond a hole",
+    ),
+    (
+        "Z13",
+        "coordination",
+        "an ephemeral znode outlives the session that was closing when it was created (ZOOKEEPER-1208)",
+        "a session that is being closed is not marked, so a create already queued still passes",
+    ),
+    (
+        "Z16",
+        "coordination",
+        "half of a multi is visible after a restart from a fuzzy snapshot (ZOOKEEPER-3127)",
+        "the last processed transaction moves on with the first part of a multi",
+    ),
+    (
+        "Z18",
+        "coordination",
+        "watches fire wrongly or not at all after a reconnection (ZOOKEEPER-1412)",
+        "a read is answered with the transaction number of the request, not with the server's last",
+    ),
+    (
+        "Z23",
+        "coordination",
+        "the ensemble stands still when the counter of an epoch's transactions runs over (ZOOKEEPER-1277)",
+        "a leader whose counter is used up does not step down for a new epoch",
+    ),
+    (
+        "K01",
+        "broker",
+        "an acknowledged record is lost when a follower restarts and then its leader fails (KIP-101, loss)",
+        "a replica that becomes a follower truncates to its own high watermark",
+    ),
+    (
+        "K02",
+        "broker",
+        "two replicas hold different records at one offset after both lost power (KIP-101, divergence)",
+        "a follower keeps its tail after a restart without comparing leader epochs",
+    ),
+    (
+        "K04",
+        "broker",
+        "committed records are lost because a follower joined the in-sync set too early (KAFKA-7128)",
+        "a follower joins at the high watermark, without having reached the start of the leader's epoch",
+    ),
+    (
+        "K06",
+        "broker",
+        "a follower keeps records its leader no longer has, because it missed an epoch (KAFKA-7164)",
+        "a new epoch is ignored when the leader is the same broker as before",
+    ),
+    (
+        "K10",
+        "broker",
+        "the high watermark covers records that a follower does not hold (KAFKA-13141)",
+        "a fetch from a diverged follower counts as progress",
+    ),
+    (
+        "K11",
+        "broker",
+        "a follower empties its log and loses what it was asked to keep (KAFKA-2143)",
+        "after an out-of-range fetch the log is cut without asking again where the leader's begins",
+    ),
+    (
+        "K13",
+        "broker",
+        "a consumer reads above the high watermark (KAFKA-9835)",
+        "the size of the log is read twice, and an append between the two widens what may be read",
+    ),
+    (
+        "K14",
+        "broker",
+        "a torn log is taken for a clean one (KAFKA-10471)",
+        "the marker of a clean shutdown is removed only after the logs are loaded",
+    ),
+    (
+        "K16",
+        "broker",
+        "the file of leader epochs is empty or old after a power loss (KAFKA-16541)",
+        "the file is written and renamed without a sync of file or directory",
+    ),
+    (
+        "K19",
+        "broker",
+        "an old controller overwrites leaders that a newer one has chosen (KAFKA-6082)",
+        "a controller writes without the condition that its epoch still stands",
+    ),
+];

@@ -1,0 +1,65 @@
+//! A server's life: recover what the disk holds, look for a leader, lead or follow, and again.
+
+use std::rc::Rc;
+
+use crate::systems::coordination::database::Database;
+use crate::systems::coordination::election::Assembly;
+use crate::systems::coordination::elector::Vote;
+use crate::systems::coordination::follower::{Ended, follow};
+use crate::systems::coordination::leader::lead;
+use crate::systems::coordination::service::Server;
+use crate::systems::coordination::storage::{Storage, StorageError};
+use crate::systems::coordination::zxid::ServerId;
+use crate::systems::coordination::{Config, Observer};
+use crate::world::property::bug;
+use crate::world::{Address, Host, Level, select};
+
+/// Runs a server until its process ends.
+pub async fn run(
+    host: Host,
+    me: ServerId,
+    servers: Rc<Vec<(ServerId, Address)>>,
+    config: Rc<Config>,
+    observer: Observer,
+) {
+    let server = Server { host: host.clone(), me, servers, config, observer };
+    let life = live(&server);
+    let why = select! {
+        result = life => match result {
+            Ok(()) => "left the ensemble".to_owned(),
+            Err(error) => {
+                host.log(Level::Error, || format!("stops: {error}"));
+                error.to_string()
+            }
+        },
+        () = host.shutdown_requested() => "shut down".to_owned(),
+    };
+    host.report_ready(false);
+    host.exit(why);
+}
+
+async fn live(server: &Server) -> Result<(), StorageError> {
+    let host = &server.host;
+    let (assembly, mut ear) = Assembly::open(host, server.me, &server.servers);
+    let mut needs_snapshot = false;
+    let mut remembered: Option<Database> = None;
+    loop {
+        let storage = Storage::open(host, &server.config).await?;
+        let (recovered, journal) = storage.recover().await?;
+        // The known bug keeps its memory over a change of role, without what the log holds beyond it.
+        let database = remembered.take().filter(|_| bug("Z06")).unwrap_or(recovered);
+        let own = Vote { epoch: storage.epochs().current, zxid: database.last(), leader: server.me };
+        let leader = assembly.look(&mut ear, own, server.config.tick.get()).await;
+        host.log(Level::Debug, || format!("elected {leader}, holding {}", own.zxid));
+        let ended = if leader == server.me {
+            let why = lead(server, storage, database, journal).await?;
+            Ended { why, needs_snapshot: false, database: None }
+        } else {
+            follow(server, storage, database, journal, leader, needs_snapshot).await?
+        };
+        host.report_ready(false);
+        host.log(Level::Info, || format!("looks for a leader again: {}", ended.why));
+        needs_snapshot = ended.needs_snapshot;
+        remembered = ended.database;
+    }
+}

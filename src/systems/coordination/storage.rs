@@ -1,0 +1,221 @@
+//! What a server keeps on disk: two epochs, snapshots and the transaction log, and how it comes back from them.
+//!
+//! `/data/current` names the generation in use; a generation is a folder with the snapshots and logs of one history. A snapshot
+//! that replaces the history (SNAP) becomes a new generation, so that taking it over is one rename.
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+
+use crate::systems::coordination::Config;
+use crate::systems::coordination::database::Database;
+use crate::systems::coordination::journal::Journal;
+use crate::systems::coordination::snapshot;
+use crate::systems::coordination::zxid::{PeerEpoch, Zxid};
+use crate::world::{Disk, DiskError, Host, Open};
+
+/// Why a server cannot go on with its disk.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum StorageError {
+    /// The disk failed.
+    #[error("disk: {0}")]
+    Disk(#[from] DiskError),
+    /// What was durable is damaged.
+    #[error("{0} is damaged")]
+    Corrupt(String),
+}
+
+/// The two numbers that fence old leaders (`acceptedEpoch` and `currentEpoch`).
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct Epochs {
+    /// The newest leader that this server has promised to follow.
+    pub accepted: PeerEpoch,
+    /// The newest leader whose history this server has taken over in whole.
+    pub current: PeerEpoch,
+}
+
+/// A server's disk.
+#[derive(Clone)]
+pub struct Storage {
+    disk: Disk,
+    generation: u64,
+    epochs: Epochs,
+    committed_max: u32,
+    snapshots_kept: usize,
+}
+
+const EPOCHS: &str = "/data/epochs";
+const CURRENT: &str = "/data/current";
+
+/// Replaces a small file in one step: whoever reads it after a power loss finds the old value or the new one.
+async fn replace(disk: &Disk, path: &str, content: &[u8]) -> Result<(), StorageError> {
+    let fresh = format!("{path}.tmp");
+    let file = disk.open(&fresh, Open::Truncate).await?;
+    file.write_at(0, content).await?;
+    file.sync().await?;
+    disk.rename(&fresh, path).await?;
+    let at = path.rfind('/').unwrap_or(0);
+    disk.sync_dir(&path[..at]).await?;
+    Ok(())
+}
+
+async fn replace_value(disk: &Disk, path: &str, value: &impl Serialize) -> Result<(), StorageError> {
+    let body = postcard::to_stdvec(value).expect("plain numbers");
+    let mut content = crc32c::crc32c(&body).to_be_bytes().to_vec();
+    content.extend(body);
+    replace(disk, path, &content).await
+}
+
+async fn read_value<T: DeserializeOwned + Default>(disk: &Disk, path: &str) -> Result<T, StorageError> {
+    let file = match disk.open(path, Open::Existing).await {
+        Ok(file) => file,
+        Err(DiskError::NotFound) => return Ok(T::default()),
+        Err(error) => return Err(error.into()),
+    };
+    let content = file.read_at(0, file.len() as usize).await?;
+    let value = content.split_first_chunk::<4>().and_then(|(crc, body)| {
+        (crc32c::crc32c(body) == u32::from_be_bytes(*crc)).then(|| postcard::from_bytes(body).ok())?
+    });
+    value.ok_or_else(|| StorageError::Corrupt(path.to_owned()))
+}
+
+impl Storage {
+    /// Opens the disk of a server, new or old.
+    ///
+    /// # Errors
+    /// If the disk fails or what was durable is damaged.
+    pub async fn open(host: &Host, config: &Config) -> Result<Self, StorageError> {
+        let disk = host.disk();
+        disk.create_dir_all("/data").await?;
+        disk.sync_dir("/").await?;
+        let generation: u64 = read_value(&disk, CURRENT).await?;
+        let epochs = read_value(&disk, EPOCHS).await?;
+        let storage = Self {
+            disk,
+            generation,
+            epochs,
+            committed_max: config.committed_log,
+            snapshots_kept: config.snapshots_kept as usize,
+        };
+        storage.disk.create_dir_all(&storage.directory()).await?;
+        storage.disk.sync_dir("/data").await?;
+        Ok(storage)
+    }
+
+    /// The folder of the history in use.
+    pub fn directory(&self) -> String {
+        format!("/data/{}", self.generation)
+    }
+
+    /// The epochs as they stand on disk.
+    pub fn epochs(&self) -> Epochs {
+        self.epochs
+    }
+
+    /// Promises to follow no leader older than this.
+    ///
+    /// # Errors
+    /// If the disk fails.
+    pub async fn accept(&mut self, epoch: PeerEpoch) -> Result<(), StorageError> {
+        assert!(self.epochs.accepted < epoch, "a promise is never taken back");
+        self.set_epochs(Epochs { accepted: epoch, ..self.epochs }).await
+    }
+
+    /// Notes that this server holds the whole history of this leader.
+    ///
+    /// # Errors
+    /// If the disk fails.
+    pub async fn adopt(&mut self, epoch: PeerEpoch) -> Result<(), StorageError> {
+        crate::always!(epoch <= self.epochs.accepted, "a server adopts no epoch that it has not accepted");
+        self.set_epochs(Epochs { current: epoch, ..self.epochs }).await
+    }
+
+    async fn set_epochs(&mut self, epochs: Epochs) -> Result<(), StorageError> {
+        replace_value(&self.disk, EPOCHS, &epochs).await?;
+        self.epochs = epochs;
+        Ok(())
+    }
+
+    /// The state that the disk holds: the newest whole snapshot with the log replayed over it; and the log, open at its end.
+    ///
+    /// # Errors
+    /// If the disk fails or what was durable is damaged.
+    pub async fn recover(&self) -> Result<(Database, Journal), StorageError> {
+        let directory = self.directory();
+        let mut database = Database::new(self.committed_max);
+        if let Some(zxid) = self.snapshots().await?.pop() {
+            let file = self.disk.open(&path(&directory, zxid), Open::Existing).await?;
+            let bytes = file.read_at(0, file.len() as usize).await?;
+            let found = snapshot::read(bytes, self.committed_max);
+            database = found.ok_or_else(|| StorageError::Corrupt(path(&directory, zxid)))?;
+        }
+        let (journal, txns) = Journal::recover(self.disk.clone(), &directory).await?;
+        for txn in txns {
+            if txn.zxid <= database.last() {
+                continue;
+            }
+            crate::always!(
+                txn.zxid.follows(database.last()),
+                "a recovered log has no holes",
+                "{} follows {}",
+                txn.zxid,
+                database.last()
+            );
+            database.apply(&txn);
+            database.remember(txn);
+        }
+        Ok((database, journal))
+    }
+
+    async fn snapshots(&self) -> Result<Vec<Zxid>, StorageError> {
+        let names = self.disk.list(&self.directory()).await?;
+        let parse = |name: &String| i64::from_str_radix(name.strip_prefix("snapshot.")?, 16).ok();
+        let mut zxids: Vec<Zxid> = names.iter().filter_map(parse).map(Zxid::from_wire).collect();
+        zxids.sort();
+        Ok(zxids)
+    }
+
+    /// Keeps a snapshot beside the log, and lets go of what it makes needless.
+    ///
+    /// # Errors
+    /// If the disk fails.
+    pub async fn save(&self, zxid: Zxid, image: Bytes) -> Result<(), StorageError> {
+        let directory = self.directory();
+        replace(&self.disk, &path(&directory, zxid), &image).await?;
+        let snapshots = self.snapshots().await?;
+        let (old, kept) = snapshots.split_at(snapshots.len().saturating_sub(self.snapshots_kept));
+        for zxid in old {
+            self.disk.remove(&path(&directory, *zxid)).await?;
+        }
+        if let Some(oldest) = kept.first() {
+            Journal::purge(&self.disk, &directory, *oldest).await?;
+        }
+        Ok(())
+    }
+
+    /// Makes a leader's snapshot the whole history of this server, in one step; what it replaces is removed afterwards.
+    ///
+    /// # Errors
+    /// If the disk fails.
+    pub async fn install(&mut self, zxid: Zxid, image: Bytes) -> Result<(), StorageError> {
+        let old = self.directory();
+        let generation = self.generation + 1;
+        let fresh = format!("/data/{generation}");
+        self.disk.create_dir_all(&fresh).await?;
+        // A former attempt may have left its files.
+        for name in self.disk.list(&fresh).await? {
+            self.disk.remove(&format!("{fresh}/{name}")).await?;
+        }
+        replace(&self.disk, &path(&fresh, zxid), &image).await?;
+        self.disk.sync_dir("/data").await?;
+        replace_value(&self.disk, CURRENT, &generation).await?;
+        self.generation = generation;
+        for name in self.disk.list(&old).await? {
+            self.disk.remove(&format!("{old}/{name}")).await?;
+        }
+        Ok(())
+    }
+}
+
+fn path(directory: &str, zxid: Zxid) -> String {
+    format!("{directory}/snapshot.{:016x}", zxid.get())
+}
