@@ -1,0 +1,190 @@
+//! Reads topic partitions that it is told to read, below the high watermark, from where it is told to begin.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use kafka_protocol::error::ResponseError;
+use kafka_protocol::messages::fetch_request::{FetchPartition, FetchTopic};
+use kafka_protocol::messages::list_offsets_request::{ListOffsetsPartition, ListOffsetsTopic};
+use kafka_protocol::messages::{
+    ApiKey, FetchRequest, ListOffsetsRequest, RequestKind, ResponseKind, TopicName,
+};
+use tokio::sync::mpsc;
+
+use crate::systems::broker::api::view::View;
+use crate::systems::broker::id::{Offset, TopicPartition};
+use crate::systems::broker::records::{Message, decode};
+use crate::systems::broker::wire::{Channel, text};
+use crate::world::{Address, Host, Task};
+
+/// How a consumer fetches.
+#[derive(Clone, Debug)]
+pub struct ConsumerConfig {
+    /// How long a fetch waits for records (`fetch.max.wait.ms`).
+    pub wait_max: Duration,
+    /// How many bytes end that wait (`fetch.min.bytes`).
+    pub bytes_min: i32,
+    /// Bytes fetched of one partition at once (`max.partition.fetch.bytes`).
+    pub bytes_max: i32,
+}
+
+impl Default for ConsumerConfig {
+    fn default() -> Self {
+        Self { wait_max: Duration::from_millis(250), bytes_min: 4096, bytes_max: 1 << 20 }
+    }
+}
+
+/// What a consumer was given.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Consumed {
+    /// Where it stood.
+    pub id: TopicPartition,
+    /// At which offset.
+    pub offset: Offset,
+    /// The record; `None` if it cannot be read.
+    pub message: Option<Message>,
+}
+
+/// A consumer. Its fetches end when it is dropped.
+pub struct Consumer {
+    consumed: mpsc::UnboundedReceiver<Consumed>,
+    tasks: Vec<Task<()>>,
+}
+
+impl Drop for Consumer {
+    fn drop(&mut self) {
+        self.tasks.iter().for_each(Task::abort);
+    }
+}
+
+impl Consumer {
+    /// Begins to read these partitions, each from its offset, or (`None`) from its first record.
+    pub fn begin(
+        host: &Host,
+        brokers: &[Address],
+        from: BTreeMap<TopicPartition, Option<Offset>>,
+        config: &ConsumerConfig,
+    ) -> Self {
+        let (sender, consumed) = mpsc::unbounded_channel();
+        let view = View::new(host, brokers, "broker/consumer");
+        let tasks = from
+            .into_iter()
+            .map(|(id, offset)| {
+                let reader = Reader {
+                    host: host.clone(),
+                    view: view.clone(),
+                    config: config.clone(),
+                    id,
+                    next: offset,
+                    channel: None,
+                    consumed: sender.clone(),
+                };
+                host.spawn("consumer-fetcher", reader.run())
+            })
+            .collect();
+        Self { consumed, tasks }
+    }
+
+    /// The next record of any partition; in order within each.
+    pub async fn next(&mut self) -> Option<Consumed> {
+        self.consumed.recv().await
+    }
+}
+
+struct Reader {
+    host: Host,
+    view: View,
+    config: ConsumerConfig,
+    id: TopicPartition,
+    next: Option<Offset>,
+    channel: Option<Channel>,
+    consumed: mpsc::UnboundedSender<Consumed>,
+}
+
+impl Reader {
+    async fn run(mut self) {
+        loop {
+            let fine = match self.next {
+                None => self.find_start().await,
+                Some(offset) => self.fetch(offset).await,
+            };
+            if fine.is_none() {
+                self.view.refresh(&self.id.topic).await;
+                self.host.sleep(Duration::from_millis(100)).await;
+            }
+        }
+    }
+
+    fn leader(&mut self) -> Option<(&Channel, i32)> {
+        let (address, epoch) = self.view.leader(&self.id)?;
+        if self.channel.as_ref().is_none_or(|channel| channel.address() != address) {
+            self.channel = Some(Channel::new(&self.host, address, self.host.name()));
+        }
+        Some((self.channel.as_ref()?, epoch.get()))
+    }
+
+    async fn find_start(&mut self) -> Option<()> {
+        let (name, index) = (TopicName(text(&self.id.topic)), self.id.index);
+        let (channel, epoch) = self.leader()?;
+        let partition = ListOffsetsPartition::default()
+            .with_partition_index(index)
+            .with_current_leader_epoch(epoch)
+            .with_timestamp(-2);
+        let topic = ListOffsetsTopic::default().with_name(name).with_partitions(vec![partition]);
+        let request = ListOffsetsRequest::default().with_replica_id((-1).into()).with_topics(vec![topic]);
+        let patience = Duration::from_secs(2);
+        let answer =
+            channel.call(ApiKey::ListOffsets, &RequestKind::ListOffsets(request), patience).await.ok()?;
+        let ResponseKind::ListOffsets(response) = answer else { return None };
+        let found = response.topics.into_iter().next()?.partitions.into_iter().next()?;
+        if found.error_code != 0 || found.offset < 0 {
+            return None;
+        }
+        self.next = Some(Offset::new(found.offset));
+        Some(())
+    }
+
+    async fn fetch(&mut self, offset: Offset) -> Option<()> {
+        let (name, index) = (TopicName(text(&self.id.topic)), self.id.index);
+        let config = self.config.clone();
+        let (channel, epoch) = self.leader()?;
+        let partition = FetchPartition::default()
+            .with_partition(index)
+            .with_current_leader_epoch(epoch)
+            .with_fetch_offset(offset.get())
+            .with_last_fetched_epoch(-1)
+            .with_log_start_offset(-1)
+            .with_partition_max_bytes(config.bytes_max);
+        let topic = FetchTopic::default().with_topic(name).with_partitions(vec![partition]);
+        let request = FetchRequest::default()
+            .with_replica_id((-1).into())
+            .with_max_wait_ms(config.wait_max.as_millis() as i32)
+            .with_min_bytes(config.bytes_min)
+            .with_max_bytes(config.bytes_max)
+            .with_topics(vec![topic]);
+        let patience = config.wait_max + Duration::from_secs(2);
+        let answer = channel.call(ApiKey::Fetch, &RequestKind::Fetch(request), patience).await.ok()?;
+        let ResponseKind::Fetch(response) = answer else { return None };
+        let data = response.responses.into_iter().next()?.partitions.into_iter().next()?;
+        match ResponseError::try_from_code(data.error_code) {
+            None => {}
+            Some(ResponseError::OffsetOutOfRange) if offset.get() < data.log_start_offset => {
+                // Retention has passed this consumer by.
+                self.next = Some(Offset::new(data.log_start_offset));
+                return Some(());
+            }
+            Some(_) => return None,
+        }
+        for read in decode(data.records.unwrap_or_default()) {
+            let (at, message) = match read {
+                Ok((at, message)) => (at, Some(message)),
+                Err(at) => (at, None),
+            };
+            if offset <= at {
+                self.next = Some(at.plus(1));
+                let _ = self.consumed.send(Consumed { id: self.id.clone(), offset: at, message });
+            }
+        }
+        Some(())
+    }
+}

@@ -1,0 +1,15 @@
+//! The clients of the cluster: producer, consumer, admin. All that a neighbour may use.
+
+mod admin;
+mod consumer;
+mod partitioner;
+mod producer;
+mod view;
+
+pub use admin::{Admin, AdminError};
+pub use consumer::{Consumed, Consumer, ConsumerConfig};
+pub use partitioner::partition_for;
+pub use producer::{Acknowledgement, Acks, Delivery, Producer, ProducerConfig, SendError};
+
+pub use crate::systems::broker::id::{Offset, TopicPartition};
+pub use crate::systems::broker::records::Message;

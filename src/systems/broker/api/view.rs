@@ -1,0 +1,121 @@
+//! What a client knows of the cluster: who leads what, and where brokers are.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::rc::Rc;
+use std::time::Duration;
+
+use kafka_protocol::messages::metadata_request::MetadataRequestTopic;
+use kafka_protocol::messages::{ApiKey, MetadataRequest, RequestKind, ResponseKind, TopicName};
+use rand::Rng;
+
+use crate::base::Stream;
+use crate::systems::broker::id::{BrokerId, LeaderEpoch, TopicPartition};
+use crate::systems::broker::wire::{Channel, parse_host, text};
+use crate::world::{Address, Host};
+
+/// How long one broker may take to tell.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// A client's view of the cluster. Cheap to clone.
+#[derive(Clone)]
+pub struct View(Rc<State>);
+
+struct State {
+    host: Host,
+    bootstrap: Vec<Address>,
+    known: RefCell<Known>,
+    chance: RefCell<Stream>,
+}
+
+#[derive(Default)]
+struct Known {
+    brokers: BTreeMap<BrokerId, Address>,
+    controller: Option<BrokerId>,
+    leaders: BTreeMap<TopicPartition, (BrokerId, LeaderEpoch)>,
+    parts: BTreeMap<String, i32>,
+}
+
+impl View {
+    /// A view that begins with these brokers.
+    pub fn new(host: &Host, bootstrap: &[Address], stream: &str) -> Self {
+        assert!(!bootstrap.is_empty(), "a cluster has a broker");
+        let chance = RefCell::new(host.random(stream));
+        Self(Rc::new(State {
+            host: host.clone(),
+            bootstrap: bootstrap.to_vec(),
+            known: RefCell::default(),
+            chance,
+        }))
+    }
+
+    /// The leader of a topic partition: its address and fencing number.
+    pub fn leader(&self, id: &TopicPartition) -> Option<(Address, LeaderEpoch)> {
+        let known = self.0.known.borrow();
+        let (broker, epoch) = known.leaders.get(id)?;
+        Some((*known.brokers.get(broker)?, *epoch))
+    }
+
+    /// How many parts a topic has.
+    pub fn parts(&self, topic: &str) -> Option<i32> {
+        self.0.known.borrow().parts.get(topic).copied()
+    }
+
+    /// The controller's address.
+    pub fn controller(&self) -> Option<Address> {
+        let known = self.0.known.borrow();
+        known.brokers.get(&known.controller?).copied()
+    }
+
+    /// A connection to any broker.
+    pub fn any_broker(&self, host: &Host) -> Channel {
+        let known = self.0.known.borrow();
+        let candidates: Vec<Address> =
+            self.0.bootstrap.iter().chain(known.brokers.values()).copied().collect();
+        let at = self.0.chance.borrow_mut().random_range(0..candidates.len());
+        Channel::new(host, candidates[at], host.name())
+    }
+
+    /// Asks a random broker how things stand; false if it did not tell.
+    pub async fn refresh(&self, topic: &str) -> bool {
+        let channel = self.any_broker(&self.0.host);
+        let asked = MetadataRequestTopic::default().with_name(Some(TopicName(text(topic))));
+        let request = MetadataRequest::default().with_topics(Some(vec![asked]));
+        let answer = channel.call(ApiKey::Metadata, &RequestKind::Metadata(request), PATIENCE).await;
+        let Ok(ResponseKind::Metadata(metadata)) = answer else { return false };
+        let mut known = self.0.known.borrow_mut();
+        for broker in &metadata.brokers {
+            if let (Some(host), Ok(port)) = (parse_host(&broker.host), u16::try_from(broker.port)) {
+                known.brokers.insert(BrokerId::new(broker.node_id.0), Address { host, port });
+            }
+        }
+        known.controller = (0 <= metadata.controller_id.0).then(|| BrokerId::new(metadata.controller_id.0));
+        let mut found = false;
+        for answer in metadata.topics.iter().filter(|answer| answer.error_code == 0) {
+            found = true;
+            known.parts.insert(topic.to_owned(), answer.partitions.len() as i32);
+            for partition in &answer.partitions {
+                let id = TopicPartition::new(topic, partition.partition_index);
+                let epoch = LeaderEpoch::new(partition.leader_epoch);
+                // A broker that lags must not send the client back to an older leader (KIP-320).
+                let newer = known.leaders.get(&id).is_none_or(|(_, known)| *known <= epoch);
+                if 0 <= partition.leader_id.0 && newer {
+                    known.leaders.insert(id, (BrokerId::new(partition.leader_id.0), epoch));
+                }
+            }
+        }
+        found
+    }
+
+    /// Asks until the topic is known.
+    pub async fn wait_for(&self, topic: &str) -> i32 {
+        loop {
+            if let Some(parts) = self.parts(topic) {
+                return parts;
+            }
+            if !self.refresh(topic).await {
+                self.0.host.sleep(Duration::from_millis(100)).await;
+            }
+        }
+    }
+}

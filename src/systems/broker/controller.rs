@@ -1,0 +1,424 @@
+//! The controller's reign over the cluster: elected through coordination, one at a time, fenced by its epoch.
+//!
+//! The state of the cluster is in znodes. Each change is one `multi` that demands the controller's own epoch and the state's version,
+//! so that a controller that was replaced without noticing can change nothing (KAFKA-6082).
+//!
+//! `/controller` (ephemeral), `/controller_epoch`, `/brokers/ids/<id>` (ephemeral), `/brokers/known`, `/brokers/topics/<topic>`,
+//! `/brokers/topics/<topic>/<index>`.
+
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
+use std::pin::Pin;
+use std::rc::Rc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use tokio::sync::{mpsc, oneshot, watch};
+
+use crate::systems::broker::cluster::{Change, Image, LiveBroker, PartitionState, Registration, Topic};
+use crate::systems::broker::id::{BrokerEpoch, BrokerId, ControllerEpoch, StateVersion};
+use crate::systems::broker::message::{CONTROL_PORT, Control, Controlled};
+use crate::systems::broker::{Config, Observer, TopicConfig};
+use crate::systems::coordination::api::{
+    Code, Error, Mode, Session, WatchEvent, Write, check, create, delete, set,
+};
+use crate::world::property::bug;
+use crate::world::rpc::Caller;
+use crate::world::{Address, Host, Level, Task, select};
+
+/// How long a broker may take to answer the controller.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// A request to the controller, and where its answer goes.
+pub type Petition = (Control, oneshot::Sender<Controlled>);
+
+/// What a broker's controller needs to know.
+#[derive(Clone)]
+pub struct Seat {
+    /// Its host.
+    pub host: Host,
+    /// The broker it runs on.
+    pub me: BrokerId,
+    /// The cluster's settings.
+    pub config: Rc<Config>,
+    /// The broker's session at coordination; another one after an expiry.
+    pub session: Rc<RefCell<Session>>,
+    /// Who watches what it does, for the checkers.
+    pub observer: Observer,
+}
+
+/// Why a reign ended.
+enum Ended {
+    /// The session is over, and the office with it.
+    Expired,
+    /// Coordination did not answer, or another controller reigns.
+    Trouble(Error),
+}
+
+impl From<Error> for Ended {
+    fn from(error: Error) -> Self {
+        if error == Error::Expired { Self::Expired } else { Self::Trouble(error) }
+    }
+}
+
+/// How values stand in znodes, and in messages that carry them.
+pub fn json(value: &impl Serialize) -> Bytes {
+    serde_json::to_vec(value).expect("plain values with text keys").into()
+}
+
+async fn read<T: DeserializeOwned>(session: &Session, path: &str) -> Result<(T, i32, i64), Error> {
+    let (data, stat) = session.get(path).await?;
+    let value = serde_json::from_slice(&data).map_err(|_| Error::Refused(Code::MarshallingError))?;
+    Ok((value, stat.version, stat.czxid))
+}
+
+/// Creates the znodes that must exist before anything else.
+pub async fn prepare(session: &Session) -> Result<(), Error> {
+    session.ensure("/brokers/ids").await?;
+    session.ensure("/brokers/topics").await?;
+    for (path, value) in
+        [("/controller_epoch", "0"), ("/brokers/known", "{}"), ("/latest_producer_id_block", "0")]
+    {
+        match session.create(path, value, Mode::Persistent).await {
+            Ok(_) => {}
+            Err(error) if error.is(Code::NodeExists) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+/// Stands for the office under one session, again and again, until that session is over.
+pub async fn stand(
+    seat: Seat,
+    session: Session,
+    petitions: Rc<RefCell<Option<mpsc::UnboundedSender<Petition>>>>,
+) {
+    while !session.is_expired() {
+        let ended = run_for_office(&seat, &session, &petitions).await;
+        petitions.borrow_mut().take();
+        match ended {
+            Ok(()) => {}
+            Err(Ended::Expired) => return,
+            Err(Ended::Trouble(error)) => {
+                seat.host.log(Level::Debug, || format!("the controller's term ends: {error}"));
+                seat.host.sleep(Duration::from_millis(100)).await;
+            }
+        }
+    }
+}
+
+async fn run_for_office(
+    seat: &Seat,
+    session: &Session,
+    petitions: &Rc<RefCell<Option<mpsc::UnboundedSender<Petition>>>>,
+) -> Result<(), Ended> {
+    let (incumbent, watch) = session.exists_watched("/controller").await?;
+    if let Some(stat) = incumbent {
+        if stat.ephemeral_owner == session.id() {
+            // Left by a reign of this session that met trouble: begin anew.
+            session.delete("/controller", Some(stat.version)).await?;
+        } else {
+            watch.changed().await.ok_or(Ended::Expired)?;
+        }
+        return Ok(());
+    }
+    let (epoch, version, _): (i32, _, _) = read(session, "/controller_epoch").await?;
+    let epoch = ControllerEpoch::new(epoch).next();
+    let office = json(&seat.me.get());
+    let elected = session
+        .multi(vec![
+            create("/controller", office, Mode::Ephemeral),
+            set("/controller_epoch", json(&epoch.get()), Some(version)),
+        ])
+        .await;
+    match elected {
+        Ok(_) => {}
+        Err(error) if error.is(Code::NodeExists) || error.is(Code::BadVersion) => return Ok(()),
+        Err(error) => return Err(error.into()),
+    }
+    crate::reached!("a controller was elected");
+    seat.host.log(Level::Info, || format!("controls the cluster as {epoch}"));
+    let mut reign = Reign::begin(seat, session, epoch, version + 1).await?;
+    let (sender, inbox) = mpsc::unbounded_channel();
+    *petitions.borrow_mut() = Some(sender);
+    reign.run(session, inbox).await
+}
+
+struct Reign {
+    seat: Seat,
+    epoch_version: i32,
+    image: Image,
+    stopping: BTreeSet<BrokerId>,
+    published: watch::Sender<Option<Rc<Image>>>,
+    couriers: BTreeMap<BrokerId, (BrokerEpoch, Task<()>)>,
+}
+
+impl Drop for Reign {
+    fn drop(&mut self) {
+        self.couriers.values().for_each(|(_, task)| task.abort());
+    }
+}
+
+impl Reign {
+    /// Reads the cluster as it stands.
+    async fn begin(
+        seat: &Seat,
+        session: &Session,
+        epoch: ControllerEpoch,
+        epoch_version: i32,
+    ) -> Result<Self, Ended> {
+        let (known, _, _) = read(session, "/brokers/known").await?;
+        let mut topics = BTreeMap::new();
+        for name in session.children("/brokers/topics").await? {
+            let path = format!("/brokers/topics/{name}");
+            let (config, _, _): (TopicConfig, _, _) = read(session, &path).await?;
+            let mut partitions = Vec::new();
+            for index in 0..config.partitions {
+                let (mut state, version, _): (PartitionState, _, _) =
+                    read(session, &format!("{path}/{index}")).await?;
+                state.version = StateVersion::new(version);
+                partitions.push(state);
+            }
+            topics.insert(name, Topic { config, partitions });
+        }
+        let image =
+            Image { controller: seat.me, controller_epoch: epoch, brokers: BTreeMap::new(), topics, known };
+        Ok(Self {
+            seat: seat.clone(),
+            epoch_version,
+            image,
+            stopping: BTreeSet::new(),
+            published: watch::channel(None).0,
+            couriers: BTreeMap::new(),
+        })
+    }
+
+    async fn run(
+        &mut self,
+        session: &Session,
+        mut inbox: mpsc::UnboundedReceiver<Petition>,
+    ) -> Result<(), Ended> {
+        let host = self.seat.host.clone();
+        let rebalance_every = self.seat.config.preferred_leader_every.get();
+        let mut rebalance_at = host.now() + rebalance_every;
+        let mut first = true;
+        let mut brokers_changed = self.look_at_brokers(session).await?;
+        for topic in self.seat.config.topics.clone() {
+            self.create_topic(topic).await?;
+        }
+        loop {
+            if first {
+                self.publish();
+                first = false;
+            }
+            select! {
+                () = session.expired() => return Err(Ended::Expired),
+                change = &mut brokers_changed => {
+                    change.ok_or(Ended::Expired)?;
+                    brokers_changed = self.look_at_brokers(session).await?;
+                    // A topic that had to wait for brokers may be possible now.
+                    for topic in self.seat.config.topics.clone() {
+                        self.create_topic(topic).await?;
+                    }
+                }
+                petition = inbox.recv() => {
+                    let Some((control, answer)) = petition else { return Ok(()) };
+                    let controlled = self.petition(control).await?;
+                    let _ = answer.send(controlled);
+                }
+                () = host.sleep_until(rebalance_at), if !rebalance_every.is_zero() => {
+                    rebalance_at = host.now() + rebalance_every;
+                    let changes = self.image.rebalance(&self.stopping);
+                    self.write(changes).await?;
+                }
+            }
+        }
+    }
+
+    /// Sees who is alive, and draws the consequences.
+    async fn look_at_brokers(&mut self, session: &Session) -> Result<BrokersChanged, Ended> {
+        let (names, watch) = session.children_watched("/brokers/ids").await?;
+        let mut brokers = BTreeMap::new();
+        for name in names {
+            let Ok(id) = name.parse() else { continue };
+            match read::<Registration>(session, &format!("/brokers/ids/{name}")).await {
+                Ok((registration, _, czxid)) => {
+                    let live = LiveBroker { registration, epoch: BrokerEpoch::new(czxid) };
+                    brokers.insert(BrokerId::new(id), live);
+                }
+                Err(error) if error.is(Code::NoNode) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        let known_before = self.image.known.clone();
+        self.stopping.retain(|broker| {
+            brokers.get(broker).map(|live| live.epoch)
+                == self.image.brokers.get(broker).map(|live| live.epoch)
+        });
+        let changes = self.image.on_brokers(brokers, &self.stopping);
+        self.write(changes).await?;
+        if self.image.known != known_before {
+            let known = json(&self.image.known);
+            self.multi(vec![set("/brokers/known", known, None)]).await?;
+        }
+        self.send_couriers();
+        self.publish();
+        Ok(Box::pin(watch.changed()))
+    }
+
+    /// Writes changed states, then takes them over. A state's znode counts its versions.
+    async fn write(&mut self, changes: Vec<Change>) -> Result<(), Ended> {
+        if changes.is_empty() {
+            return Ok(());
+        }
+        for (id, mut state) in changes {
+            let before = state.version;
+            state.controller_epoch = self.image.controller_epoch;
+            state.version = before.next();
+            let path = format!("/brokers/topics/{}/{}", id.topic, id.index);
+            if bug("K19") {
+                let session = self.seat.session.borrow().clone();
+                session.set(&path, json(&state), None).await?;
+            } else {
+                self.multi(vec![set(&path, json(&state), Some(before.get()))]).await?;
+            }
+            self.seat.observer.state_written(&id, &state);
+            self.image.apply((id, state));
+        }
+        self.publish();
+        Ok(())
+    }
+
+    /// Changes znodes under the condition that no other controller has been elected. The session is the broker's present one: its
+    /// fencing does not depend on which.
+    async fn multi(&self, mut writes: Vec<Write>) -> Result<(), Ended> {
+        writes.insert(0, check("/controller_epoch", self.epoch_version));
+        let session = self.seat.session.borrow().clone();
+        match session.multi(writes).await {
+            Ok(_) => Ok(()),
+            Err(error) => {
+                crate::sometimes!(error.is(Code::BadVersion), "a deposed controller was refused");
+                Err(error.into())
+            }
+        }
+    }
+
+    async fn petition(&mut self, control: Control) -> Result<Controlled, Ended> {
+        Ok(match control {
+            Control::AlterInSync { id, leader, broker_epoch, leader_epoch, version, in_sync } => {
+                let asked =
+                    self.image.alter_in_sync(&id, (leader, broker_epoch, leader_epoch), version, &in_sync);
+                match asked {
+                    Ok(change) => {
+                        self.write(vec![change]).await?;
+                        Controlled::Altered(Ok(()))
+                    }
+                    Err(error) => {
+                        // It may not have heard of the state that makes it wrong.
+                        self.publish();
+                        Controlled::Altered(Err(error))
+                    }
+                }
+            }
+            Control::CreateTopic(config) => {
+                let Ok(config) = serde_json::from_slice::<TopicConfig>(&config) else {
+                    return Ok(Controlled::TooFewBrokers);
+                };
+                if self.image.topics.contains_key(&config.name) {
+                    Controlled::TopicConflict
+                } else if self.create_topic(config).await? {
+                    self.publish();
+                    Controlled::Done
+                } else {
+                    Controlled::TooFewBrokers
+                }
+            }
+            Control::DeleteTopic(name) => {
+                let Some(topic) = self.image.topics.remove(&name) else {
+                    return Ok(Controlled::TopicConflict);
+                };
+                let path = format!("/brokers/topics/{name}");
+                let parts = (0..topic.partitions.len()).map(|index| delete(&format!("{path}/{index}"), None));
+                self.multi(parts.chain([delete(&path, None)]).collect()).await?;
+                self.publish();
+                Controlled::Done
+            }
+            Control::Stopping(broker) => {
+                self.stopping.insert(broker);
+                let changes = self.image.rebalance(&self.stopping);
+                self.write(changes).await?;
+                let leads = |state: &&PartitionState| state.leader == Some(broker);
+                let left = self.image.partitions().map(|(_, _, state)| state).filter(leads).count();
+                Controlled::Leading(left as u32)
+            }
+            Control::Image(_) => Controlled::NotController,
+        })
+    }
+
+    /// False if there are too few brokers. A topic that exists is left alone.
+    async fn create_topic(&mut self, config: TopicConfig) -> Result<bool, Ended> {
+        if self.image.topics.contains_key(&config.name) {
+            return Ok(true);
+        }
+        let first = self.image.topics.values().map(|topic| topic.partitions.len()).sum();
+        let Some(topic) = self.image.place(&config, first) else { return Ok(false) };
+        let path = format!("/brokers/topics/{}", config.name);
+        let mut writes = vec![create(&path, json(&config), Mode::Persistent)];
+        for (index, state) in topic.partitions.iter().enumerate() {
+            writes.push(create(&format!("{path}/{index}"), json(state), Mode::Persistent));
+        }
+        self.multi(writes).await?;
+        self.image.topics.insert(config.name, topic);
+        Ok(true)
+    }
+
+    fn publish(&self) {
+        self.published.send_replace(Some(Rc::new(self.image.clone())));
+    }
+
+    /// One courier for each life of a broker brings it every new image, until it has it.
+    fn send_couriers(&mut self) {
+        let brokers = &self.image.brokers;
+        self.couriers.retain(|id, (epoch, task)| {
+            let current = brokers.get(id).is_some_and(|live| live.epoch == *epoch);
+            if !current {
+                task.abort();
+            }
+            current
+        });
+        for (id, live) in brokers {
+            if !self.couriers.contains_key(id) {
+                let to = Address { port: CONTROL_PORT, ..live.registration.address };
+                let courier = deliver(self.seat.host.clone(), to, self.published.subscribe());
+                let task = self.seat.host.spawn("controller-courier", courier);
+                self.couriers.insert(*id, (live.epoch, task));
+            }
+        }
+    }
+}
+
+/// Waits for the next change among the brokers.
+type BrokersChanged = Pin<Box<dyn Future<Output = Option<WatchEvent>>>>;
+
+async fn deliver(host: Host, to: Address, mut published: watch::Receiver<Option<Rc<Image>>>) {
+    let caller: Caller<Control, Controlled> = Caller::new(host.clone(), to);
+    loop {
+        let image = published.borrow_and_update().clone();
+        if let Some(image) = image {
+            match caller.call("ClusterImage", &Control::Image(json(&*image)), PATIENCE).await {
+                Ok(Controlled::StaleController(_)) => return,
+                Ok(_) => {}
+                Err(_) => {
+                    host.sleep(Duration::from_millis(50)).await;
+                    continue;
+                }
+            }
+        }
+        if published.changed().await.is_err() {
+            return;
+        }
+    }
+}

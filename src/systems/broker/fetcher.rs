@@ -1,0 +1,124 @@
+//! Copies from one leader all that this broker follows there (the replica fetcher).
+
+use std::collections::BTreeMap;
+use std::rc::Rc;
+use std::time::Duration;
+
+use kafka_protocol::error::ResponseError;
+use kafka_protocol::messages::fetch_request::{FetchPartition, FetchTopic};
+use kafka_protocol::messages::fetch_response::PartitionData;
+use kafka_protocol::messages::{ApiKey, FetchRequest, RequestKind, ResponseKind, TopicName};
+
+use crate::systems::broker::id::{BrokerId, LeaderEpoch, Offset, TopicPartition};
+use crate::systems::broker::log::LogError;
+use crate::systems::broker::partition::{Fetched, Partition};
+use crate::systems::broker::server::Broker;
+use crate::systems::broker::wire::{Channel, text};
+
+/// Bytes fetched of one partition at once (`replica.fetch.max.bytes`).
+const BYTES_MAX: i32 = 1 << 20;
+
+/// How long to wait after a fetch that brought an error.
+const BACK_OFF: Duration = Duration::from_millis(100);
+
+/// Fetches until nothing is followed there any more.
+pub async fn run(broker: Rc<Broker>, leader: BrokerId) {
+    let mut channel: Option<Channel> = None;
+    loop {
+        let address = {
+            let image = broker.image.borrow();
+            image.as_ref().and_then(|image| Some(image.brokers.get(&leader)?.registration.address))
+        };
+        let Some(address) = address else {
+            broker.host.sleep(BACK_OFF).await;
+            continue;
+        };
+        if channel.as_ref().is_none_or(|channel| channel.address() != address) {
+            channel = Some(Channel::new(&broker.host, address, broker.host.name()));
+        }
+        let channel = channel.as_ref().expect("just made");
+        let followed: Vec<Rc<Partition>> =
+            broker.leaders().into_iter().filter(|(other, _)| *other == leader).map(|(_, p)| p).collect();
+        let mut asked: BTreeMap<TopicPartition, (LeaderEpoch, Rc<Partition>)> = BTreeMap::new();
+        let mut topics: BTreeMap<Rc<str>, Vec<FetchPartition>> = BTreeMap::new();
+        for partition in followed {
+            let Some((epoch, end, last)) = partition.position(leader).await else { continue };
+            let fetch = FetchPartition::default()
+                .with_partition(partition.id.index)
+                .with_current_leader_epoch(epoch.get())
+                .with_fetch_offset(end.get())
+                .with_last_fetched_epoch(last.map_or(-1, LeaderEpoch::get))
+                .with_log_start_offset(partition.log_start().get())
+                .with_partition_max_bytes(BYTES_MAX);
+            topics.entry(partition.id.topic.clone()).or_default().push(fetch);
+            asked.insert(partition.id.clone(), (epoch, partition));
+        }
+        if asked.is_empty() {
+            broker.host.sleep(BACK_OFF).await;
+            continue;
+        }
+        let topics = topics.into_iter().map(|(topic, partitions)| {
+            FetchTopic::default().with_topic(TopicName(text(&topic))).with_partitions(partitions)
+        });
+        let wait = broker.config.replica_fetch_wait.get();
+        let request = FetchRequest::default()
+            .with_replica_id(broker.me.get().into())
+            .with_max_wait_ms(wait.as_millis() as i32)
+            .with_min_bytes(1)
+            .with_max_bytes(i32::MAX)
+            .with_topics(topics.collect());
+        let patience = wait + Duration::from_secs(1);
+        match channel.call(ApiKey::Fetch, &RequestKind::Fetch(request), patience).await {
+            Ok(ResponseKind::Fetch(response)) => {
+                let mut trouble = false;
+                for topic in response.responses {
+                    for data in topic.partitions {
+                        let id = TopicPartition::new(topic.topic.as_str(), data.partition_index);
+                        let Some((epoch, partition)) = asked.get(&id) else { continue };
+                        match take(partition, *epoch, data).await {
+                            Ok(fine) => trouble |= !fine,
+                            Err(LogError::Disk(error)) => return broker.fail(error.into()),
+                            // What came damaged is asked for again.
+                            Err(_) => trouble = true,
+                        }
+                    }
+                }
+                broker.made_progress();
+                if trouble {
+                    broker.host.sleep(BACK_OFF).await;
+                }
+            }
+            _ => broker.host.sleep(BACK_OFF).await,
+        }
+    }
+}
+
+/// False if the leader could not serve.
+async fn take(partition: &Partition, epoch: LeaderEpoch, data: PartitionData) -> Result<bool, LogError> {
+    let error = ResponseError::try_from_code(data.error_code);
+    match error {
+        None => {
+            let diverging = (0 <= data.diverging_epoch.end_offset).then(|| {
+                let answer = &data.diverging_epoch;
+                (LeaderEpoch::new(answer.epoch), Offset::new(answer.end_offset))
+            });
+            let fetched = Fetched {
+                records: data.records.unwrap_or_default(),
+                high_watermark: Offset::new(data.high_watermark),
+                log_start: Offset::new(data.log_start_offset),
+                diverging,
+            };
+            partition.copy(epoch, &fetched).await?;
+            Ok(true)
+        }
+        Some(ResponseError::OffsetOutOfRange) => {
+            // `last_stable_offset` of an error tells where the leader's log ends.
+            let (start, end) = (Offset::new(data.log_start_offset), Offset::new(data.last_stable_offset));
+            if Offset::new(0) <= start && Offset::new(0) <= end {
+                partition.fit(epoch, start, end).await?;
+            }
+            Ok(false)
+        }
+        Some(_) => Ok(false),
+    }
+}

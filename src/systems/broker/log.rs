@@ -1,0 +1,416 @@
+//! The log of one replica of one topic partition: segments, leader epochs, and what is known of producers.
+//!
+//! Promises: offsets increase; what `flush` covered survives a power loss; after an unclean end the log is a prefix of what it was,
+//! cut at the first damage, and everything derived (indexes, epochs, producers) fits it.
+
+use std::collections::VecDeque;
+
+use bytes::{Bytes, BytesMut};
+
+use crate::systems::broker::epochs::Epochs;
+use crate::systems::broker::id::{LeaderEpoch, Offset};
+use crate::systems::broker::producers::{Appended, Producers, Sequence};
+use crate::systems::broker::records::{Batch, BatchError, batches, stamp};
+use crate::systems::broker::segment::{Segment, paths};
+use crate::world::property::bug;
+use crate::world::{Disk, DiskError, Open};
+
+/// Why a log cannot do what it is asked.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum LogError {
+    /// The disk failed.
+    #[error("disk: {0}")]
+    Disk(#[from] DiskError),
+    /// A segment that was synced is damaged.
+    #[error("{0} is damaged")]
+    Corrupt(String),
+    /// What should be appended is no sound batch.
+    #[error(transparent)]
+    Batch(#[from] BatchError),
+    /// A batch of a producer does not follow the one before.
+    #[error("out of order")]
+    OutOfOrder,
+    /// The producer was replaced by one of a newer epoch.
+    #[error("the producer is fenced")]
+    Fenced,
+    /// There is no such offset in the log.
+    #[error("{0} is out of range")]
+    OutOfRange(Offset),
+}
+
+/// How a log is kept.
+#[derive(Clone, Copy, Debug)]
+pub struct LogSettings {
+    /// A segment is closed at this size.
+    pub segment_bytes: u64,
+    /// Bytes between two entries of an index.
+    pub index_interval: u64,
+}
+
+/// A log, open.
+pub struct Log {
+    disk: Disk,
+    directory: String,
+    settings: LogSettings,
+    segments: VecDeque<Segment>,
+    end: Offset,
+    epochs: Epochs,
+    producers: Producers,
+    /// Batches beyond what was last taken as committed: first and last offset, and checksum.
+    recent: VecDeque<(Offset, Offset, u32)>,
+}
+
+/// What became of an append.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct AppendInfo {
+    /// Where the batch stands.
+    pub appended: Appended,
+    /// It had been appended before.
+    pub duplicate: bool,
+}
+
+const EPOCHS_FILE: &str = "leader-epoch-checkpoint";
+
+impl Log {
+    /// Opens the log in a directory, creating what is missing. `clean`: whether it was closed in good order, so that nothing needs
+    /// to be verified.
+    ///
+    /// # Errors
+    /// If the disk fails, or a segment is damaged that had been synced.
+    pub async fn open(
+        disk: &Disk,
+        directory: &str,
+        settings: LogSettings,
+        clean: bool,
+    ) -> Result<Self, LogError> {
+        disk.create_dir_all(directory).await?;
+        let names = disk.list(directory).await?;
+        let mut bases: Vec<Offset> = names
+            .iter()
+            .filter_map(|name| name.strip_suffix(".log")?.parse().ok())
+            .map(Offset::new)
+            .collect();
+        bases.sort();
+        let mut log = Self {
+            disk: disk.clone(),
+            directory: directory.to_owned(),
+            settings,
+            segments: VecDeque::new(),
+            end: Offset::new(0),
+            epochs: Epochs::default(),
+            producers: Producers::default(),
+            recent: VecDeque::new(),
+        };
+        let mut torn = false;
+        for (at, base) in bases.iter().enumerate() {
+            if torn {
+                // After the damage nothing can be trusted to follow on what was kept.
+                let (file, index) = paths(directory, *base);
+                disk.remove(&file).await?;
+                let _ = disk.remove(&index).await;
+                continue;
+            }
+            if at != 0 && *base != log.end {
+                return Err(LogError::Corrupt(paths(directory, *base).0));
+            }
+            let (segment, found, cut) =
+                Segment::recover(disk, directory, *base, settings.index_interval, !clean).await?;
+            torn = cut;
+            log.end = found.last().map_or(*base, |last| last.last.plus(1));
+            log.segments.push_back(segment);
+            found.iter().for_each(|batch| log.note(batch));
+        }
+        crate::sometimes!(torn, "a broker cut a torn tail in recovery");
+        if log.segments.is_empty() {
+            log.roll_at(Offset::new(0)).await?;
+        }
+        let derived = std::mem::take(&mut log.epochs);
+        let written = if clean { log.read_epochs().await? } else { None };
+        log.epochs = written.filter(|written| *written == derived).unwrap_or(derived);
+        if !clean {
+            log.write_epochs().await?;
+            disk.sync_dir(directory).await?;
+        }
+        Ok(log)
+    }
+
+    fn note(&mut self, batch: &Batch) {
+        self.epochs.note(batch.epoch, batch.base);
+        self.producers.note(batch);
+        self.recent.push_back((batch.base, batch.last, batch.crc));
+    }
+
+    /// The offset of the first record that is kept.
+    pub fn start(&self) -> Offset {
+        self.segments.front().map_or(self.end, |segment| segment.base)
+    }
+
+    /// The offset that the next record will have.
+    pub fn end(&self) -> Offset {
+        self.end
+    }
+
+    /// Bytes of batches.
+    pub fn size(&self) -> u64 {
+        self.segments.iter().map(|segment| segment.size).sum()
+    }
+
+    /// Which epoch began where.
+    pub fn epochs(&self) -> &Epochs {
+        &self.epochs
+    }
+
+    /// Appends a producer's batch as leader in `epoch`.
+    ///
+    /// # Errors
+    /// See [`LogError`]; nothing is appended then.
+    pub async fn append_as_leader(
+        &mut self,
+        bytes: &Bytes,
+        epoch: LeaderEpoch,
+    ) -> Result<AppendInfo, LogError> {
+        let parsed: Result<Vec<(usize, Batch)>, BatchError> = batches(bytes, true).collect();
+        let parsed = parsed?;
+        // One batch for each partition and request, as clients since 0.11 send it.
+        let [(_, sent)] = parsed[..] else { return Err(BatchError::Corrupt.into()) };
+        if i64::from(sent.count) != sent.last.get() - sent.base.get() + 1 {
+            return Err(BatchError::Corrupt.into());
+        }
+        if 0 <= sent.producer {
+            match self.producers.judge(&sent) {
+                Sequence::Next => {}
+                Sequence::Duplicate(appended) => {
+                    crate::reached!("a broker recognised a duplicate batch");
+                    return Ok(AppendInfo { appended, duplicate: true });
+                }
+                Sequence::OutOfOrder => return Err(LogError::OutOfOrder),
+                Sequence::Fenced => return Err(LogError::Fenced),
+            }
+        }
+        let span = sent.last.get() - sent.base.get();
+        let batch = Batch { base: self.end, last: self.end.plus(span), epoch, ..sent };
+        let mut stamped = BytesMut::from(&bytes[..]);
+        stamp(&mut stamped, self.end, epoch);
+        self.append(&batch, &stamped).await?;
+        let appended = Appended { base: batch.base, last: batch.last };
+        Ok(AppendInfo { appended, duplicate: false })
+    }
+
+    /// Appends what a leader sent: whole batches with their offsets and epochs. An unfinished one at the end is left out.
+    ///
+    /// # Errors
+    /// `Corrupt` if a checksum is wrong or the offsets do not follow on this log.
+    pub async fn append_as_follower(&mut self, bytes: &Bytes) -> Result<(), LogError> {
+        for parsed in batches(bytes, true) {
+            let (at, batch) = match parsed {
+                Err(BatchError::Truncated) => break,
+                parsed => parsed?,
+            };
+            if batch.last < self.end {
+                continue;
+            }
+            if batch.base != self.end {
+                return Err(LogError::OutOfRange(batch.base));
+            }
+            self.append(&batch, &bytes[at..at + batch.size]).await?;
+        }
+        Ok(())
+    }
+
+    async fn append(&mut self, batch: &Batch, bytes: &[u8]) -> Result<(), LogError> {
+        let active = self.segments.back().expect("a log has a segment");
+        if 0 < active.size && self.settings.segment_bytes < active.size + bytes.len() as u64 {
+            self.roll_at(batch.base).await?;
+        }
+        self.segments.back_mut().expect("a log has a segment").append(batch, bytes).await?;
+        self.end = batch.last.plus(1);
+        let begins = self.epochs.latest().is_none_or(|latest| latest < batch.epoch);
+        self.note(batch);
+        if begins {
+            self.write_epochs().await?;
+        }
+        Ok(())
+    }
+
+    /// Closes the active segment, durably, and begins another.
+    async fn roll_at(&mut self, base: Offset) -> Result<(), LogError> {
+        if let Some(active) = self.segments.back() {
+            active.flush().await?;
+        }
+        let segment =
+            Segment::create(&self.disk, &self.directory, base, self.settings.index_interval).await?;
+        self.disk.sync_dir(&self.directory).await?;
+        self.segments.push_back(segment);
+        Ok(())
+    }
+
+    /// Whole batches from the one that holds `from`, up to `bytes_max` (but at least one) and below `upto`.
+    ///
+    /// # Errors
+    /// `OutOfRange` if `from` is not within the log.
+    pub async fn read(&self, from: Offset, upto: Offset, bytes_max: usize) -> Result<Bytes, LogError> {
+        if from < self.start() || self.end < from {
+            return Err(LogError::OutOfRange(from));
+        }
+        if upto <= from {
+            return Ok(Bytes::new());
+        }
+        let at = self.segments.partition_point(|segment| segment.base <= from) - 1;
+        self.segments[at].read(from, upto, bytes_max).await
+    }
+
+    /// The first record at or after a timestamp, and that record's batch's latest timestamp.
+    ///
+    /// # Errors
+    /// If the disk fails.
+    pub async fn offset_for_timestamp(&self, timestamp: i64) -> Result<Option<(Offset, i64)>, LogError> {
+        for segment in self.segments.iter().filter(|segment| timestamp <= segment.timestamp_max) {
+            let found = segment.scan().await?.into_iter().find(|(_, batch)| timestamp <= batch.timestamp_max);
+            if let Some((_, batch)) = found {
+                return Ok(Some((batch.base, batch.timestamp_max)));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Removes every batch that holds a record at or after `to`.
+    ///
+    /// # Errors
+    /// If the disk fails.
+    pub async fn truncate(&mut self, to: Offset) -> Result<(), LogError> {
+        if self.end <= to {
+            return Ok(());
+        }
+        if to < self.start() {
+            return self.start_at(to).await;
+        }
+        while 1 < self.segments.len() && self.segments.back().is_some_and(|segment| to <= segment.base) {
+            let segment = self.segments.pop_back().expect("more than one");
+            self.remove(&segment).await?;
+        }
+        let active = self.segments.back_mut().expect("a log has a segment");
+        active.truncate(to).await?;
+        let mut end = active.base;
+        self.producers.clear();
+        for segment in &self.segments {
+            for (_, batch) in segment.scan().await? {
+                self.producers.note(&batch);
+                end = batch.last.plus(1);
+            }
+        }
+        self.end = end;
+        self.recent.retain(|(_, last, _)| *last < end);
+        if self.epochs.truncate_end(end) {
+            self.write_epochs().await?;
+        }
+        Ok(())
+    }
+
+    /// Removes everything; the next record will have this offset.
+    ///
+    /// # Errors
+    /// If the disk fails.
+    pub async fn start_at(&mut self, offset: Offset) -> Result<(), LogError> {
+        while let Some(segment) = self.segments.pop_back() {
+            self.remove(&segment).await?;
+        }
+        self.end = offset;
+        self.epochs.clear();
+        self.producers.clear();
+        self.recent.clear();
+        self.roll_at(offset).await?;
+        self.write_epochs().await
+    }
+
+    async fn remove(&self, segment: &Segment) -> Result<(), LogError> {
+        let (file, index) = paths(&self.directory, segment.base);
+        self.disk.remove(&file).await?;
+        self.disk.remove(&index).await?;
+        Ok(())
+    }
+
+    /// Removes old segments: those whose records are all older than `older_than`, and as many as the log is above `size_max`. Never
+    /// the active one, and nothing at or after `committed`. Returns how many.
+    ///
+    /// # Errors
+    /// If the disk fails.
+    pub async fn retain(
+        &mut self,
+        older_than: Option<i64>,
+        size_max: Option<u64>,
+        committed: Offset,
+    ) -> Result<usize, LogError> {
+        let mut removed = 0;
+        while 1 < self.segments.len() && self.segments[1].base <= committed {
+            let old = older_than.is_some_and(|limit| self.segments[0].timestamp_max < limit);
+            let large = size_max.is_some_and(|max| max < self.size() - self.segments[0].size);
+            if !old && !large {
+                break;
+            }
+            let segment = self.segments.pop_front().expect("more than one");
+            self.remove(&segment).await?;
+            removed += 1;
+        }
+        if 0 < removed {
+            let start = self.start();
+            self.epochs.truncate_start(start);
+            self.write_epochs().await?;
+        }
+        Ok(removed)
+    }
+
+    /// Makes durable all that it holds.
+    ///
+    /// # Errors
+    /// If the disk fails: nothing that was not durable before is now.
+    pub async fn flush(&self) -> Result<(), LogError> {
+        self.segments.back().expect("a log has a segment").flush().await?;
+        self.disk.sync_dir(&self.directory).await?;
+        Ok(())
+    }
+
+    /// The batches that lie wholly below `committed` and were not taken before: first and last offset, and checksum.
+    pub fn take_committed(&mut self, committed: Offset) -> Vec<(Offset, Offset, u32)> {
+        let count = self.recent.partition_point(|(_, last, _)| *last < committed);
+        self.recent.drain(..count).collect()
+    }
+
+    async fn read_epochs(&self) -> Result<Option<Epochs>, LogError> {
+        let path = format!("{}/{EPOCHS_FILE}", self.directory);
+        let file = match self.disk.open(&path, Open::Existing).await {
+            Ok(file) => file,
+            Err(DiskError::NotFound) => return Ok(None),
+            Err(error) => return Err(error.into()),
+        };
+        let bytes = file.read_at(0, file.len() as usize).await?;
+        Ok(serde_json::from_slice(&bytes).ok())
+    }
+
+    async fn write_epochs(&self) -> Result<(), LogError> {
+        let path = format!("{}/{EPOCHS_FILE}", self.directory);
+        let fresh = format!("{path}.tmp");
+        let file = self.disk.open(&fresh, Open::Truncate).await?;
+        file.write_at(0, &serde_json::to_vec(&self.epochs).expect("plain numbers")).await?;
+        if !bug("K16") {
+            file.sync().await?;
+        }
+        self.disk.rename(&fresh, &path).await?;
+        if !bug("K16") {
+            self.disk.sync_dir(&self.directory).await?;
+        }
+        Ok(())
+    }
+
+    /// Removes the log from the disk.
+    ///
+    /// # Errors
+    /// If the disk fails.
+    pub async fn delete(&mut self) -> Result<(), LogError> {
+        while let Some(segment) = self.segments.pop_back() {
+            self.remove(&segment).await?;
+        }
+        let _ = self.disk.remove(&format!("{}/{EPOCHS_FILE}", self.directory)).await;
+        self.disk.remove(&self.directory).await?;
+        Ok(())
+    }
+}

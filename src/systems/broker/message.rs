@@ -1,0 +1,63 @@
+//! What controller and brokers say to one another. Serde and postcard: Kafka's own messages for it are gone since its ZooKeeper era.
+
+use std::collections::BTreeSet;
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+use crate::systems::broker::cluster::AlterError;
+use crate::systems::broker::id::{
+    BrokerEpoch, BrokerId, ControllerEpoch, LeaderEpoch, StateVersion, TopicPartition,
+};
+
+/// Where brokers hear one another.
+pub const CONTROL_PORT: u16 = 9093;
+
+/// A request to a broker.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub enum Control {
+    /// From the controller: the cluster as it is (in place of LeaderAndIsr, StopReplica and UpdateMetadata).
+    ///
+    /// In JSON, as settings carry their units.
+    Image(Bytes),
+    /// To the controller: another in-sync set (KIP-497).
+    AlterInSync {
+        /// Which topic partition.
+        id: TopicPartition,
+        /// Its leader.
+        leader: BrokerId,
+        /// The leader's life.
+        broker_epoch: BrokerEpoch,
+        /// The leader's fencing number.
+        leader_epoch: LeaderEpoch,
+        /// The state it builds on.
+        version: StateVersion,
+        /// The set as it should be.
+        in_sync: BTreeSet<BrokerId>,
+    },
+    /// To the controller: create a topic with these settings, in JSON.
+    CreateTopic(Bytes),
+    /// To the controller: delete this topic.
+    DeleteTopic(String),
+    /// To the controller: take leadership away from me, I am about to stop.
+    Stopping(BrokerId),
+}
+
+/// An answer.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub enum Controlled {
+    /// Done.
+    Done,
+    /// The one asked has heard of a newer controller.
+    StaleController(ControllerEpoch),
+    /// The one asked does not control the cluster.
+    NotController,
+    /// The in-sync set was changed, or why not.
+    Altered(Result<(), AlterError>),
+    /// The topic exists already, or does not exist.
+    TopicConflict,
+    /// There are too few brokers for so many replicas.
+    TooFewBrokers,
+    /// How many topic partitions the stopping broker still leads.
+    Leading(u32),
+}

@@ -1,0 +1,352 @@
+//! One topic partition on one broker: its replica and its log, kept together.
+//!
+//! The log is behind a lock, because its changes wait for the disk; the replica is changed only by who holds that lock, or between
+//! two waits.
+
+use std::cell::{Cell, RefCell};
+
+use bytes::Bytes;
+use tokio::sync::Mutex;
+
+use crate::base::{ByteSize, SimTime};
+use crate::systems::broker::Observer;
+use crate::systems::broker::TopicConfig;
+use crate::systems::broker::cluster::PartitionState;
+use crate::systems::broker::epochs::diverges_at;
+use crate::systems::broker::id::{BrokerId, LeaderEpoch, Offset, TopicPartition};
+use crate::systems::broker::log::{AppendInfo, Log, LogError};
+use crate::systems::broker::replica::{LeaderState, Proposal, Replica, Role};
+use crate::world::property::bug;
+
+/// A topic partition on this broker.
+pub struct Partition {
+    /// Which.
+    pub id: TopicPartition,
+    /// Its topic's settings.
+    pub config: TopicConfig,
+    /// What it is and what is committed.
+    pub replica: RefCell<Replica>,
+    log: Mutex<Log>,
+    log_end: Cell<Offset>,
+    log_start: Cell<Offset>,
+    unclean: Cell<bool>,
+    observer: Observer,
+}
+
+/// Why a request cannot be served here.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Refusal {
+    /// This broker does not lead.
+    NotLeader,
+    /// The sender knows an older leader.
+    FencedEpoch,
+    /// The sender knows a newer leader than this broker does.
+    UnknownEpoch,
+    /// Too few replicas are in sync.
+    NotEnoughReplicas,
+    /// The log says no.
+    Log(LogError),
+}
+
+impl From<LogError> for Refusal {
+    fn from(error: LogError) -> Self {
+        Self::Log(error)
+    }
+}
+
+/// What a fetch finds.
+#[derive(Clone, Debug)]
+pub struct Fetched {
+    /// Whole batches.
+    pub records: Bytes,
+    /// All below is committed.
+    pub high_watermark: Offset,
+    /// The offset of the first record that is kept.
+    pub log_start: Offset,
+    /// The fetcher's log differs: the largest epoch up to its own that this log has, and where that ends.
+    pub diverging: Option<(LeaderEpoch, Offset)>,
+}
+
+/// What a fetcher asks.
+#[derive(Clone, Copy, Debug)]
+pub struct FetchFrom {
+    /// The follower; `None` for a consumer.
+    pub follower: Option<BrokerId>,
+    /// The leader it knows; `None` if it does not care.
+    pub epoch: Option<LeaderEpoch>,
+    /// Where it wants to begin.
+    pub offset: Offset,
+    /// The epoch of the record before that; `None` if it has none.
+    pub last_epoch: Option<LeaderEpoch>,
+    /// How many bytes it wants.
+    pub bytes_max: usize,
+}
+
+impl Partition {
+    /// A topic partition that has not been told what it is.
+    pub fn new(
+        id: TopicPartition,
+        config: TopicConfig,
+        log: Log,
+        replica: Replica,
+        observer: Observer,
+    ) -> Self {
+        let (log_end, log_start) = (Cell::new(log.end()), Cell::new(log.start()));
+        let replica = RefCell::new(replica);
+        Self {
+            id,
+            config,
+            replica,
+            log: Mutex::new(log),
+            log_end,
+            log_start,
+            unclean: Cell::new(false),
+            observer,
+        }
+    }
+
+    /// The offset that the next record will have.
+    pub fn log_end(&self) -> Offset {
+        self.log_end.get()
+    }
+
+    /// The offset of the first record that is kept.
+    pub fn log_start(&self) -> Offset {
+        self.log_start.get()
+    }
+
+    /// All below is committed.
+    pub fn high_watermark(&self) -> Offset {
+        self.replica.borrow().high_watermark()
+    }
+
+    fn note(&self, log: &mut Log) {
+        self.log_end.set(log.end());
+        self.log_start.set(log.start());
+        let replica = self.replica.borrow();
+        if !self.unclean.get() {
+            self.observer.committed(&self.id, replica.me, &log.take_committed(replica.high_watermark()));
+        }
+    }
+
+    /// The controller has said how things stand.
+    ///
+    /// # Errors
+    /// If the disk fails.
+    pub async fn on_state(&self, state: &PartitionState, now: SimTime) -> Result<(), LogError> {
+        let mut log = self.log.lock().await;
+        self.unclean.set(state.unclean);
+        let me = self.replica.borrow().me;
+        if state.leader_epoch < self.replica.borrow().epoch() {
+            crate::reached!("a broker ignored the state of an older leader epoch");
+            return Ok(());
+        }
+        if state.leader == Some(me) {
+            let leader_state = LeaderState {
+                epoch: state.leader_epoch,
+                version: state.version,
+                in_sync: state.in_sync.clone(),
+                replicas: state.replicas.clone(),
+            };
+            if self.replica.borrow_mut().lead(leader_state, log.end(), now) {
+                self.observer.leads(&self.id, me, state.leader_epoch);
+            }
+        } else {
+            let was_leader = self.replica.borrow().leadership().is_some();
+            let news = self.replica.borrow_mut().follow(state.leader, state.leader_epoch);
+            crate::sometimes!(was_leader && news, "a leader was fenced by a newer epoch");
+            // The known bug cuts at what this replica knew to be committed, which lags what is.
+            if news && bug("K01") {
+                let to = self.high_watermark();
+                self.cut(&mut log, to).await?;
+            }
+        }
+        self.note(&mut log);
+        Ok(())
+    }
+
+    fn leading(&self, epoch: Option<LeaderEpoch>) -> Result<LeaderEpoch, Refusal> {
+        let replica = self.replica.borrow();
+        let own = replica.epoch();
+        match epoch {
+            Some(epoch) if epoch < own => return Err(Refusal::FencedEpoch),
+            Some(epoch) if own < epoch => return Err(Refusal::UnknownEpoch),
+            _ => {}
+        }
+        if replica.leadership().is_some() { Ok(own) } else { Err(Refusal::NotLeader) }
+    }
+
+    /// Appends a producer's batch. `all`: only if enough replicas are in sync.
+    ///
+    /// # Errors
+    /// See [`Refusal`]; nothing was appended.
+    pub async fn append(&self, batch: &Bytes, all: bool) -> Result<(AppendInfo, LeaderEpoch), Refusal> {
+        let mut log = self.log.lock().await;
+        let epoch = self.leading(None)?;
+        if all && !self.replica.borrow().has_enough_in_sync() {
+            return Err(Refusal::NotEnoughReplicas);
+        }
+        let info = log.append_as_leader(batch, epoch).await?;
+        self.replica.borrow_mut().on_append(log.end());
+        self.note(&mut log);
+        Ok((info, epoch))
+    }
+
+    /// Reads for a consumer or a follower; a follower's fetch also tells how far it is.
+    ///
+    /// # Errors
+    /// See [`Refusal`].
+    pub async fn fetch(&self, from: FetchFrom, now: SimTime) -> Result<(Fetched, Option<Proposal>), Refusal> {
+        let mut log = self.log.lock().await;
+        self.leading(from.epoch)?;
+        let diverging = from.last_epoch.and_then(|last| {
+            let answer = log.epochs().end_of(last, log.end());
+            let (epoch, end) = answer.unwrap_or((last, log.start()));
+            (epoch < last || end < from.offset).then_some((epoch, end))
+        });
+        let mut proposal = None;
+        if let Some(follower) = from.follower {
+            let diverged = diverging.is_some() || log.end() < from.offset;
+            proposal =
+                self.replica.borrow_mut().on_follower_fetch(follower, from.offset, diverged, log.end(), now);
+            self.note(&mut log);
+        }
+        let high_watermark = self.high_watermark();
+        let upto = if from.follower.is_some() || bug("K13") { log.end() } else { high_watermark };
+        let records = match diverging {
+            Some(_) => Bytes::new(),
+            None => log.read(from.offset, upto, from.bytes_max).await?,
+        };
+        Ok((Fetched { records, high_watermark, log_start: log.start(), diverging }, proposal))
+    }
+
+    /// Where a follower that copies from `leader` in `epoch` goes on: its log end, and the epoch of its last record.
+    pub async fn position(&self, leader: BrokerId) -> Option<(LeaderEpoch, Offset, Option<LeaderEpoch>)> {
+        let log = self.log.lock().await;
+        match self.replica.borrow().role {
+            Role::Follower { leader: Some(known), epoch } if known == leader => {
+                Some((epoch, log.end(), log.epochs().latest()))
+            }
+            _ => None,
+        }
+    }
+
+    /// Takes over what the leader of `epoch` sent.
+    ///
+    /// # Errors
+    /// See [`LogError`].
+    pub async fn copy(&self, epoch: LeaderEpoch, fetched: &Fetched) -> Result<(), LogError> {
+        let mut log = self.log.lock().await;
+        let follows =
+            matches!(self.replica.borrow().role, Role::Follower { epoch: known, .. } if known == epoch);
+        if !follows {
+            return Ok(());
+        }
+        if let Some(answer) = fetched.diverging {
+            let to = diverges_at(log.epochs(), log.end(), answer);
+            self.cut(&mut log, to).await?;
+        } else {
+            log.append_as_follower(&fetched.records).await?;
+            let leader_watermark = fetched.high_watermark;
+            self.replica.borrow_mut().on_leader_watermark(leader_watermark, log.end());
+        }
+        self.note(&mut log);
+        Ok(())
+    }
+
+    /// The leader has nothing at this follower's log end: its log ends before, or begins after.
+    ///
+    /// # Errors
+    /// If the disk fails.
+    pub async fn fit(
+        &self,
+        epoch: LeaderEpoch,
+        leader_start: Offset,
+        leader_end: Offset,
+    ) -> Result<(), LogError> {
+        let mut log = self.log.lock().await;
+        let follows =
+            matches!(self.replica.borrow().role, Role::Follower { epoch: known, .. } if known == epoch);
+        if !follows {
+            return Ok(());
+        }
+        if leader_end < log.end() {
+            self.cut(&mut log, leader_end).await?;
+        } else if log.end() < leader_start || bug("K11") {
+            crate::reached!("a follower began anew at its leader's log start");
+            log.start_at(leader_start).await?;
+        }
+        self.note(&mut log);
+        Ok(())
+    }
+
+    async fn cut(&self, log: &mut Log, to: Offset) -> Result<(), LogError> {
+        if log.end() <= to {
+            return Ok(());
+        }
+        crate::reached!("a follower truncated its log");
+        let (me, high_watermark) = (self.replica.borrow().me, self.high_watermark());
+        self.observer.truncated(&self.id, me, to, high_watermark, self.unclean.get());
+        log.truncate(to).await?;
+        self.replica.borrow_mut().on_truncated(log.end());
+        Ok(())
+    }
+
+    /// Where an epoch ends in this leader's log (OffsetForLeaderEpoch).
+    ///
+    /// # Errors
+    /// See [`Refusal`].
+    pub async fn end_of_epoch(
+        &self,
+        known: Option<LeaderEpoch>,
+        epoch: LeaderEpoch,
+    ) -> Result<Option<(LeaderEpoch, Offset)>, Refusal> {
+        let log = self.log.lock().await;
+        self.leading(known)?;
+        Ok(log.epochs().end_of(epoch, log.end()))
+    }
+
+    /// The first committed record at or after a timestamp (ListOffsets).
+    ///
+    /// # Errors
+    /// See [`Refusal`].
+    pub async fn offset_at(&self, timestamp: i64) -> Result<Option<(Offset, i64)>, Refusal> {
+        let log = self.log.lock().await;
+        self.leading(None)?;
+        let found = log.offset_for_timestamp(timestamp).await?;
+        Ok(found.filter(|(offset, _)| *offset < self.high_watermark()))
+    }
+
+    /// Removes what is too old or too much, of what is committed.
+    ///
+    /// # Errors
+    /// If the disk fails.
+    pub async fn retain(&self, now_ms: i64) -> Result<(), LogError> {
+        let older_than = self.config.retention.map(|keep| now_ms - keep.get().as_millis() as i64);
+        let size_max = self.config.retention_size.map(ByteSize::get);
+        if older_than.is_none() && size_max.is_none() {
+            return Ok(());
+        }
+        let mut log = self.log.lock().await;
+        let removed = log.retain(older_than, size_max, self.high_watermark()).await?;
+        crate::sometimes!(0 < removed, "a broker removed old segments");
+        self.note(&mut log);
+        Ok(())
+    }
+
+    /// Makes durable all that the log holds.
+    ///
+    /// # Errors
+    /// If the disk fails.
+    pub async fn flush(&self) -> Result<(), LogError> {
+        self.log.lock().await.flush().await
+    }
+
+    /// Removes the log from the disk: the topic is gone.
+    ///
+    /// # Errors
+    /// If the disk fails.
+    pub async fn delete(&self) -> Result<(), LogError> {
+        self.log.lock().await.delete().await
+    }
+}

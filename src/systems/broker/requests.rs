@@ -1,0 +1,547 @@
+//! Serves clients: one connection's requests in order, as Kafka does.
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use kafka_protocol::error::ResponseError;
+use kafka_protocol::messages::api_versions_response::ApiVersion;
+use kafka_protocol::messages::create_topics_response::CreatableTopicResult;
+use kafka_protocol::messages::delete_topics_response::DeletableTopicResult;
+use kafka_protocol::messages::fetch_response::{
+    EpochEndOffset as Diverging, FetchableTopicResponse, PartitionData,
+};
+use kafka_protocol::messages::list_offsets_response::{
+    ListOffsetsPartitionResponse, ListOffsetsTopicResponse,
+};
+use kafka_protocol::messages::metadata_response::{
+    MetadataResponseBroker, MetadataResponsePartition, MetadataResponseTopic,
+};
+use kafka_protocol::messages::offset_for_leader_epoch_response::{
+    EpochEndOffset, OffsetForLeaderTopicResult,
+};
+use kafka_protocol::messages::produce_response::{PartitionProduceResponse, TopicProduceResponse};
+use kafka_protocol::messages::{
+    ApiVersionsResponse, CreateTopicsRequest, CreateTopicsResponse, DeleteTopicsRequest,
+    DeleteTopicsResponse, FetchRequest, FetchResponse, InitProducerIdResponse, ListOffsetsRequest,
+    ListOffsetsResponse, MetadataRequest, MetadataResponse, OffsetForLeaderEpochRequest,
+    OffsetForLeaderEpochResponse, ProduceRequest, ProduceResponse, RequestKind, ResponseKind, TopicName,
+};
+
+use crate::base::{ByteSize, SimTime, Span};
+use crate::systems::broker::TopicConfig;
+use crate::systems::broker::controller::json;
+use crate::systems::broker::id::{BrokerId, LeaderEpoch, Offset, TopicPartition};
+use crate::systems::broker::log::LogError;
+use crate::systems::broker::message::{Control, Controlled};
+use crate::systems::broker::partition::{FetchFrom, Partition, Refusal};
+use crate::systems::broker::server::{Broker, CLIENT_PORT};
+use crate::systems::broker::wire::{APIS, decode_request, encode_response, host_name, response_name, text};
+use crate::world::select;
+
+/// Work for one request, and for each KiB it carries.
+const REQUEST_COST: Duration = Duration::from_micros(20);
+const KIB_COST: Duration = Duration::from_nanos(500);
+
+/// How many producer ids a broker reserves at once.
+const PRODUCER_IDS: i64 = 1000;
+
+/// Accepts clients, for the life of the process.
+pub async fn listen(broker: Rc<Broker>) {
+    let mut listener = broker.host.listen(CLIENT_PORT).await.expect("one process listens for clients");
+    let ids = Rc::new(tokio::sync::Mutex::new(0..0));
+    loop {
+        let mut connection = listener.accept().await;
+        let (this, ids) = (broker.clone(), ids.clone());
+        broker.host.spawn("broker-connection", async move {
+            while let Ok(frame) = connection.receiver.recv().await {
+                this.host.cpu(REQUEST_COST + KIB_COST * (frame.len() / 1024) as u32).await;
+                // What cannot be read ends the connection: the next frame could not be trusted either.
+                let Some(incoming) = decode_request(frame) else { return };
+                let answer = match incoming.body {
+                    None => Some(ResponseKind::ApiVersions(
+                        ApiVersionsResponse::default()
+                            .with_error_code(ResponseError::UnsupportedVersion.code())
+                            .with_api_keys(versions()),
+                    )),
+                    Some(request) => this.answer(request, &ids).await,
+                };
+                let Some(answer) = answer else { continue };
+                // KIP-511: whoever asks in too new a version is answered in the oldest.
+                let version = if let ResponseKind::ApiVersions(versions) = &answer
+                    && versions.error_code != 0
+                {
+                    0
+                } else {
+                    incoming.version
+                };
+                let frame = encode_response(incoming.key, version, incoming.correlation, &answer);
+                if connection.sender.send(response_name(incoming.key), frame).await.is_err() {
+                    return;
+                }
+            }
+        });
+    }
+}
+
+fn versions() -> Vec<ApiVersion> {
+    let version = |(key, oldest, newest): &(kafka_protocol::messages::ApiKey, i16, i16)| {
+        ApiVersion::default().with_api_key(*key as i16).with_min_version(*oldest).with_max_version(*newest)
+    };
+    APIS.iter().map(version).collect()
+}
+
+type ProducerIds = Rc<tokio::sync::Mutex<std::ops::Range<i64>>>;
+
+fn code(refusal: &Refusal) -> i16 {
+    match refusal {
+        Refusal::NotLeader => ResponseError::NotLeaderOrFollower,
+        Refusal::FencedEpoch => ResponseError::FencedLeaderEpoch,
+        Refusal::UnknownEpoch => ResponseError::UnknownLeaderEpoch,
+        Refusal::NotEnoughReplicas => ResponseError::NotEnoughReplicas,
+        Refusal::Log(LogError::Batch(_)) => ResponseError::CorruptMessage,
+        Refusal::Log(LogError::OutOfOrder) => ResponseError::OutOfOrderSequenceNumber,
+        Refusal::Log(LogError::Fenced) => ResponseError::InvalidProducerEpoch,
+        Refusal::Log(LogError::OutOfRange(_)) => ResponseError::OffsetOutOfRange,
+        Refusal::Log(LogError::Disk(_) | LogError::Corrupt(_)) => ResponseError::KafkaStorageError,
+    }
+    .code()
+}
+
+impl Broker {
+    async fn answer(self: &Rc<Self>, request: RequestKind, ids: &ProducerIds) -> Option<ResponseKind> {
+        Some(match request {
+            RequestKind::ApiVersions(_) => {
+                ResponseKind::ApiVersions(ApiVersionsResponse::default().with_api_keys(versions()))
+            }
+            RequestKind::Metadata(request) => ResponseKind::Metadata(self.metadata(&request)),
+            RequestKind::Produce(request) => {
+                let silent = request.acks == 0;
+                let response = self.produce(request).await;
+                if silent {
+                    return None;
+                }
+                ResponseKind::Produce(response)
+            }
+            RequestKind::Fetch(request) => ResponseKind::Fetch(self.fetch(request).await),
+            RequestKind::ListOffsets(request) => ResponseKind::ListOffsets(self.list_offsets(request).await),
+            RequestKind::OffsetForLeaderEpoch(request) => {
+                ResponseKind::OffsetForLeaderEpoch(self.offset_for_leader_epoch(request).await)
+            }
+            RequestKind::InitProducerId(_) => ResponseKind::InitProducerId(self.init_producer_id(ids).await),
+            RequestKind::CreateTopics(request) => {
+                ResponseKind::CreateTopics(self.create_topics(request).await)
+            }
+            RequestKind::DeleteTopics(request) => {
+                ResponseKind::DeleteTopics(self.delete_topics(request).await)
+            }
+            _ => return None,
+        })
+    }
+
+    fn lookup(&self, topic: &TopicName, index: i32) -> Result<Rc<Partition>, Refusal> {
+        self.partition(&TopicPartition::new(topic.as_str(), index)).ok_or(Refusal::NotLeader)
+    }
+
+    /// A failed disk ends the process; everything else is the client's to know.
+    fn notice(&self, refusal: &Refusal) -> i16 {
+        if let Refusal::Log(error @ (LogError::Disk(_) | LogError::Corrupt(_))) = refusal {
+            self.fail(error.clone());
+        }
+        code(refusal)
+    }
+
+    fn metadata(&self, request: &MetadataRequest) -> MetadataResponse {
+        let image = self.image.borrow();
+        let Some(image) = image.as_ref() else {
+            return MetadataResponse::default().with_controller_id((-1).into());
+        };
+        let broker = |(id, live): (&BrokerId, &crate::systems::broker::cluster::LiveBroker)| {
+            MetadataResponseBroker::default()
+                .with_node_id(id.get().into())
+                .with_host(host_name(live.registration.address.host))
+                .with_port(i32::from(live.registration.address.port))
+                .with_rack(Some(text(&live.registration.zone)))
+        };
+        let ids =
+            |set: &mut dyn Iterator<Item = &BrokerId>| set.map(|id| id.get().into()).collect::<Vec<_>>();
+        let topic = |name: &str| {
+            let answer = MetadataResponseTopic::default().with_name(Some(TopicName(text(name))));
+            let Some(topic) = image.topics.get(name) else {
+                return answer.with_error_code(ResponseError::UnknownTopicOrPartition.code());
+            };
+            let partition = |(index, state): (usize, &crate::systems::broker::cluster::PartitionState)| {
+                let error = if state.leader.is_none() { ResponseError::LeaderNotAvailable.code() } else { 0 };
+                MetadataResponsePartition::default()
+                    .with_error_code(error)
+                    .with_partition_index(index as i32)
+                    .with_leader_id(state.leader.map_or(-1, BrokerId::get).into())
+                    .with_leader_epoch(state.leader_epoch.get())
+                    .with_replica_nodes(ids(&mut state.replicas.iter()))
+                    .with_isr_nodes(ids(&mut state.in_sync.iter()))
+            };
+            answer.with_partitions(topic.partitions.iter().enumerate().map(partition).collect())
+        };
+        let topics = match &request.topics {
+            None => image.topics.keys().map(|name| topic(name)).collect(),
+            Some(asked) => asked
+                .iter()
+                .filter_map(|asked| asked.name.as_ref())
+                .map(|name| topic(name.as_str()))
+                .collect(),
+        };
+        MetadataResponse::default()
+            .with_brokers(image.brokers.iter().map(broker).collect())
+            .with_controller_id(image.controller.get().into())
+            .with_topics(topics)
+    }
+
+    async fn produce(self: &Rc<Self>, request: ProduceRequest) -> ProduceResponse {
+        let deadline =
+            self.host.now() + Duration::from_millis(u64::try_from(request.timeout_ms).unwrap_or(0));
+        let mut appended = Vec::new();
+        for topic in request.topic_data {
+            for data in topic.partition_data {
+                let records = data.records.unwrap_or_default();
+                let outcome = match request.acks {
+                    -1..=1 => self.append(&topic.name, data.index, &records, request.acks).await,
+                    _ => Err(ResponseError::InvalidRequiredAcks.code()),
+                };
+                appended.push((topic.name.clone(), data.index, outcome));
+            }
+        }
+        self.made_progress();
+        let mut topics: Vec<TopicProduceResponse> = Vec::new();
+        for (name, index, outcome) in appended {
+            let response = PartitionProduceResponse::default().with_index(index).with_log_append_time_ms(-1);
+            let response = match outcome {
+                Err(error) => response.with_error_code(error).with_base_offset(-1),
+                Ok(Appended { partition, base, last, epoch }) => {
+                    let committed = match request.acks {
+                        -1 => self.committed(&partition, last, epoch, deadline).await,
+                        _ => Ok(()),
+                    };
+                    match committed {
+                        Ok(()) => response
+                            .with_base_offset(base.get())
+                            .with_log_start_offset(partition.log_start().get()),
+                        Err(error) => response.with_error_code(error.code()).with_base_offset(-1),
+                    }
+                }
+            };
+            match topics.last_mut().filter(|topic| topic.name == name) {
+                Some(topic) => topic.partition_responses.push(response),
+                None => topics.push(
+                    TopicProduceResponse::default().with_name(name).with_partition_responses(vec![response]),
+                ),
+            }
+        }
+        ProduceResponse::default().with_responses(topics)
+    }
+
+    async fn append(
+        &self,
+        topic: &TopicName,
+        index: i32,
+        records: &Bytes,
+        acks: i16,
+    ) -> Result<Appended, i16> {
+        let partition = self.lookup(topic, index).map_err(|refusal| code(&refusal))?;
+        let result = partition.append(records, acks == -1).await;
+        let (info, epoch) = result.map_err(|refusal| self.notice(&refusal))?;
+        self.host.count("broker.bytes-in", records.len() as u64);
+        Ok(Appended { base: info.appended.base, last: info.appended.last, partition, epoch })
+    }
+
+    /// Waits until a record is committed: on every replica in sync, and those enough.
+    async fn committed(
+        &self,
+        partition: &Partition,
+        last: Offset,
+        epoch: LeaderEpoch,
+        deadline: SimTime,
+    ) -> Result<(), ResponseError> {
+        let mut progress = self.progress.subscribe();
+        loop {
+            {
+                let replica = partition.replica.borrow();
+                if replica.leadership().is_none() || replica.epoch() != epoch {
+                    return Err(ResponseError::NotLeaderOrFollower);
+                }
+                if last < replica.high_watermark() {
+                    let enough = replica.has_enough_in_sync();
+                    return if enough { Ok(()) } else { Err(ResponseError::NotEnoughReplicasAfterAppend) };
+                }
+            }
+            let left = deadline.since(self.host.now());
+            if left.is_zero() || self.host.timeout(left, progress.changed()).await.is_err() {
+                return Err(ResponseError::RequestTimedOut);
+            }
+        }
+    }
+
+    async fn fetch(self: &Rc<Self>, request: FetchRequest) -> FetchResponse {
+        let deadline =
+            self.host.now() + Duration::from_millis(u64::try_from(request.max_wait_ms).unwrap_or(0));
+        let mut progress = self.progress.subscribe();
+        loop {
+            progress.borrow_and_update();
+            let (response, bytes, at_once) = self.fetch_now(&request).await;
+            let left = deadline.since(self.host.now());
+            if at_once || usize::try_from(request.min_bytes).unwrap_or(0) <= bytes || left.is_zero() {
+                self.host.count("broker.bytes-out", bytes as u64);
+                return response;
+            }
+            select! {
+                _ = progress.changed() => {}
+                () = self.host.sleep(left) => {}
+            }
+        }
+    }
+
+    /// What can be fetched now: the answer, how many bytes of records, and whether it must not wait.
+    async fn fetch_now(self: &Rc<Self>, request: &FetchRequest) -> (FetchResponse, usize, bool) {
+        let follower = (0 <= request.replica_id.0).then(|| BrokerId::new(request.replica_id.0));
+        let mut left = usize::try_from(request.max_bytes).unwrap_or(0);
+        let (mut bytes, mut at_once) = (0, false);
+        let mut topics = Vec::new();
+        for topic in &request.topics {
+            let mut partitions = Vec::new();
+            for asked in &topic.partitions {
+                let data = PartitionData::default()
+                    .with_partition_index(asked.partition)
+                    .with_high_watermark(-1)
+                    .with_last_stable_offset(-1)
+                    .with_log_start_offset(-1);
+                let epoch = |number: i32| (0 <= number).then(|| LeaderEpoch::new(number));
+                let from = FetchFrom {
+                    follower,
+                    epoch: epoch(asked.current_leader_epoch),
+                    offset: Offset::new(asked.fetch_offset),
+                    last_epoch: epoch(asked.last_fetched_epoch),
+                    bytes_max: left.min(usize::try_from(asked.partition_max_bytes).unwrap_or(0)),
+                };
+                let partition = self.lookup(&topic.topic, asked.partition);
+                let fetched = match &partition {
+                    Ok(partition) => {
+                        let before = partition.high_watermark();
+                        let fetched = partition.fetch(from, self.host.now()).await;
+                        if before != partition.high_watermark() {
+                            self.made_progress();
+                        }
+                        fetched
+                    }
+                    Err(refusal) => Err(refusal.clone()),
+                };
+                partitions.push(match fetched {
+                    Ok((fetched, proposal)) => {
+                        if let (Some(proposal), Ok(partition)) = (proposal, &partition) {
+                            self.propose(&partition.id, proposal);
+                        }
+                        bytes += fetched.records.len();
+                        left = left.saturating_sub(fetched.records.len());
+                        at_once |= fetched.diverging.is_some();
+                        let (epoch, end) =
+                            fetched.diverging.map_or((-1, -1), |(epoch, end)| (epoch.get(), end.get()));
+                        data.with_high_watermark(fetched.high_watermark.get())
+                            .with_last_stable_offset(fetched.high_watermark.get())
+                            .with_log_start_offset(fetched.log_start.get())
+                            .with_diverging_epoch(Diverging::default().with_epoch(epoch).with_end_offset(end))
+                            .with_records(Some(fetched.records))
+                    }
+                    Err(refusal) => {
+                        at_once = true;
+                        let data =
+                            data.with_error_code(self.notice(&refusal)).with_records(Some(Bytes::new()));
+                        match &partition {
+                            Ok(partition) => data
+                                .with_log_start_offset(partition.log_start().get())
+                                .with_last_stable_offset(partition.log_end().get()),
+                            Err(_) => data,
+                        }
+                    }
+                });
+            }
+            topics.push(
+                FetchableTopicResponse::default().with_topic(topic.topic.clone()).with_partitions(partitions),
+            );
+        }
+        (FetchResponse::default().with_responses(topics), bytes, at_once)
+    }
+
+    async fn list_offsets(&self, request: ListOffsetsRequest) -> ListOffsetsResponse {
+        const LATEST: i64 = -1;
+        const EARLIEST: i64 = -2;
+        let mut topics = Vec::new();
+        for topic in request.topics {
+            let mut partitions = Vec::new();
+            for asked in topic.partitions {
+                let answer = ListOffsetsPartitionResponse::default()
+                    .with_partition_index(asked.partition_index)
+                    .with_timestamp(-1)
+                    .with_offset(-1);
+                let found = match self.lookup(&topic.name, asked.partition_index) {
+                    Err(refusal) => Err(refusal),
+                    Ok(partition) => match asked.timestamp {
+                        // Only a leader knows.
+                        LATEST | EARLIEST if partition.replica.borrow().leadership().is_none() => {
+                            Err(Refusal::NotLeader)
+                        }
+                        LATEST => Ok(Some((partition.high_watermark(), -1))),
+                        EARLIEST => Ok(Some((partition.log_start(), -1))),
+                        timestamp => partition.offset_at(timestamp).await,
+                    },
+                };
+                partitions.push(match found {
+                    Ok(Some((offset, timestamp))) => {
+                        answer.with_offset(offset.get()).with_timestamp(timestamp)
+                    }
+                    Ok(None) => answer,
+                    Err(refusal) => answer.with_error_code(self.notice(&refusal)),
+                });
+            }
+            topics
+                .push(ListOffsetsTopicResponse::default().with_name(topic.name).with_partitions(partitions));
+        }
+        ListOffsetsResponse::default().with_topics(topics)
+    }
+
+    async fn offset_for_leader_epoch(
+        &self,
+        request: OffsetForLeaderEpochRequest,
+    ) -> OffsetForLeaderEpochResponse {
+        let mut topics = Vec::new();
+        for topic in request.topics {
+            let mut partitions = Vec::new();
+            for asked in topic.partitions {
+                let answer = EpochEndOffset::default()
+                    .with_partition(asked.partition)
+                    .with_leader_epoch(-1)
+                    .with_end_offset(-1);
+                let known =
+                    (0 <= asked.current_leader_epoch).then(|| LeaderEpoch::new(asked.current_leader_epoch));
+                let found = match self.lookup(&topic.topic, asked.partition) {
+                    Ok(partition) => {
+                        partition.end_of_epoch(known, LeaderEpoch::new(asked.leader_epoch)).await
+                    }
+                    Err(refusal) => Err(refusal),
+                };
+                partitions.push(match found {
+                    Ok(Some((epoch, end))) => {
+                        answer.with_leader_epoch(epoch.get()).with_end_offset(end.get())
+                    }
+                    Ok(None) => answer,
+                    Err(refusal) => answer.with_error_code(self.notice(&refusal)),
+                });
+            }
+            topics.push(
+                OffsetForLeaderTopicResult::default().with_topic(topic.topic).with_partitions(partitions),
+            );
+        }
+        OffsetForLeaderEpochResponse::default().with_topics(topics)
+    }
+
+    /// Producer ids are unique in the cluster: each broker reserves blocks of them at coordination, by compare-and-set.
+    async fn init_producer_id(&self, ids: &ProducerIds) -> InitProducerIdResponse {
+        const PATH: &str = "/latest_producer_id_block";
+        let answer = InitProducerIdResponse::default();
+        let mut ids = ids.lock().await;
+        if ids.is_empty() {
+            let session = self.session.borrow().clone();
+            let reserved = async {
+                let (data, stat) = session.get(PATH).await.ok()?;
+                let next: i64 = serde_json::from_slice(&data).ok()?;
+                session.set(PATH, json(&(next + PRODUCER_IDS)), Some(stat.version)).await.ok()?;
+                Some(next..next + PRODUCER_IDS)
+            };
+            match reserved.await {
+                Some(block) => *ids = block,
+                None => return answer.with_error_code(ResponseError::CoordinatorNotAvailable.code()),
+            }
+        }
+        let id = ids.next().expect("just reserved");
+        answer.with_producer_id(id.into()).with_producer_epoch(0)
+    }
+
+    async fn create_topics(&self, request: CreateTopicsRequest) -> CreateTopicsResponse {
+        let mut results = Vec::new();
+        for topic in request.topics {
+            let result = CreatableTopicResult::default().with_name(topic.name.clone());
+            let mut config = TopicConfig::new(
+                topic.name.as_str(),
+                u32::try_from(topic.num_partitions).unwrap_or(1),
+                u32::try_from(topic.replication_factor).unwrap_or(1),
+                1,
+            );
+            let mut sound = true;
+            for setting in &topic.configs {
+                sound &= set(
+                    &mut config,
+                    setting.name.as_str(),
+                    setting.value.as_ref().map_or("", |value| value.as_str()),
+                );
+            }
+            let brokers = self.image.borrow().as_ref().map_or(0, |image| image.brokers.len() as u32);
+            let error = if !sound {
+                Some(ResponseError::InvalidConfig)
+            } else if brokers < config.replicas {
+                Some(ResponseError::InvalidReplicationFactor)
+            } else if !config.validate(brokers).is_empty() {
+                Some(ResponseError::InvalidTopicException)
+            } else if request.validate_only {
+                None
+            } else {
+                outcome(
+                    self.ask_controller(&Control::CreateTopic(json(&config))).await,
+                    ResponseError::TopicAlreadyExists,
+                )
+            };
+            results.push(result.with_error_code(error.map_or(0, |error| error.code())));
+        }
+        CreateTopicsResponse::default().with_topics(results)
+    }
+
+    async fn delete_topics(&self, request: DeleteTopicsRequest) -> DeleteTopicsResponse {
+        let mut results = Vec::new();
+        for name in request.topic_names {
+            let answer = self.ask_controller(&Control::DeleteTopic(name.to_string())).await;
+            let error = outcome(answer, ResponseError::UnknownTopicOrPartition);
+            let result = DeletableTopicResult::default().with_name(Some(name));
+            results.push(result.with_error_code(error.map_or(0, |error| error.code())));
+        }
+        DeleteTopicsResponse::default().with_responses(results)
+    }
+}
+
+struct Appended {
+    partition: Rc<Partition>,
+    base: Offset,
+    last: Offset,
+    epoch: LeaderEpoch,
+}
+
+fn outcome(answer: Option<Controlled>, conflict: ResponseError) -> Option<ResponseError> {
+    match answer {
+        Some(Controlled::Done) => None,
+        Some(Controlled::TopicConflict) => Some(conflict),
+        Some(Controlled::TooFewBrokers) => Some(ResponseError::InvalidReplicationFactor),
+        Some(_) => Some(ResponseError::NotController),
+        None => Some(ResponseError::RequestTimedOut),
+    }
+}
+
+/// A topic's setting under Kafka's name for it; false if it is unknown or cannot be.
+fn set(config: &mut TopicConfig, name: &str, value: &str) -> bool {
+    let number = value.parse::<u64>().ok();
+    match (name, number) {
+        ("min.insync.replicas", Some(number)) => config.min_in_sync = number as u32,
+        ("segment.bytes", Some(number)) => config.segment = ByteSize::new(number),
+        ("retention.ms", Some(number)) => config.retention = Some(Span::millis(number)),
+        ("retention.bytes", Some(number)) => config.retention_size = Some(ByteSize::new(number)),
+        ("unclean.leader.election.enable", None) if value == "true" || value == "false" => {
+            config.unclean_leader_election = value == "true";
+        }
+        _ => return false,
+    }
+    true
+}

@@ -1,0 +1,206 @@
+//! One segment of a log: a file of whole batches, and a sparse index from offsets to positions beside it.
+
+use bytes::{Buf, Bytes};
+
+use crate::systems::broker::id::Offset;
+use crate::systems::broker::log::LogError;
+use crate::systems::broker::records::{Batch, batches};
+use crate::world::{Disk, File, Open};
+
+/// A segment, open.
+pub struct Segment {
+    /// The offset of its first record.
+    pub base: Offset,
+    /// Bytes of batches.
+    pub size: u64,
+    /// The latest timestamp among its records, in milliseconds.
+    pub timestamp_max: i64,
+    file: File,
+    index_file: File,
+    index: Vec<(u32, u32)>,
+    index_interval: u64,
+    since_index: u64,
+}
+
+/// The files of a segment, by name.
+pub fn paths(directory: &str, base: Offset) -> (String, String) {
+    (format!("{directory}/{:020}.log", base.get()), format!("{directory}/{:020}.index", base.get()))
+}
+
+impl Segment {
+    /// Creates an empty segment. Its name is durable once the directory is synced.
+    pub async fn create(
+        disk: &Disk,
+        directory: &str,
+        base: Offset,
+        index_interval: u64,
+    ) -> Result<Self, LogError> {
+        let (log, index) = paths(directory, base);
+        Ok(Self {
+            base,
+            size: 0,
+            timestamp_max: i64::MIN,
+            file: disk.open(&log, Open::Truncate).await?,
+            index_file: disk.open(&index, Open::Truncate).await?,
+            index: Vec::new(),
+            index_interval,
+            since_index: 0,
+        })
+    }
+
+    /// Opens a segment and reads all of it. After an unclean end, `check` has every checksum verified, what follows the first damage
+    /// cut off, and the index made anew. Returns the batches found, and whether anything was cut.
+    pub async fn recover(
+        disk: &Disk,
+        directory: &str,
+        base: Offset,
+        index_interval: u64,
+        check: bool,
+    ) -> Result<(Self, Vec<Batch>, bool), LogError> {
+        let (log, index) = paths(directory, base);
+        let file = disk.open(&log, Open::Existing).await?;
+        let index_file = disk.open(&index, Open::Create).await?;
+        let bytes = file.read_at(0, file.len() as usize).await?;
+        let mut segment = Self {
+            base,
+            size: 0,
+            timestamp_max: i64::MIN,
+            file,
+            index_file,
+            index: Vec::new(),
+            index_interval,
+            since_index: 0,
+        };
+        let mut found: Vec<Batch> = Vec::new();
+        for parsed in batches(&bytes, check) {
+            let Ok((_, batch)) = parsed else { break };
+            let expected = found.last().map_or(base, |before| before.last.plus(1));
+            if batch.base < expected || batch.last < batch.base {
+                break;
+            }
+            segment.note(&batch);
+            found.push(batch);
+        }
+        let torn = segment.size < bytes.len() as u64;
+        if torn {
+            segment.file.set_len(segment.size).await?;
+            segment.file.sync().await?;
+        }
+        if check || !segment.index_is_sound().await? {
+            segment.write_index().await?;
+        }
+        Ok((segment, found, torn))
+    }
+
+    async fn index_is_sound(&self) -> Result<bool, LogError> {
+        let mut bytes = self.index_file.read_at(0, self.index_file.len() as usize).await?;
+        let mut entries = Vec::new();
+        while 8 <= bytes.len() {
+            entries.push((bytes.get_u32(), bytes.get_u32()));
+        }
+        Ok(entries == self.index)
+    }
+
+    async fn write_index(&self) -> Result<(), LogError> {
+        let mut bytes = Vec::with_capacity(self.index.len() * 8);
+        for (offset, position) in &self.index {
+            bytes.extend(offset.to_be_bytes());
+            bytes.extend(position.to_be_bytes());
+        }
+        self.index_file.set_len(0).await?;
+        self.index_file.write_at(0, &bytes).await?;
+        Ok(())
+    }
+
+    /// Counts a batch that stands at the end; true if the index has a new entry for it.
+    fn note(&mut self, batch: &Batch) -> bool {
+        let position = self.size;
+        self.size += batch.size as u64;
+        self.timestamp_max = self.timestamp_max.max(batch.timestamp_max);
+        self.since_index += batch.size as u64;
+        let due = self.index_interval <= self.since_index;
+        if due {
+            self.since_index = 0;
+            self.index.push(((batch.base.get() - self.base.get()) as u32, position as u32));
+        }
+        due
+    }
+
+    /// Appends a stamped batch.
+    pub async fn append(&mut self, batch: &Batch, bytes: &[u8]) -> Result<(), LogError> {
+        self.file.write_at(self.size, bytes).await?;
+        if self.note(batch) {
+            let (offset, position) = self.index[self.index.len() - 1];
+            let mut entry = offset.to_be_bytes().to_vec();
+            entry.extend(position.to_be_bytes());
+            self.index_file.write_at((self.index.len() as u64 - 1) * 8, &entry).await?;
+        }
+        Ok(())
+    }
+
+    /// Where the batch with `offset` can be looked for.
+    fn position(&self, offset: Offset) -> u64 {
+        let relative = (offset.get() - self.base.get()).max(0) as u32;
+        let after = self.index.partition_point(|(known, _)| *known <= relative);
+        after.checked_sub(1).map_or(0, |at| u64::from(self.index[at].1))
+    }
+
+    /// Whole batches from the one that holds `from`, up to `bytes_max` (but at least one: KIP-74) and below `upto`.
+    pub async fn read(&self, from: Offset, upto: Offset, bytes_max: usize) -> Result<Bytes, LogError> {
+        let start = self.position(from);
+        let mut length = bytes_max.saturating_add(self.index_interval as usize * 2);
+        loop {
+            let bytes = self.file.read_at(start, length).await?;
+            let reached_end = start + bytes.len() as u64 == self.size;
+            let (mut first, mut end) = (None, 0);
+            for parsed in batches(&bytes, false) {
+                let Ok((at, batch)) = parsed else { break };
+                if batch.last < from {
+                    continue;
+                }
+                if upto <= batch.last {
+                    break;
+                }
+                let begin = *first.get_or_insert(at);
+                if begin < end && bytes_max < at + batch.size - begin {
+                    break;
+                }
+                end = at + batch.size;
+            }
+            match first {
+                Some(first) if first < end => return Ok(bytes.slice(first..end)),
+                _ if reached_end => return Ok(Bytes::new()),
+                // The one batch is larger than what was read.
+                _ => length = length.saturating_mul(2),
+            }
+        }
+    }
+
+    /// All batches of the segment.
+    pub async fn scan(&self) -> Result<Vec<(u64, Batch)>, LogError> {
+        let bytes = self.file.read_at(0, self.size as usize).await?;
+        Ok(batches(&bytes, false).map_while(Result::ok).map(|(at, batch)| (at as u64, batch)).collect())
+    }
+
+    /// Cuts everything from the batch that holds `to` on.
+    pub async fn truncate(&mut self, to: Offset) -> Result<(), LogError> {
+        let all = self.scan().await?;
+        let keep = all.partition_point(|(_, batch)| batch.last < to);
+        self.size = 0;
+        self.index.clear();
+        self.since_index = 0;
+        self.timestamp_max = i64::MIN;
+        for (_, batch) in &all[..keep] {
+            self.note(batch);
+        }
+        self.file.set_len(self.size).await?;
+        self.write_index().await
+    }
+
+    /// Makes durable what it holds.
+    pub async fn flush(&self) -> Result<(), LogError> {
+        self.file.sync().await?;
+        self.index_file.sync().await?;
+        Ok(())
+    }
+}

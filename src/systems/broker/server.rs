@@ -1,0 +1,512 @@
+//! A broker's life: recover the logs, register, serve clients, copy from leaders, and do what the controller says.
+
+use std::cell::{Cell, RefCell};
+use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
+use std::time::Duration;
+
+use tokio::sync::{Mutex, mpsc, oneshot, watch};
+
+use crate::systems::broker::cluster::{Image, Registration};
+use crate::systems::broker::controller::{self, Petition, Seat, json};
+use crate::systems::broker::id::{BrokerEpoch, BrokerId, Offset, TopicPartition};
+use crate::systems::broker::log::{Log, LogError, LogSettings};
+use crate::systems::broker::message::{CONTROL_PORT, Control, Controlled};
+use crate::systems::broker::partition::Partition;
+use crate::systems::broker::replica::{Proposal, Replica};
+use crate::systems::broker::{Config, Observer, TopicConfig, fetcher, requests};
+use crate::systems::coordination::api::{Code, Error, Mode, Session};
+use crate::world::property::bug;
+use crate::world::rpc::{self, Caller};
+use crate::world::{Address, DiskError, Host, Level, Open, Task, select};
+
+/// Where brokers hear clients.
+pub const CLIENT_PORT: u16 = 9092;
+
+/// How long another broker may take to answer.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// How often a leader looks for lagging followers, and a broker whether it is ready.
+const TICK: Duration = Duration::from_millis(100);
+
+/// How often high watermarks are written down (`replica.high.watermark.checkpoint.interval.ms`).
+const CHECKPOINT_EVERY: Duration = Duration::from_secs(5);
+
+const CLEAN_SHUTDOWN: &str = "/data/clean-shutdown";
+const BOOT_ID: &str = "/data/boot-id";
+const WATERMARKS: &str = "/data/replication-offset-checkpoint";
+
+/// A broker while its process runs.
+pub struct Broker {
+    /// Its host.
+    pub host: Host,
+    /// Its number.
+    pub me: BrokerId,
+    /// The cluster's settings.
+    pub config: Rc<Config>,
+    /// The topic partitions it has a replica of.
+    pub partitions: RefCell<BTreeMap<TopicPartition, Rc<Partition>>>,
+    /// The cluster as the controller last told it.
+    pub image: RefCell<Option<Rc<Image>>>,
+    /// Its session at coordination; another one after an expiry.
+    pub session: Rc<RefCell<Session>>,
+    /// Rises whenever a log grows or a high watermark moves: what long requests wait for.
+    pub progress: watch::Sender<u64>,
+    /// Who watches what it does, for the checkers.
+    pub observer: Observer,
+    epoch: Cell<Option<BrokerEpoch>>,
+    petitions: Rc<RefCell<Option<mpsc::UnboundedSender<Petition>>>>,
+    fetchers: RefCell<BTreeMap<BrokerId, Task<()>>>,
+    image_lock: Mutex<()>,
+    clean: bool,
+    watermarks: BTreeMap<TopicPartition, Offset>,
+    failure: watch::Sender<Option<LogError>>,
+}
+
+/// Runs a broker until its process ends.
+pub async fn run(
+    host: Host,
+    me: BrokerId,
+    servers: Rc<Vec<Address>>,
+    config: Rc<Config>,
+    observer: Observer,
+) {
+    if let Err(error) = live(&host, me, &servers, config, observer).await {
+        host.log(Level::Error, || format!("stops: {error}"));
+        host.report_ready(false);
+        host.exit(error);
+    }
+}
+
+async fn live(
+    host: &Host,
+    me: BrokerId,
+    servers: &[Address],
+    config: Rc<Config>,
+    observer: Observer,
+) -> Result<(), LogError> {
+    let disk = host.disk();
+    disk.create_dir_all("/data").await?;
+    disk.sync_dir("/").await?;
+    let clean = disk.exists(CLEAN_SHUTDOWN).await;
+    let intact = clean || read_text(host, BOOT_ID).await? == Some(host.boot_id().to_string());
+    if clean && !bug("K14") {
+        disk.remove(CLEAN_SHUTDOWN).await?;
+        disk.sync_dir("/data").await?;
+    }
+    let watermarks = read_watermarks(host).await?;
+    let session = Rc::new(RefCell::new(Session::begin(host, servers, config.session_timeout.get())));
+    let broker = Rc::new(Broker {
+        host: host.clone(),
+        me,
+        config,
+        partitions: RefCell::default(),
+        image: RefCell::default(),
+        session,
+        progress: watch::channel(0).0,
+        observer,
+        epoch: Cell::new(None),
+        petitions: Rc::default(),
+        fetchers: RefCell::default(),
+        image_lock: Mutex::new(()),
+        clean,
+        watermarks,
+        failure: watch::channel(None).0,
+    });
+    broker.load().await?;
+    if clean && bug("K14") {
+        disk.remove(CLEAN_SHUTDOWN).await?;
+    }
+    write_text(host, BOOT_ID, &host.boot_id().to_string()).await?;
+    host.spawn("broker-control", broker.clone().listen_to_brokers());
+    host.spawn("broker-clients", requests::listen(broker.clone()));
+    host.spawn("broker-registration", broker.clone().register(servers.to_vec(), intact));
+    let mut failure = broker.failure.subscribe();
+    let work = broker.clone().tick();
+    select! {
+        result = work => result,
+        failed = failure.wait_for(Option::is_some) => {
+            let failed = failed.ok().and_then(|failed| failed.clone());
+            Err(failed.unwrap_or(LogError::Disk(DiskError::NotFound)))
+        }
+        () = host.shutdown_requested() => broker.stop().await,
+    }
+}
+
+async fn read_text(host: &Host, path: &str) -> Result<Option<String>, LogError> {
+    let file = match host.disk().open(path, Open::Existing).await {
+        Ok(file) => file,
+        Err(DiskError::NotFound) => return Ok(None),
+        Err(error) => return Err(error.into()),
+    };
+    let bytes = file.read_at(0, file.len() as usize).await?;
+    Ok(String::from_utf8(bytes.to_vec()).ok())
+}
+
+/// Replaces a small file in one step.
+async fn write_text(host: &Host, path: &str, text: &str) -> Result<(), LogError> {
+    let disk = host.disk();
+    let fresh = format!("{path}.tmp");
+    let file = disk.open(&fresh, Open::Truncate).await?;
+    file.write_at(0, text.as_bytes()).await?;
+    file.sync().await?;
+    disk.rename(&fresh, path).await?;
+    disk.sync_dir("/data").await?;
+    Ok(())
+}
+
+async fn read_watermarks(host: &Host) -> Result<BTreeMap<TopicPartition, Offset>, LogError> {
+    let text = read_text(host, WATERMARKS).await?.unwrap_or_default();
+    let line = |line: &str| {
+        let mut words = line.split(' ');
+        let (topic, index, offset) =
+            (words.next()?, words.next()?.parse().ok()?, words.next()?.parse().ok()?);
+        Some((TopicPartition::new(topic, index), Offset::new(offset)))
+    };
+    Ok(text.lines().filter_map(line).collect())
+}
+
+impl Broker {
+    /// Opens all logs on the disk, before anything is served.
+    async fn load(&self) -> Result<(), LogError> {
+        let disk = self.host.disk();
+        disk.create_dir_all("/data/logs").await?;
+        disk.sync_dir("/data").await?;
+        // Which settings a topic has, the controller will tell; reading needs none of them.
+        for name in disk.list("/data/logs").await? {
+            let settings =
+                LogSettings { segment_bytes: u64::MAX, index_interval: self.config.index_interval.get() };
+            let log = Log::open(&disk, &format!("/data/logs/{name}"), settings, self.clean).await?;
+            self.host.log(Level::Debug, || format!("recovered {name} from {} to {}", log.start(), log.end()));
+        }
+        Ok(())
+    }
+
+    async fn open_partition(
+        &self,
+        id: &TopicPartition,
+        config: &TopicConfig,
+    ) -> Result<Rc<Partition>, LogError> {
+        let known = self.partitions.borrow().get(id).cloned();
+        if let Some(partition) = known {
+            return Ok(partition);
+        }
+        let settings = LogSettings {
+            segment_bytes: config.segment.get(),
+            index_interval: self.config.index_interval.get(),
+        };
+        let directory = format!("/data/logs/{}-{}", id.topic, id.index);
+        // The load has verified what there is.
+        let log = Log::open(&self.host.disk(), &directory, settings, true).await?;
+        self.host.disk().sync_dir("/data/logs").await?;
+        let watermark = self.watermarks.get(id).copied().unwrap_or_default().min(log.end());
+        let replica = Replica::new(self.me, config.min_in_sync, watermark);
+        let partition =
+            Rc::new(Partition::new(id.clone(), config.clone(), log, replica, self.observer.clone()));
+        self.partitions.borrow_mut().insert(id.clone(), partition.clone());
+        Ok(partition)
+    }
+
+    /// A partition of this broker.
+    pub fn partition(&self, id: &TopicPartition) -> Option<Rc<Partition>> {
+        self.partitions.borrow().get(id).cloned()
+    }
+
+    /// Something has changed that a long request may wait for.
+    pub fn made_progress(&self) {
+        self.progress.send_modify(|count| *count += 1);
+    }
+
+    /// The disk has failed: the process ends, as Kafka's does.
+    pub fn fail(&self, error: LogError) {
+        self.failure.send_replace(Some(error));
+    }
+
+    /// Registers, again after each expiry of the session, and stands for controller under each.
+    async fn register(self: Rc<Self>, servers: Vec<Address>, intact: bool) {
+        let mut intact = intact;
+        loop {
+            let session = self.session.borrow().clone();
+            let registered = self.register_once(&session, intact).await;
+            match registered {
+                Ok(epoch) => {
+                    self.epoch.set(Some(epoch));
+                    self.host.log(Level::Info, || format!("registered as {} in {epoch}", self.me));
+                    let seat = Seat {
+                        host: self.host.clone(),
+                        me: self.me,
+                        config: self.config.clone(),
+                        session: self.session.clone(),
+                        observer: self.observer.clone(),
+                    };
+                    let stand = controller::stand(seat, session.clone(), self.petitions.clone());
+                    let _standing = self.host.spawn("broker-controller", stand);
+                    session.expired().await;
+                    crate::reached!("a broker's session expired");
+                }
+                Err(Error::Expired) => {}
+                Err(error) => {
+                    self.host.log(Level::Debug, || format!("cannot register yet: {error}"));
+                    self.host.sleep(Duration::from_millis(100)).await;
+                    continue;
+                }
+            }
+            self.epoch.set(None);
+            // The process has lived on, and with it all that it had.
+            intact = true;
+            *self.session.borrow_mut() =
+                Session::begin(&self.host, &servers, self.config.session_timeout.get());
+        }
+    }
+
+    async fn register_once(&self, session: &Session, intact: bool) -> Result<BrokerEpoch, Error> {
+        controller::prepare(session).await?;
+        let path = format!("/brokers/ids/{}", self.me.get());
+        let address = Address { host: self.host.id(), port: CLIENT_PORT };
+        let registration = Registration { address, zone: self.host.zone().to_owned(), intact };
+        loop {
+            match session.create(&path, json(&registration), Mode::Ephemeral).await {
+                Ok((_, stat)) => return Ok(BrokerEpoch::new(stat.czxid)),
+                Err(error) if error.is(Code::NodeExists) => {
+                    let (stat, watch) = session.exists_watched(&path).await?;
+                    match stat {
+                        Some(stat) if stat.ephemeral_owner == session.id() => {
+                            return Ok(BrokerEpoch::new(stat.czxid));
+                        }
+                        // The registration of the life before; it goes with that life's session.
+                        Some(_) => {
+                            watch.changed().await.ok_or(Error::Expired)?;
+                        }
+                        None => {}
+                    }
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// Hears the controller, and, as controller, the other brokers.
+    async fn listen_to_brokers(self: Rc<Self>) {
+        let mut listener = self.host.listen(CONTROL_PORT).await.expect("one process listens for brokers");
+        loop {
+            let connection = listener.accept().await;
+            let this = self.clone();
+            let handler = move |control: Control| {
+                let this = this.clone();
+                async move { this.on_control(control).await }
+            };
+            self.host.spawn(
+                "broker-control-connection",
+                rpc::serve(self.host.clone(), connection, "Controlled", handler),
+            );
+        }
+    }
+
+    async fn on_control(&self, control: Control) -> Controlled {
+        if let Control::Image(bytes) = control {
+            let Ok(image) = serde_json::from_slice::<Image>(&bytes) else { return Controlled::NotController };
+            return match self.on_image(image).await {
+                Ok(controlled) => controlled,
+                Err(error) => {
+                    self.fail(error);
+                    Controlled::NotController
+                }
+            };
+        }
+        let office = self.petitions.borrow().clone();
+        let Some(office) = office else { return Controlled::NotController };
+        let (answer, answered) = oneshot::channel();
+        if office.send((control, answer)).is_err() {
+            return Controlled::NotController;
+        }
+        answered.await.unwrap_or(Controlled::NotController)
+    }
+
+    /// Takes over the cluster as the controller sees it.
+    async fn on_image(&self, image: Image) -> Result<Controlled, LogError> {
+        let _one_at_a_time = self.image_lock.lock().await;
+        let newest = self.image.borrow().as_ref().map(|image| image.controller_epoch);
+        if let Some(newest) = newest.filter(|newest| image.controller_epoch < *newest && !bug("K19")) {
+            crate::reached!("a broker refused an old controller");
+            return Ok(Controlled::StaleController(newest));
+        }
+        let image = Rc::new(image);
+        let mut mine = BTreeSet::new();
+        for (id, config, state) in image.partitions() {
+            if state.replicas.contains(&self.me) {
+                let partition = self.open_partition(&id, config).await?;
+                partition.on_state(state, self.host.now()).await?;
+                mine.insert(id);
+            }
+        }
+        let gone: Vec<(TopicPartition, Rc<Partition>)> = {
+            let partitions = self.partitions.borrow();
+            let gone = partitions.iter().filter(|(id, _)| !mine.contains(id));
+            gone.map(|(id, partition)| (id.clone(), partition.clone())).collect()
+        };
+        for (id, partition) in gone {
+            self.partitions.borrow_mut().remove(&id);
+            partition.delete().await?;
+        }
+        *self.image.borrow_mut() = Some(image);
+        self.made_progress();
+        Ok(Controlled::Done)
+    }
+
+    /// Asks the controller, if one is known.
+    pub async fn ask_controller(&self, control: &Control) -> Option<Controlled> {
+        let to = {
+            let image = self.image.borrow();
+            let image = image.as_ref()?;
+            image.brokers.get(&image.controller)?.registration.address
+        };
+        let caller: Caller<Control, Controlled> =
+            Caller::new(self.host.clone(), Address { port: CONTROL_PORT, ..to });
+        caller.call("Petition", control, PATIENCE).await.ok()
+    }
+
+    /// Asks the controller for another in-sync set.
+    pub fn propose(self: &Rc<Self>, id: &TopicPartition, proposal: Proposal) {
+        let Some(broker_epoch) = self.epoch.get() else {
+            self.refuse(id, &proposal);
+            return;
+        };
+        let (this, id) = (self.clone(), id.clone());
+        self.host.spawn("broker-alter-in-sync", async move {
+            let control = Control::AlterInSync {
+                id: id.clone(),
+                leader: this.me,
+                broker_epoch,
+                leader_epoch: proposal.epoch,
+                version: proposal.version,
+                in_sync: proposal.in_sync.clone(),
+            };
+            let answer = this.ask_controller(&control).await;
+            // What was taken comes back as a new state; what is unknown may be: trying again on the old version is safe.
+            if !matches!(answer, Some(Controlled::Altered(Ok(())))) {
+                this.host.sleep(TICK).await;
+                this.refuse(&id, &proposal);
+            }
+        });
+    }
+
+    fn refuse(&self, id: &TopicPartition, proposal: &Proposal) {
+        if let Some(partition) = self.partition(id) {
+            partition.replica.borrow_mut().on_refused(proposal.version);
+        }
+    }
+
+    /// What is to be done again and again.
+    async fn tick(self: Rc<Self>) -> Result<(), LogError> {
+        let every = |span: Duration| (span, self.host.now() + span);
+        let mut checkpoint = every(CHECKPOINT_EVERY);
+        let mut retention = every(self.config.retention_check_every.get());
+        let mut flush = every(self.config.flush_every.get());
+        loop {
+            self.host.sleep(TICK).await;
+            let now = self.host.now();
+            let partitions: Vec<Rc<Partition>> = self.partitions.borrow().values().cloned().collect();
+            for partition in &partitions {
+                let lag_max = self.config.replica_lag_max.get();
+                let proposal = partition.replica.borrow_mut().on_tick(partition.log_end(), now, lag_max);
+                if let Some(proposal) = proposal {
+                    self.propose(&partition.id, proposal);
+                }
+            }
+            self.mind_fetchers();
+            self.host.report_ready(self.is_ready());
+            if checkpoint.1 <= now {
+                checkpoint = every(checkpoint.0);
+                self.write_watermarks().await?;
+            }
+            if retention.1 <= now {
+                retention = every(retention.0);
+                for partition in &partitions {
+                    partition.retain(self.host.wall_clock().millis()).await?;
+                }
+            }
+            if !flush.0.is_zero() && flush.1 <= now {
+                flush = every(flush.0);
+                for partition in &partitions {
+                    partition.flush().await?;
+                }
+            }
+        }
+    }
+
+    /// One fetcher for each broker that leads something this one follows.
+    fn mind_fetchers(self: &Rc<Self>) {
+        let leaders: BTreeSet<BrokerId> = self.leaders().into_iter().map(|(leader, _)| leader).collect();
+        let mut fetchers = self.fetchers.borrow_mut();
+        fetchers.retain(|leader, task| {
+            if !leaders.contains(leader) {
+                task.abort();
+            }
+            leaders.contains(leader) && !task.is_over()
+        });
+        for leader in leaders {
+            fetchers
+                .entry(leader)
+                .or_insert_with(|| self.host.spawn("broker-fetcher", fetcher::run(self.clone(), leader)));
+        }
+    }
+
+    /// The partitions this broker follows, with their leaders.
+    pub fn leaders(&self) -> Vec<(BrokerId, Rc<Partition>)> {
+        use crate::systems::broker::replica::Role;
+        let partitions = self.partitions.borrow();
+        let followed = partitions.values().filter_map(|partition| match partition.replica.borrow().role {
+            Role::Follower { leader: Some(leader), .. } => Some((leader, partition.clone())),
+            _ => None,
+        });
+        followed.collect()
+    }
+
+    /// Whether this life of the broker is registered and in sync everywhere, with all other replicas.
+    fn is_ready(&self) -> bool {
+        let image = self.image.borrow();
+        let Some(image) = image.as_ref() else { return false };
+        let registered = self.epoch.get();
+        let current = image.brokers.get(&self.me).map(|live| live.epoch);
+        let mut mine = image.partitions().filter(|(_, _, state)| state.replicas.contains(&self.me));
+        let topics_exist = self.config.topics.iter().all(|topic| image.topics.contains_key(&topic.name));
+        registered.is_some()
+            && registered == current
+            && topics_exist
+            && mine.all(|(_, _, state)| state.leader.is_some() && state.in_sync.len() == state.replicas.len())
+    }
+
+    async fn write_watermarks(&self) -> Result<(), LogError> {
+        let text: String = {
+            let partitions = self.partitions.borrow();
+            let line = |partition: &Rc<Partition>| {
+                let TopicPartition { topic, index } = &partition.id;
+                format!("{topic} {index} {}\n", partition.high_watermark().get())
+            };
+            partitions.values().map(line).collect()
+        };
+        write_text(&self.host, WATERMARKS, &text).await
+    }
+
+    /// Stops in good order: leadership first, then the logs, then the registration.
+    async fn stop(self: Rc<Self>) -> Result<(), LogError> {
+        for _ in 0..20 {
+            match self.ask_controller(&Control::Stopping(self.me)).await {
+                Some(Controlled::Leading(0)) => break,
+                _ => self.host.sleep(Duration::from_millis(50)).await,
+            }
+        }
+        self.host.report_ready(false);
+        let partitions: Vec<Rc<Partition>> = self.partitions.borrow().values().cloned().collect();
+        for partition in partitions {
+            partition.flush().await?;
+        }
+        self.write_watermarks().await?;
+        write_text(&self.host, CLEAN_SHUTDOWN, "").await?;
+        let session = self.session.borrow().clone();
+        let _ = self.host.timeout(Duration::from_secs(1), session.close()).await;
+        crate::reached!("a broker stopped in good order");
+        self.host.exit("shut down");
+        Ok(())
+    }
+}

@@ -1,0 +1,268 @@
+//! The Kafka protocol on a connection: frames with a four-byte length, headers with correlation ids, typed bodies.
+
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+use std::rc::Rc;
+use std::time::Duration;
+
+use bytes::{BufMut, Bytes, BytesMut};
+use kafka_protocol::messages::{ApiKey, RequestHeader, RequestKind, ResponseHeader, ResponseKind};
+use kafka_protocol::protocol::{
+    Decodable, Encodable, StrBytes, decode_request_header_from_buffer, encode_request_header_into_buffer,
+};
+use tokio::sync::oneshot;
+
+use crate::base::HostId;
+use crate::world::{Address, Connection, Host, Sender};
+
+/// The requests brokers understand, each with the oldest and newest version they speak. (Later versions name topics by id.)
+pub const APIS: [(ApiKey, i16, i16); 9] = [
+    (ApiKey::Produce, 3, 9),
+    (ApiKey::Fetch, 4, 12),
+    (ApiKey::ListOffsets, 1, 7),
+    (ApiKey::Metadata, 4, 12),
+    (ApiKey::ApiVersions, 0, 3),
+    (ApiKey::CreateTopics, 2, 7),
+    (ApiKey::DeleteTopics, 1, 5),
+    (ApiKey::InitProducerId, 0, 4),
+    (ApiKey::OffsetForLeaderEpoch, 2, 4),
+];
+
+/// The newest version of a request that brokers and our clients speak.
+pub fn version(key: ApiKey) -> i16 {
+    APIS.iter().find(|(known, ..)| *known == key).map_or(0, |(.., newest)| *newest)
+}
+
+/// A text of the protocol.
+pub fn text(text: &str) -> StrBytes {
+    StrBytes::from_string(text.to_owned())
+}
+
+/// How the protocol names a simulated machine: an address literal, as `10.0.0.7` would be.
+pub fn host_name(host: HostId) -> StrBytes {
+    text(&host.to_string())
+}
+
+/// The machine that an address literal names.
+pub fn parse_host(name: &str) -> Option<HostId> {
+    name.strip_prefix('h')?.parse().ok().map(HostId::new)
+}
+
+fn framed(write: impl FnOnce(&mut BytesMut) -> Option<()>) -> Option<Bytes> {
+    let mut out = BytesMut::with_capacity(256);
+    out.put_i32(0);
+    write(&mut out)?;
+    let length = (out.len() - 4) as i32;
+    out[..4].copy_from_slice(&length.to_be_bytes());
+    Some(out.freeze())
+}
+
+fn unframed(mut frame: Bytes) -> Option<Bytes> {
+    let length = i32::from_be_bytes(*frame.first_chunk()?);
+    let body = frame.split_off(4);
+    (usize::try_from(length) == Ok(body.len())).then_some(body)
+}
+
+/// A request as a broker reads it.
+pub struct Incoming {
+    /// Its type.
+    pub key: ApiKey,
+    /// The version its sender speaks.
+    pub version: i16,
+    /// The number that its answer must carry.
+    pub correlation: i32,
+    /// The request; `None` if this version is not spoken here.
+    pub body: Option<RequestKind>,
+}
+
+/// Reads a request; `None` if it is malformed, or of a type that no broker knows.
+pub fn decode_request(frame: Bytes) -> Option<Incoming> {
+    let mut body = unframed(frame)?;
+    if body.len() < 8 {
+        return None;
+    }
+    let key = ApiKey::try_from(i16::from_be_bytes([body[0], body[1]])).ok()?;
+    let version = i16::from_be_bytes([body[2], body[3]]);
+    let (_, oldest, newest) = *APIS.iter().find(|(known, ..)| *known == key)?;
+    if version < oldest || newest < version {
+        let correlation = i32::from_be_bytes([body[4], body[5], body[6], body[7]]);
+        return Some(Incoming { key, version, correlation, body: None });
+    }
+    let header = decode_request_header_from_buffer(&mut body).ok()?;
+    let request = RequestKind::decode(key, &mut body, version).ok()?;
+    Some(Incoming { key, version, correlation: header.correlation_id, body: Some(request) })
+}
+
+/// The frame of an answer.
+pub fn encode_response(key: ApiKey, version: i16, correlation: i32, response: &ResponseKind) -> Bytes {
+    framed(|out| {
+        let header = ResponseHeader::default().with_correlation_id(correlation);
+        header.encode(out, key.response_header_version(version)).ok()?;
+        response.encode(out, version).ok()
+    })
+    .expect("our answers hold only what their version can carry")
+}
+
+/// The name of a request's type, for traces and faults on messages.
+pub fn request_name(key: ApiKey) -> &'static str {
+    match key {
+        ApiKey::Produce => "Produce",
+        ApiKey::Fetch => "Fetch",
+        ApiKey::ListOffsets => "ListOffsets",
+        ApiKey::Metadata => "Metadata",
+        ApiKey::ApiVersions => "ApiVersions",
+        ApiKey::CreateTopics => "CreateTopics",
+        ApiKey::DeleteTopics => "DeleteTopics",
+        ApiKey::InitProducerId => "InitProducerId",
+        ApiKey::OffsetForLeaderEpoch => "OffsetForLeaderEpoch",
+        _ => "Unknown",
+    }
+}
+
+/// The name of an answer's type.
+pub fn response_name(key: ApiKey) -> &'static str {
+    match key {
+        ApiKey::Produce => "Produced",
+        ApiKey::Fetch => "Fetched",
+        _ => "Response",
+    }
+}
+
+/// Why a request brought no answer.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum CallError {
+    /// It never left.
+    #[error("not sent")]
+    NotSent,
+    /// It may have been carried out.
+    #[error("outcome unknown")]
+    Unknown,
+}
+
+type Waiting = Rc<RefCell<BTreeMap<i32, oneshot::Sender<Bytes>>>>;
+
+/// A connection to one broker, made anew when it breaks. Requests may overlap; the broker answers them in order.
+pub struct Channel {
+    host: Host,
+    to: Address,
+    client: StrBytes,
+    link: Rc<RefCell<Option<(Sender, Waiting)>>>,
+    correlation: Cell<i32>,
+}
+
+impl Channel {
+    /// A connection to the broker at `to`, for the client called `client`.
+    pub fn new(host: &Host, to: Address, client: &str) -> Self {
+        Self { host: host.clone(), to, client: text(client), link: Rc::default(), correlation: Cell::new(0) }
+    }
+
+    /// The broker's address.
+    pub fn address(&self) -> Address {
+        self.to
+    }
+
+    /// Sends a request and waits for its answer, `patience` in all.
+    ///
+    /// # Errors
+    /// See [`CallError`].
+    pub async fn call(
+        &self,
+        key: ApiKey,
+        request: &RequestKind,
+        patience: Duration,
+    ) -> Result<ResponseKind, CallError> {
+        let deadline = self.host.now() + patience;
+        let (reply_to, reply) = oneshot::channel();
+        let correlation = self.submit(key, request, Some(reply_to), patience).await?;
+        let answered = self.host.timeout(deadline.since(self.host.now()), reply).await;
+        let Ok(Ok(frame)) = answered else {
+            // What is late on a connection holds up all behind it: the next request takes a new one.
+            let broken = self.link.borrow_mut().take();
+            if let Some((_, waiting)) = broken {
+                waiting.borrow_mut().remove(&correlation);
+            }
+            return Err(CallError::Unknown);
+        };
+        let version = version(key);
+        let mut body = unframed(frame).ok_or(CallError::Unknown)?;
+        let header = ResponseHeader::decode(&mut body, key.response_header_version(version));
+        header.map_err(|_| CallError::Unknown)?;
+        ResponseKind::decode(key, &mut body, version).map_err(|_| CallError::Unknown)
+    }
+
+    /// Sends a request that has no answer (acks=0).
+    ///
+    /// # Errors
+    /// See [`CallError`].
+    pub async fn send(
+        &self,
+        key: ApiKey,
+        request: &RequestKind,
+        patience: Duration,
+    ) -> Result<(), CallError> {
+        self.submit(key, request, None, patience).await.map(|_| ())
+    }
+
+    async fn submit(
+        &self,
+        key: ApiKey,
+        request: &RequestKind,
+        reply_to: Option<oneshot::Sender<Bytes>>,
+        patience: Duration,
+    ) -> Result<i32, CallError> {
+        let deadline = self.host.now() + patience;
+        let connected = self.host.timeout(patience, self.connected()).await;
+        let (sender, waiting) = connected.map_err(|_| CallError::NotSent)?.ok_or(CallError::NotSent)?;
+        let correlation = self.correlation.get();
+        self.correlation.set(correlation.wrapping_add(1));
+        let version = version(key);
+        let header = RequestHeader::default()
+            .with_request_api_key(key as i16)
+            .with_request_api_version(version)
+            .with_correlation_id(correlation)
+            .with_client_id(Some(self.client.clone()));
+        let frame = framed(|out| {
+            encode_request_header_into_buffer(out, &header).ok()?;
+            request.encode(out, version).ok()
+        })
+        .expect("our requests hold only what their version can carry");
+        if let Some(reply_to) = reply_to {
+            waiting.borrow_mut().insert(correlation, reply_to);
+        }
+        let left = deadline.since(self.host.now());
+        match self.host.timeout(left, sender.send(request_name(key), frame)).await {
+            Ok(Ok(())) => Ok(correlation),
+            Ok(Err(_)) | Err(_) => Err(CallError::Unknown),
+        }
+    }
+
+    async fn connected(&self) -> Option<(Sender, Waiting)> {
+        if let Some(link) = &*self.link.borrow() {
+            return Some(link.clone());
+        }
+        let Connection { sender, mut receiver } = self.host.connect(self.to).await.ok()?;
+        let waiting: Waiting = Rc::default();
+        *self.link.borrow_mut() = Some((sender.clone(), waiting.clone()));
+        let (slot, answers) = (self.link.clone(), waiting.clone());
+        self.host.spawn("kafka-responses", async move {
+            while let Ok(frame) = receiver.recv().await {
+                let Some(correlation) =
+                    frame.get(4..8).and_then(|bytes| Some(i32::from_be_bytes(bytes.try_into().ok()?)))
+                else {
+                    break;
+                };
+                if let Some(reply_to) = answers.borrow_mut().remove(&correlation) {
+                    let _ = reply_to.send(frame);
+                }
+            }
+            // Whoever waits learns that the outcome is unknown.
+            answers.borrow_mut().clear();
+            let ours = slot.borrow().as_ref().is_some_and(|(_, waiting)| Rc::ptr_eq(waiting, &answers));
+            if ours {
+                let link = slot.borrow_mut().take();
+                drop(link);
+            }
+        });
+        Some((sender, waiting))
+    }
+}
