@@ -1,1 +1,179 @@
 //! A scenario file: one TOML document composed of the parts' own configuration types.
+//!
+//! Promises: a [`Scenario`] that exists can be run; whatever is wrong with a file is told at once, with file, line, column, cause and
+//! mend ([`ScenarioError`]). Must not know: how a run is carried out. It invents no knob: what a key does is told where it is obeyed.
+
+mod check;
+mod error;
+mod file;
+mod include;
+mod nearest;
+mod read;
+mod set;
+mod source;
+
+use std::path::{Path, PathBuf};
+
+use schemars::Schema;
+
+use crate::base::Seed;
+use crate::world::fault::{FaultPlan, FaultRule};
+
+pub use error::{Mistake, ScenarioError};
+pub use file::{Acts, Expect, SettleForm, Systems, Workloads, Zones};
+pub use nearest::{advice, nearest};
+
+use file::ScenarioFile;
+use include::Files;
+use read::Document;
+
+/// A scenario that can be run.
+#[derive(Clone, Debug)]
+pub struct Scenario {
+    /// The file it was read from.
+    pub path: PathBuf,
+    /// What it claims, as one sentence.
+    pub title: String,
+    /// The overrides it was read with, as `--set` takes them.
+    pub overrides: Vec<String>,
+    /// How long the acts last.
+    pub acts: Acts,
+    /// The zones and their links.
+    pub zones: Zones,
+    /// The systems under test.
+    pub systems: Systems,
+    /// What clients do.
+    pub workloads: Workloads,
+    /// What breaks.
+    pub faults: Vec<FaultRule>,
+    /// Whether the seed draws which faults take part, and the systems' constants.
+    pub swarm: bool,
+    /// The known bugs that are switched on.
+    pub bugs: Vec<String>,
+    /// Whether faults may hurt more copies than the systems survive.
+    pub beyond_budget: bool,
+    /// What a good run visits.
+    pub expect: Expect,
+}
+
+impl Scenario {
+    /// Reads a scenario file, what it includes, and overrides of the form `dotted.path=value`.
+    ///
+    /// # Errors
+    /// Everything that keeps it from being run.
+    pub fn load(path: &Path, overrides: &[String]) -> Result<Self, ScenarioError> {
+        let failed = |mistakes| ScenarioError::new(path, mistakes);
+        let mut files = Files::default();
+        let mistakes = files.read(path);
+        if !mistakes.is_empty() {
+            return Err(failed(mistakes));
+        }
+        let folder = path.parent().unwrap_or(Path::new(""));
+        let places: Vec<usize> =
+            overrides.iter().map(|text| files.sources.add("--set".to_owned(), text, folder)).collect();
+        let mut document = Document { table: files.merged(), sources: &files.sources };
+        let mut mistakes = Vec::new();
+        for begins in places {
+            let text = files.sources.text(begins);
+            if let Err(error) = set::set(&mut document.table, text, begins) {
+                let message = format!("cannot set `{text}`");
+                mistakes.push(files.sources.mistake(error.span, message, error.cause).mend(error.mend));
+            }
+        }
+        if !mistakes.is_empty() {
+            return Err(failed(mistakes));
+        }
+        let file = document.scenario().map_err(failed)?;
+        let scenario = Self::from_file(file, path, overrides, &document);
+        let mistakes = check::check(&scenario, &document);
+        if mistakes.is_empty() { Ok(scenario) } else { Err(failed(mistakes)) }
+    }
+
+    fn from_file(file: ScenarioFile, path: &Path, overrides: &[String], document: &Document<'_>) -> Self {
+        let mut workloads = file.workloads;
+        for (index, clickstream) in workloads.clickstream.iter_mut().enumerate() {
+            // Relative to the file in which the path is written, which may be an included one.
+            let at = document.span(&format!("workloads.clickstream.{index}.source")).start;
+            clickstream.source = document.sources.folder(at).join(&clickstream.source);
+        }
+        Self {
+            path: path.to_owned(),
+            title: file.title,
+            overrides: overrides.to_vec(),
+            acts: file.acts,
+            zones: file.zones,
+            systems: file.systems,
+            workloads,
+            faults: file.faults,
+            swarm: file.swarm,
+            bugs: file.bugs,
+            beyond_budget: file.beyond_budget,
+            expect: file.expect,
+        }
+    }
+
+    /// The scenario of one run: in a swarm, with the constants that the seed draws. Returns these too, by dotted path.
+    pub fn drawn(&self, seed: Seed) -> (Self, Vec<(String, String)>) {
+        let mut scenario = self.clone();
+        let mut all = Vec::new();
+        if !self.swarm {
+            return (scenario, all);
+        }
+        let mut note = |system: &str, drawn: Vec<(&'static str, String)>| {
+            all.extend(drawn.into_iter().map(|(name, value)| (format!("systems.{system}.{name}"), value)));
+        };
+        if let Some(config) = &mut scenario.systems.coordination {
+            note("coordination", config.swarm(&mut seed.stream("swarm/coordination")));
+        }
+        if let Some(config) = &mut scenario.systems.broker {
+            note("broker", config.swarm(&mut seed.stream("swarm/broker")));
+        }
+        (scenario, all)
+    }
+
+    /// The names of the hosts of the systems under test.
+    pub fn servers(&self) -> Vec<String> {
+        let numbered =
+            |name: &str, count: u32| (1..=count).map(move |n| format!("{name}-{n}")).collect::<Vec<_>>();
+        let coordination = self.systems.coordination.as_ref().map_or(0, |config| config.servers);
+        let brokers = self.systems.broker.as_ref().map_or(0, |config| config.brokers);
+        [numbered("coordination", coordination), numbered("broker", brokers)].concat()
+    }
+
+    /// The names of all hosts: servers, then the workloads' clients.
+    pub fn hosts(&self) -> Vec<String> {
+        let mut hosts = self.servers();
+        let mut add = |name: &str, role: &str, count: u32| {
+            hosts.extend((1..=count).map(|number| format!("{name}-{role}-{number}")));
+        };
+        for config in &self.workloads.clickstream {
+            add(&config.name, "producer", config.producers);
+            add(&config.name, "consumer", config.consumers);
+        }
+        for config in &self.workloads.registers {
+            add(&config.name, "client", config.clients);
+        }
+        hosts
+    }
+
+    /// What a scenario file may hold, as a JSON Schema for editors.
+    pub fn schema() -> Schema {
+        schemars::schema_for!(ScenarioFile)
+    }
+}
+
+/// Reads a plan of faults that an earlier run has saved.
+///
+/// # Errors
+/// What is wrong with the file.
+pub fn load_plan(path: &Path) -> Result<FaultPlan, ScenarioError> {
+    let mut files = Files::default();
+    let mistakes = files.read(path);
+    if !mistakes.is_empty() {
+        return Err(ScenarioError::new(path, mistakes));
+    }
+    let document = Document { table: files.merged(), sources: &files.sources };
+    let plan = document.whole().map_err(|error| ScenarioError::new(path, vec![document.mistake(&error)]))?;
+    let mistakes = check::told(check::plan_events(&plan), &document);
+    if mistakes.is_empty() { Ok(plan) } else { Err(ScenarioError::new(path, mistakes)) }
+}

@@ -3,6 +3,9 @@
 //! A workload goes through the acts of a run with four verbs: set up, drive (from its client hosts, which are real processes in the
 //! tank), settle, judge. The observer's notebook (its history) is shared with its client hosts write-only.
 
+pub mod clickstream;
+pub mod registers;
+
 use std::future::Future;
 use std::pin::Pin;
 

@@ -1,0 +1,320 @@
+//! What the parts cannot see alone: hosts, zones, topics, events and bugs must exist, names must be unique, data must be there.
+
+use std::collections::BTreeSet;
+use std::fs::File;
+use std::path::Path;
+
+use parquet::file::reader::{FileReader, SerializedFileReader};
+
+use crate::base::Problem;
+use crate::scenario::Scenario;
+use crate::scenario::error::Mistake;
+use crate::scenario::include::unreadable;
+use crate::scenario::nearest::{advice, nearest};
+use crate::scenario::read::Document;
+use crate::systems::bugs::BUGS;
+use crate::world::fault::rule::{Partition, Shape, matches};
+use crate::world::fault::{FaultKind, FaultPlan, FaultRule};
+use crate::world::property;
+
+/// The columns a clickstream reads.
+const CLICKSTREAM_COLUMNS: [&str; 8] = [
+    "timestamp",
+    "item_id",
+    "click",
+    "propensity",
+    "user_feature_0",
+    "user_feature_1",
+    "user_feature_2",
+    "user_feature_3",
+];
+
+/// Everything wrong with a scenario that could be read.
+pub(super) fn check(scenario: &Scenario, document: &Document<'_>) -> Vec<Mistake> {
+    let mut problems = Vec::new();
+    acts_and_zones(scenario, &mut problems);
+    systems(scenario, &mut problems);
+    workloads(scenario, &mut problems);
+    for (index, rule) in scenario.faults.iter().enumerate() {
+        let parent = format!("faults.{index}");
+        let own = rule.validate().into_iter().chain(fault(rule, scenario));
+        problems.extend(own.map(|problem| problem.within(&parent)));
+    }
+    bugs_and_events(scenario, &mut problems);
+    told(problems, document)
+}
+
+/// Problems at their places in the document.
+pub(super) fn told(problems: Vec<Problem>, document: &Document<'_>) -> Vec<Mistake> {
+    let told = |problem: Problem| {
+        let message = format!("cannot use `{}`", problem.path);
+        document.sources.mistake(document.span(&problem.path), message, problem.message).mend(problem.help)
+    };
+    problems.into_iter().map(told).collect()
+}
+
+fn acts_and_zones(scenario: &Scenario, problems: &mut Vec<Problem>) {
+    if scenario.title.trim().is_empty() {
+        let mend = "say in one sentence what the scenario claims";
+        problems.push(Problem::new("title", "an empty title tells nothing").help(mend));
+    }
+    if scenario.acts.stir.get().is_zero() {
+        problems
+            .push(Problem::new("acts.stir", "a stir of no length stirs nothing").help("try stir = \"60s\""));
+    }
+    let names = &scenario.zones.names;
+    if names.is_empty() {
+        let mend = "name at least one: names = [\"a\", \"b\", \"c\"]";
+        problems.push(Problem::new("zones.names", "hosts need a zone to stand in").help(mend));
+    }
+    for (index, name) in names.iter().enumerate() {
+        let path = format!("zones.names.{index}");
+        if name == "any" || !is_name(name) {
+            problems.push(
+                Problem::new(path, format!("`{name}` cannot be a zone"))
+                    .help("use letters, digits, `-` and `_`; `any` stands for a zone that is drawn"),
+            );
+        } else if names[..index].contains(name) {
+            problems.push(Problem::new(path, format!("the zone `{name}` stands twice")));
+        }
+    }
+}
+
+fn is_name(name: &str) -> bool {
+    !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || "-_".contains(c))
+}
+
+fn systems(scenario: &Scenario, problems: &mut Vec<Problem>) {
+    let systems = &scenario.systems;
+    if let Some(config) = &systems.coordination {
+        problems.extend(config.validate().into_iter().map(|problem| problem.within("systems.coordination")));
+    }
+    if let Some(config) = &systems.broker {
+        problems.extend(config.validate().into_iter().map(|problem| problem.within("systems.broker")));
+        if systems.coordination.is_none() {
+            problems.push(
+                Problem::new("systems.broker", "brokers need coordination, and there is none")
+                    .help("add a table [systems.coordination]; it may be empty"),
+            );
+        }
+    } else if systems.coordination.is_none() {
+        problems.push(
+            Problem::new("systems", "there is no system to test")
+                .help("add [systems.coordination], and [systems.broker] if clients shall have topics"),
+        );
+    }
+}
+
+fn workloads(scenario: &Scenario, problems: &mut Vec<Problem>) {
+    let mut names = BTreeSet::new();
+    let mut name_of = |path: &str, name: &str, problems: &mut Vec<Problem>| {
+        if !is_name(name) {
+            problems.push(
+                Problem::new(
+                    format!("{path}.name"),
+                    format!("`{name}` cannot be the first part of a host's name"),
+                )
+                .help("use letters, digits, `-` and `_`"),
+            );
+        } else if !names.insert(name.to_owned()) {
+            problems.push(
+                Problem::new(format!("{path}.name"), format!("two workloads are called `{name}`"))
+                    .help("give each a `name` of its own"),
+            );
+        }
+    };
+    for (index, config) in scenario.workloads.clickstream.iter().enumerate() {
+        let path = format!("workloads.clickstream.{index}");
+        problems.extend(config.validate().into_iter().map(|problem| problem.within(&path)));
+        name_of(&path, &config.name, problems);
+        match &scenario.systems.broker {
+            None => problems.push(
+                Problem::new(&path, "a clickstream needs brokers, and there are none")
+                    .help("add [systems.broker] with its topic"),
+            ),
+            Some(broker) => {
+                let topics = broker.topics.iter().map(|topic| topic.name.as_str());
+                if !topics.clone().any(|topic| topic == config.topic) {
+                    let message = format!("there is no topic `{}` under systems.broker.topics", config.topic);
+                    let near = nearest(&config.topic, topics).map(|name| format!("did you mean `{name}`?"));
+                    let add = format!("add {{ name = \"{}\", partitions = 6, replicas = 3 }}", config.topic);
+                    problems.push(Problem::new(format!("{path}.topic"), message).help(near.unwrap_or(add)));
+                }
+            }
+        }
+        if let Err((message, mend)) = readable(&config.source) {
+            let problem = Problem::new(format!("{path}.source"), message);
+            problems.push(Problem { help: mend, ..problem });
+        }
+    }
+    for (index, config) in scenario.workloads.registers.iter().enumerate() {
+        let path = format!("workloads.registers.{index}");
+        problems.extend(config.validate().into_iter().map(|problem| problem.within(&path)));
+        name_of(&path, &config.name, problems);
+        if scenario.systems.coordination.is_none() {
+            problems.push(
+                Problem::new(&path, "registers live in coordination, and there is none")
+                    .help("add a table [systems.coordination]; it may be empty"),
+            );
+        }
+    }
+}
+
+/// Whether a file is Parquet with the columns of a clickstream; only its footer is read.
+#[expect(clippy::disallowed_methods, reason = "the data of a scenario belongs to the user, outside any run")]
+fn readable(path: &Path) -> Result<(), (String, Option<String>)> {
+    let file = File::open(path).map_err(|error| {
+        let told = unreadable(path, &error);
+        (told.message, told.mend)
+    })?;
+    if path.is_dir() {
+        return Err((format!("cannot read {}: it is a folder", path.display()), None));
+    }
+    let reader = SerializedFileReader::new(file).map_err(|_| {
+        (format!("{} is not a Parquet file", path.display()), Some("a clickstream reads Parquet".to_owned()))
+    })?;
+    let columns = reader.metadata().file_metadata().schema_descr().columns().to_vec();
+    let missing: Vec<&str> = CLICKSTREAM_COLUMNS
+        .into_iter()
+        .filter(|name| !columns.iter().any(|column| column.path().string() == *name))
+        .collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let mend = format!("a clickstream reads the columns {}", CLICKSTREAM_COLUMNS.join(", "));
+    Err((format!("{} has no column {}", path.display(), missing.join(", ")), Some(mend)))
+}
+
+/// What a rule names that is not in the scenario: hosts, zones, events.
+fn fault(rule: &FaultRule, scenario: &Scenario) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    let kind = rule.kind.name();
+    for (key, pattern) in patterns(&rule.kind) {
+        if pattern == "@event" && rule.on.is_some() {
+            continue;
+        }
+        problems.extend(hosts_match(&format!("do.{kind}.{key}"), pattern, scenario));
+    }
+    let zone = match &rule.kind {
+        FaultKind::ZoneOutage(outage) => Some(&outage.zone),
+        FaultKind::Partition(partition) => partition.zone.as_ref(),
+        _ => None,
+    };
+    if let Some(zone) = zone.filter(|zone| *zone != "any" && !scenario.zones.names.contains(zone)) {
+        let known = scenario.zones.names.iter().map(String::as_str).chain(["any"]);
+        let mend = advice(zone, known);
+        let problem = Problem::new(format!("do.{kind}.zone"), format!("there is no zone `{zone}`"));
+        problems.push(Problem { help: mend, ..problem });
+    }
+    if let FaultKind::Partition(partition) = &rule.kind {
+        problems.extend(can_be_cut(partition, scenario));
+    }
+    if let Some(on) = &rule.on {
+        problems.extend(event("on.event", &on.event));
+    }
+    problems
+}
+
+/// A partition that leaves nobody on one side would silently do nothing.
+fn can_be_cut(partition: &Partition, scenario: &Scenario) -> Option<Problem> {
+    if partition.zone.is_some() {
+        let mend = "name a second zone under zones.names, or cut by `shape`";
+        return (scenario.zones.names.len() == 1)
+            .then(|| Problem::new("do.partition.zone", "there is no other zone to part it from").help(mend));
+    }
+    let members = match &partition.among {
+        Some(pattern) => scenario.hosts().iter().filter(|host| matches(pattern, host)).count(),
+        None => scenario.servers().len(),
+    };
+    let needed = if partition.shape == Shape::Bridge { 3 } else { 2 };
+    let message = format!("it needs {needed} hosts, and {members} would take part");
+    (members < needed).then(|| Problem::new("do.partition", message).help("widen `among`, or add servers"))
+}
+
+/// The patterns of hosts in a rule, each with the key under which it stands.
+fn patterns(kind: &FaultKind) -> Vec<(&'static str, &str)> {
+    if let Some(target) = kind.target() {
+        let named = [("any_of", target.any_of), ("all_of", target.all_of)];
+        return named.into_iter().filter_map(|(key, pattern)| Some((key, pattern?))).collect();
+    }
+    let (from, to) = match kind {
+        FaultKind::Partition(partition) => {
+            return partition.among.iter().map(|pattern| ("among", pattern.as_str())).collect();
+        }
+        FaultKind::Delay(link) | FaultKind::Jitter(link) => (&link.from, &link.to),
+        FaultKind::Bandwidth(link) => (&link.from, &link.to),
+        FaultKind::Reset(link) | FaultKind::HalfOpen(link) => (&link.from, &link.to),
+        FaultKind::Refuse(link) => (&link.from, &link.to),
+        FaultKind::HoldBack(link) => (&link.from, &link.to),
+        _ => return Vec::new(),
+    };
+    vec![("from", from), ("to", to)]
+}
+
+fn hosts_match(path: &str, pattern: &str, scenario: &Scenario) -> Option<Problem> {
+    let hosts = scenario.hosts();
+    if hosts.iter().any(|host| matches(pattern, host)) {
+        return None;
+    }
+    let stems: BTreeSet<String> =
+        hosts.iter().filter_map(|host| Some(format!("{}-*", host.rsplit_once('-')?.0))).collect();
+    // One host that does not exist is answered with the hosts of its kind, a pattern with the patterns there are.
+    let near = nearest(pattern, stems.iter().map(String::as_str));
+    let near = near.or_else(|| nearest(pattern, hosts.iter().map(String::as_str)));
+    let known = stems.iter().map(|stem| {
+        let count = hosts.iter().filter(|host| matches(stem, host)).count();
+        format!("{stem} ({count})")
+    });
+    let known = known.collect::<Vec<_>>().join(", ");
+    let message = format!("no host of this scenario is called `{pattern}`");
+    let mend = match near {
+        Some(name) => format!("did you mean `{name}`? There are {known}"),
+        None => format!("there are {known}"),
+    };
+    Some(Problem::new(path, message).help(mend))
+}
+
+fn bugs_and_events(scenario: &Scenario, problems: &mut Vec<Problem>) {
+    for (index, bug) in scenario.bugs.iter().enumerate() {
+        let Some((_, system, ..)) = BUGS.iter().find(|(key, ..)| key == bug) else {
+            let problem = Problem::new(format!("bugs.{index}"), format!("`{bug}` is not a known bug"));
+            let near = nearest(bug, BUGS.iter().map(|(key, ..)| *key));
+            let tell = "`wavetank bugs` lists them";
+            let mend = near.map_or(tell.to_owned(), |near| format!("did you mean `{near}`? {tell}"));
+            problems.push(problem.help(mend));
+            continue;
+        };
+        let stands = match *system {
+            "coordination" => scenario.systems.coordination.is_some(),
+            _ => scenario.systems.broker.is_some(),
+        };
+        if !stands {
+            let message = format!("`{bug}` is a bug of {system}, which is not in the scenario");
+            problems.push(Problem::new(format!("bugs.{index}"), message));
+        }
+    }
+    for (index, name) in scenario.expect.reaches.iter().enumerate() {
+        problems.extend(event(&format!("expect.reaches.{index}"), name));
+    }
+}
+
+/// A plan of faults waits for events that exist.
+pub(super) fn plan_events(plan: &FaultPlan) -> Vec<Problem> {
+    let events =
+        plan.faults.iter().enumerate().filter_map(|(index, fault)| Some((index, fault.on.as_ref()?)));
+    events.filter_map(|(index, on)| event(&format!("faults.{index}.on.event"), &on.event)).collect()
+}
+
+fn event(path: &str, name: &str) -> Option<Problem> {
+    if property::ALL.iter().any(|(known, _)| *known == name) {
+        return None;
+    }
+    let near = nearest(name, property::ALL.iter().map(|(known, _)| *known));
+    let problem = Problem::new(path, format!("no system has an event called \"{name}\""));
+    Some(problem.help(
+        near.map_or(
+            "events are the `sometimes!` and `reached!` properties of the sources".to_owned(),
+            |near| format!("did you mean \"{near}\"?"),
+        ),
+    ))
+}
