@@ -1,1 +1,186 @@
 //! The command line. It parses, calls the lab, and prints; it decides nothing.
+
+mod catalogue;
+mod replay;
+mod run;
+
+use std::io::{self, IsTerminal, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::base::{Seed, Span};
+use crate::lab::Verdict;
+use crate::scenario::{Scenario, ScenarioError, load_plan};
+use crate::world::Level;
+use crate::world::fault::FaultPlan;
+
+const EXAMPLES: &str = "\
+Examples:
+  wavetank list                                         what scenarios there are, and what each one risks
+  wavetank run scenarios/clickstream.toml               run one under seed 1
+  wavetank run scenarios/clickstream.toml --seed 7      another storm
+  wavetank replay scenarios/clickstream.toml --seed 7   the same run again, told event by event
+
+Exit codes: 0 held, 1 violated, 2 bad input, 3 did not converge, 4 not deterministic.";
+
+const RUN_EXAMPLES: &str = "\
+Examples:
+  wavetank run scenarios/clickstream.toml --set systems.broker.brokers=5 --set acts.stir=20s
+  wavetank run scenarios/clickstream.toml --set 'faults=[]'            the same traffic, and nothing breaks
+  wavetank run scenarios/clickstream.toml --set 'bugs=[\"K01\"]'         with a historical bug switched on
+  wavetank run scenarios/clickstream.toml --trace out/ --format json   tables for notebooks, a summary for scripts
+  wavetank run scenarios/clickstream.toml --plan out/plan.toml         exactly these faults
+
+A run goes through five acts: build, stir (traffic flows, things break), heal, settle (everything must converge), judge.
+The same binary, scenario, overrides and seed give the same digest, on any machine.";
+
+const REPLAY_EXAMPLES: &str = "\
+Examples:
+  wavetank replay scenarios/clickstream.toml --seed 7 --until 12.5s
+  wavetank replay scenarios/clickstream.toml --seed 7 --around \"a follower left the in-sync set\"
+  wavetank replay scenarios/clickstream.toml --seed 7 --log broker=debug --log coordination=warn
+
+Each line: virtual time, host, kind, event. Without --everything only faults, processes, properties and logs are shown.";
+
+/// Puts the real code of a large-scale ML platform into reproducible storms: one process, one seed, one verdict.
+#[derive(Parser)]
+#[command(name = "wavetank", version, after_help = EXAMPLES, subcommand_required = true, arg_required_else_help = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run a scenario under a seed, and say whether its promises held
+    #[command(after_help = RUN_EXAMPLES)]
+    Run(RunArguments),
+    /// Run a scenario again and show what happened, event by event
+    #[command(after_help = REPLAY_EXAMPLES)]
+    Replay(ReplayArguments),
+    /// List the scenarios of a folder, with what each one risks
+    List {
+        /// The folder; the folders in it are looked through too
+        #[arg(default_value = "scenarios")]
+        folder: PathBuf,
+    },
+    /// Print the JSON Schema of scenario files, for editors that complete them
+    Schema,
+    /// List the historical bugs that can be switched on with `bugs = ["KEY"]`
+    Bugs,
+}
+
+/// What names a run.
+#[derive(Args)]
+struct Subject {
+    /// The scenario file
+    file: PathBuf,
+    /// The number from which everything random follows
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// Override a value of the file, by dotted path: systems.broker.brokers=5 (may be given again)
+    #[arg(long, value_name = "PATH=VALUE")]
+    set: Vec<String>,
+    /// Carry out the faults of this file (a plan.toml of an earlier --trace) instead of drawing them
+    #[arg(long, value_name = "FILE")]
+    plan: Option<PathBuf>,
+}
+
+#[derive(Args)]
+struct RunArguments {
+    #[command(flatten)]
+    subject: Subject,
+    /// Write every event (trace.arrow), time series (series.arrow), the summary (run.json) and the faults (plan.toml) there
+    #[arg(long, value_name = "FOLDER")]
+    trace: Option<PathBuf>,
+    /// How to tell the result
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    format: Format,
+    /// Run twice, compare event by event, and name the first that differs
+    #[arg(long)]
+    check_determinism: bool,
+}
+
+#[derive(Args)]
+struct ReplayArguments {
+    #[command(flatten)]
+    subject: Subject,
+    /// Show nothing after this virtual time
+    #[arg(long, value_name = "TIME")]
+    until: Option<Span>,
+    /// Show only what surrounds the events whose text contains this
+    #[arg(long, value_name = "EVENT")]
+    around: Option<String>,
+    /// How many events to show before and after each one that --around finds
+    #[arg(long, value_name = "LINES", default_value_t = 15)]
+    context: usize,
+    /// Keep log lines of a system down to a level: error, warn, info or debug; `*` stands for all systems (may be given again)
+    #[arg(long, value_name = "SYSTEM=LEVEL", value_parser = level)]
+    log: Vec<(String, Level)>,
+    /// Show every message, connection and disk operation too
+    #[arg(long)]
+    everything: bool,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Format {
+    /// A summary for people
+    Text,
+    /// A stable document for scripts
+    Json,
+}
+
+/// Parses the arguments of the process, carries the command out, and returns its exit code.
+pub fn main() -> ExitCode {
+    let code = match Cli::parse().command {
+        Command::Run(arguments) => run::run(&arguments),
+        Command::Replay(arguments) => replay::replay(&arguments),
+        Command::List { folder } => catalogue::list(&folder),
+        Command::Schema => catalogue::schema(),
+        Command::Bugs => catalogue::bugs(),
+    };
+    ExitCode::from(code)
+}
+
+impl Subject {
+    /// The scenario and plan it names; what is wrong with them has been told already, and the exit code is returned.
+    fn load(&self) -> Result<(Scenario, Option<FaultPlan>), u8> {
+        let scenario = Scenario::load(&self.file, &self.set).map_err(|error| bad_input(&error))?;
+        let plan = self.plan.as_deref().map(load_plan).transpose().map_err(|error| bad_input(&error))?;
+        Ok((scenario, plan))
+    }
+
+    fn seed(&self) -> Seed {
+        Seed::new(self.seed)
+    }
+}
+
+fn bad_input(error: &ScenarioError) -> u8 {
+    tell(&error.render(io::stderr().is_terminal()));
+    Verdict::BAD_INPUT
+}
+
+/// Writes to standard output. A reader that has gone (`| head`) has seen enough.
+fn print(text: &str) {
+    let _ = io::stdout().write_all(text.as_bytes());
+}
+
+/// Writes to standard error.
+fn tell(text: &str) {
+    let _ = io::stderr().write_all(text.as_bytes());
+}
+
+fn level(text: &str) -> Result<(String, Level), String> {
+    let wrong = || format!("`{text}` is not SYSTEM=LEVEL, with a level of error, warn, info or debug");
+    let (system, level) = text.split_once('=').filter(|(system, _)| !system.is_empty()).ok_or_else(wrong)?;
+    let level = match level {
+        "error" => Level::Error,
+        "warn" => Level::Warn,
+        "info" => Level::Info,
+        "debug" => Level::Debug,
+        _ => return Err(wrong()),
+    };
+    Ok((system.to_owned(), level))
+}

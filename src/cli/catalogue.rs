@@ -1,0 +1,104 @@
+//! `wavetank list`, `schema` and `bugs`: what there is.
+
+use std::collections::BTreeSet;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use crate::cli::{print, tell};
+use crate::lab::Verdict;
+use crate::scenario::Scenario;
+use crate::systems::bugs::BUGS;
+
+/// Lists the scenarios of a folder; returns the exit code.
+pub(super) fn list(folder: &Path) -> u8 {
+    let mut files = Vec::new();
+    if let Err(error) = collect(folder, &mut files) {
+        tell(&format!("cannot list {}: {error}\n", folder.display()));
+        return Verdict::BAD_INPUT;
+    }
+    let files: Vec<PathBuf> = files.into_iter().filter(|file| has_title(file)).collect();
+    if files.is_empty() {
+        tell(&format!("there is no scenario in {}\n", folder.display()));
+    }
+    for file in files {
+        match Scenario::load(&file, &[]) {
+            Ok(scenario) => print(&entry(&scenario)),
+            Err(error) => print(&format!("{error}\n    `wavetank run {}` tells more\n\n", file.display())),
+        }
+    }
+    Verdict::Held.exit_code()
+}
+
+fn collect(folder: &Path, files: &mut Vec<PathBuf>) -> io::Result<()> {
+    let mut paths = Vec::new();
+    for entry in std::fs::read_dir(folder)? {
+        paths.push(entry?.path());
+    }
+    paths.sort_by_key(|path| (path.is_dir(), path.clone()));
+    for path in paths {
+        if path.is_dir() {
+            collect(&path, files)?;
+        } else if path.extension().is_some_and(|extension| extension == "toml") {
+            files.push(path);
+        }
+    }
+    Ok(())
+}
+
+/// A file without a title is a part that scenarios include, or no scenario at all. One that is not even TOML is told as wrong.
+#[expect(clippy::disallowed_methods, reason = "scenario files belong to the user, outside any run")]
+fn has_title(file: &Path) -> bool {
+    let text = std::fs::read_to_string(file).unwrap_or_default();
+    toml::from_str::<toml::Table>(&text).map_or(true, |table| table.contains_key("title"))
+}
+
+fn entry(scenario: &Scenario) -> String {
+    let servers = [
+        scenario.systems.coordination.as_ref().map(|config| format!("{} coordination", config.servers)),
+        scenario.systems.broker.as_ref().map(|config| format!("{} broker", config.brokers)),
+    ];
+    let servers = servers.into_iter().flatten().collect::<Vec<_>>().join(" + ");
+    let clicks = scenario.workloads.clickstream.iter().map(|config| config.name.as_str());
+    let workloads: Vec<&str> =
+        clicks.chain(scenario.workloads.registers.iter().map(|config| config.name.as_str())).collect();
+    let kinds: BTreeSet<&str> = scenario.faults.iter().map(|rule| rule.kind.name()).collect();
+    let mut risks = kinds.into_iter().collect::<Vec<_>>().join(", ");
+    if risks.is_empty() {
+        risks = "nothing breaks".to_owned();
+    }
+    for (holds, risk) in [
+        (scenario.swarm, "drawn anew for each seed".to_owned()),
+        (scenario.beyond_budget, "beyond what the systems survive".to_owned()),
+        (!scenario.bugs.is_empty(), format!("with bugs {}", scenario.bugs.join(" "))),
+    ] {
+        if holds {
+            risks.push_str(&format!("; {risk}"));
+        }
+    }
+    format!(
+        "{}\n    {}\n    stands  {servers} in zones {}; driven by {}\n    risks   {risks}; {} of it\n\n",
+        scenario.path.display(),
+        scenario.title,
+        scenario.zones.names.join(" "),
+        if workloads.is_empty() { "nobody".to_owned() } else { workloads.join(", ") },
+        scenario.acts.stir,
+    )
+}
+
+/// Prints the JSON Schema of scenario files; returns the exit code.
+pub(super) fn schema() -> u8 {
+    let text = serde_json::to_string_pretty(&Scenario::schema()).expect("a schema is JSON");
+    print(&(text + "\n"));
+    Verdict::Held.exit_code()
+}
+
+/// Lists the known bugs; returns the exit code.
+pub(super) fn bugs() -> u8 {
+    for (key, system, what, switch) in BUGS {
+        print(&format!("{key:<4} {system:<13} {what}\n{:19}switched on: {switch}\n", ""));
+    }
+    print(
+        "\nSwitch one on in a scenario with bugs = [\"Z01\"], or for one run with --set 'bugs=[\"Z01\"]'.\n",
+    );
+    Verdict::Held.exit_code()
+}

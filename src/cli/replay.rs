@@ -1,0 +1,88 @@
+//! `wavetank replay`: the same run again, told event by event.
+
+use crate::cli::run::with_progress;
+use crate::cli::{ReplayArguments, print, tell};
+use crate::lab::{self, Options, Run};
+use crate::report::Report;
+use crate::scenario::nearest;
+use crate::world::trace::What;
+use crate::world::{Record, Recording, property};
+
+/// Carries the command out; returns its exit code.
+pub(super) fn replay(arguments: &ReplayArguments) -> u8 {
+    let subject = &arguments.subject;
+    let (scenario, plan) = match subject.load() {
+        Ok(loaded) => loaded,
+        Err(code) => return code,
+    };
+    let recording = Recording { everything: true, levels: arguments.log.clone(), hashes: false };
+    let options = Options { recording, plan };
+    let run = with_progress(|progress| lab::execute(&scenario, subject.seed(), &options, progress));
+    let shown: Vec<&Record> = run.records.iter().filter(|record| is_wanted(record, arguments)).collect();
+    let told = match &arguments.around {
+        Some(event) => told_around(&shown, event, arguments.context, &run),
+        None => shown.iter().map(|record| record.line(&run.hosts) + "\n").collect(),
+    };
+    print(&told);
+    let report = Report { run: &run, plan_file: subject.plan.as_deref(), difference: None };
+    print(&format!("\n{}", report.text()));
+    run.verdict.exit_code()
+}
+
+/// Around an event everything is of interest; over a whole run messages and disk operations would drown the rest.
+fn is_wanted(record: &Record, arguments: &ReplayArguments) -> bool {
+    let in_time = arguments.until.is_none_or(|until| record.at.as_nanos() as u128 <= until.get().as_nanos());
+    let bulky = matches!(record.what, What::Delivered | What::Connection | What::Disk);
+    in_time && (!bulky || arguments.everything || arguments.around.is_some())
+}
+
+/// The records around each that says `event`; those that do are marked.
+fn told_around(records: &[&Record], event: &str, context: usize, run: &Run) -> String {
+    let says = |record: &Record| record.text.contains(event);
+    let mut told = String::new();
+    let mut told_to = 0;
+    for (at, _) in records.iter().enumerate().filter(|(_, record)| says(record)) {
+        let from = at.saturating_sub(context).max(told_to);
+        let to = (at + context + 1).min(records.len());
+        if told_to < from && !told.is_empty() {
+            told.push_str("  ...\n");
+        }
+        for record in &records[from..to] {
+            let mark = if says(record) { '>' } else { ' ' };
+            told.push_str(&format!("{mark} {}\n", record.line(&run.hosts)));
+        }
+        told_to = to;
+    }
+    if told.is_empty() {
+        let near = nearest(event, property::ALL.iter().map(|(name, _)| *name)).filter(|name| *name != event);
+        let near = near.map(|name| format!("; did you mean \"{name}\"?")).unwrap_or_default();
+        tell(&format!("nothing in this run says \"{event}\"{near}\n"));
+    }
+    told
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::SimTime;
+    use crate::lab::sample;
+
+    #[test]
+    fn events_are_told_with_what_surrounds_them_and_no_line_twice() {
+        let run = sample::violated();
+        let record = |text: &str| Record {
+            at: SimTime::ZERO,
+            host: None,
+            what: What::Property,
+            text: text.to_owned(),
+            position: 1,
+        };
+        let records: Vec<Record> = "a b X X c d e f g X".split(' ').map(record).collect();
+        let records: Vec<&Record> = records.iter().collect();
+        let told = told_around(&records, "X", 1, &run);
+        let short = told.lines().map(|line| (line.chars().next(), line.chars().last()));
+        let short: String = short.flat_map(|(mark, text)| [mark, text]).flatten().collect();
+        assert_eq!(short, " b>X>X c . g>X");
+        assert_eq!(told_around(&records, "Y", 1, &run), "");
+    }
+}

@@ -1,0 +1,317 @@
+//! The course of one run: build, stir, heal, settle, judge.
+
+use std::cell::RefCell;
+use std::collections::BTreeSet;
+use std::rc::Rc;
+use std::sync::mpsc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rand::seq::IndexedRandom;
+
+use crate::base::{HostId, Seed, SimTime};
+use crate::checkers::Check;
+use crate::lab::platform::Platform;
+use crate::lab::{Act, Options, Progress, Run, Verdict};
+use crate::scenario::{Scenario, SettleForm};
+use crate::workloads::Workload;
+use crate::world::fault::{Budget, FaultPlan, Injector, conduct};
+use crate::world::property::{PropertyTally, Violation};
+use crate::world::tank::{Outcome, TankError};
+use crate::world::trace::What;
+use crate::world::{Tank, TankConfig, select};
+
+/// How long systems may take to become ready, and workloads to prepare, before anything breaks.
+const BUILD_BOUND: Duration = Duration::from_secs(120);
+
+/// How often progress is reported, in virtual time.
+const PROGRESS_EVERY: Duration = Duration::from_secs(1);
+
+/// How often convergence is looked for.
+const SETTLE_LOOK: Duration = Duration::from_millis(50);
+
+/// How many lines of the trace before the end of a failing run are worth a look.
+const EXCERPT_MAX: usize = 30;
+
+/// Runs a scenario under a seed, on a fresh thread, to its verdict. `progress` is called once a virtual second.
+#[expect(clippy::disallowed_methods, reason = "a run reports its wall time; nothing in it can read it")]
+pub fn execute(
+    scenario: &Scenario,
+    seed: Seed,
+    options: &Options,
+    progress: &mut dyn FnMut(Progress),
+) -> Run {
+    let began = Instant::now();
+    let mut run = thread::scope(|scope| {
+        let (sender, receiver) = mpsc::channel();
+        let report = move |progress| {
+            // Nobody listens any more when the caller has gone; the run goes on to its end.
+            let _ = sender.send(progress);
+        };
+        let runner = scope.spawn(move || play(scenario, seed, options, report));
+        receiver.into_iter().for_each(progress);
+        runner.join().expect("panics of tasks are caught and become violations")
+    });
+    run.wall_time = began.elapsed();
+    run
+}
+
+/// What a run leaves behind, even if a violation cuts it short.
+#[derive(Default)]
+struct Notes {
+    injector: Option<Injector>,
+    workloads: Vec<Rc<dyn Workload>>,
+    plan: FaultPlan,
+    drawn: Vec<(String, String)>,
+    healed: Option<SimTime>,
+    unmet: Vec<String>,
+    checks: Vec<Check>,
+}
+
+fn play(scenario: &Scenario, seed: Seed, options: &Options, report: impl Fn(Progress) + 'static) -> Run {
+    let notes = Rc::new(RefCell::new(Notes::default()));
+    let (scenario_of_run, drawn) = scenario.drawn(seed);
+    notes.borrow_mut().drawn = drawn;
+    let config = TankConfig {
+        zones: scenario.zones.names.clone(),
+        network: scenario.zones.network(),
+        bugs: scenario.bugs.iter().cloned().collect(),
+        recording: options.recording.clone(),
+    };
+    let acts = Acts {
+        scenario: scenario_of_run,
+        plan: options.plan.clone(),
+        notes: notes.clone(),
+        report: Box::new(report),
+    };
+    let (result, outcome) = Tank::run(seed, config, move |tank| acts.play(tank));
+    let notes = notes.take();
+    conclude(scenario, seed, result, outcome, notes)
+}
+
+struct Acts {
+    scenario: Scenario,
+    plan: Option<FaultPlan>,
+    notes: Rc<RefCell<Notes>>,
+    report: Box<dyn Fn(Progress)>,
+}
+
+impl Acts {
+    async fn play(self, tank: Tank) {
+        tank.set_cooperation(false);
+        let platform = Platform::build(&tank, &self.scenario);
+        let injector = Injector::new(tank.clone(), platform.budgets.clone(), self.scenario.beyond_budget);
+        {
+            let mut notes = self.notes.borrow_mut();
+            notes.workloads.clone_from(&platform.workloads);
+            notes.injector = Some(injector.clone());
+        }
+        if let Err(unmet) = self.build(&tank, &platform).await {
+            self.notes.borrow_mut().unmet.push(unmet);
+            return;
+        }
+        self.stir(&tank, &platform, &injector).await;
+        let core = self.heal(&tank, &platform, &injector);
+        self.settle(&tank, &platform, &core).await;
+        self.tell(&tank, Act::Judge);
+        self.notes.borrow_mut().checks = platform.judge();
+    }
+
+    fn tell(&self, tank: &Tank, act: Act) {
+        let faults = self.notes.borrow().injector.as_ref().map_or(0, |injector| {
+            injector.counts().values().map(|count| count.injected + count.downgraded).sum()
+        });
+        (self.report)(Progress { virtual_time: tank.now(), act, events: tank.events(), faults });
+    }
+
+    /// Sleeps until `until` in slices, so that progress can be told.
+    async fn pass(&self, tank: &Tank, act: Act, until: SimTime) {
+        while tank.now() < until {
+            tank.sleep(PROGRESS_EVERY.min(until.since(tank.now()))).await;
+            self.tell(tank, act);
+        }
+    }
+
+    async fn build(&self, tank: &Tank, platform: &Platform) -> Result<(), String> {
+        self.tell(tank, Act::Build);
+        let servers = platform.servers();
+        let ready = || servers.iter().all(|host| tank.is_ready(*host));
+        if !tank.wait_until(BUILD_BOUND, SETTLE_LOOK, ready).await {
+            return Err(format!(
+                "not ready within {BUILD_BOUND:?} of the start: {}",
+                unready(tank, &servers)
+            ));
+        }
+        for workload in &platform.workloads {
+            let prepared = select! {
+                prepared = workload.setup() => prepared,
+                () = tank.sleep(BUILD_BOUND) => Err(format!("nothing within {BUILD_BOUND:?}")),
+            };
+            prepared.map_err(|error| format!("{} could not prepare: {error}", workload.name()))?;
+        }
+        // Topics have been created since: their replicas must be in sync before the first fault.
+        if !tank.wait_until(BUILD_BOUND, SETTLE_LOOK, ready).await {
+            return Err(format!("not ready after the workloads prepared: {}", unready(tank, &servers)));
+        }
+        Ok(())
+    }
+
+    async fn stir(&self, tank: &Tank, platform: &Platform, injector: &Injector) {
+        let stir = self.scenario.acts.stir.get();
+        let places = platform.places(tank);
+        let plan = self.plan.clone().unwrap_or_else(|| {
+            let (plan, intensities) =
+                FaultPlan::draw(&self.scenario.faults, &places, stir, tank.seed(), self.scenario.swarm);
+            let drawn = intensities
+                .into_iter()
+                .map(|intensity| (format!("faults {}", intensity.rule), format!("x{:.2}", intensity.value)));
+            self.notes.borrow_mut().drawn.extend(drawn);
+            plan
+        });
+        self.notes.borrow_mut().plan = plan.clone();
+        tank.set_cooperation(self.scenario.acts.cooperation);
+        platform.workloads.iter().for_each(|workload| workload.start());
+        conduct(&plan, places, injector);
+        self.pass(tank, Act::Stir, tank.now() + stir).await;
+    }
+
+    /// Ends the chaos; returns the hosts that must converge.
+    fn heal(&self, tank: &Tank, platform: &Platform, injector: &Injector) -> Vec<HostId> {
+        self.notes.borrow_mut().healed = Some(tank.now());
+        match self.scenario.acts.settle_form {
+            SettleForm::All => {
+                injector.heal();
+                platform.servers()
+            }
+            SettleForm::Core => {
+                let core: BTreeSet<HostId> =
+                    platform.budgets.iter().flat_map(|budget| draw_core(tank, budget)).collect();
+                injector.heal_core(&core);
+                core.into_iter().collect()
+            }
+        }
+    }
+
+    async fn settle(&self, tank: &Tank, platform: &Platform, core: &[HostId]) {
+        platform.workloads.iter().for_each(|workload| workload.stop());
+        let deadline = tank.now() + self.scenario.acts.settle.get();
+        let mut told = tank.now();
+        loop {
+            let unsettled: Vec<String> = platform
+                .workloads
+                .iter()
+                .filter_map(|workload| {
+                    workload.settled().err().map(|reason| format!("{}: {reason}", workload.name()))
+                })
+                .chain(
+                    (!core.iter().all(|host| tank.is_ready(*host)))
+                        .then(|| format!("not ready: {}", unready(tank, core))),
+                )
+                .collect();
+            if unsettled.is_empty() {
+                return;
+            }
+            if deadline <= tank.now() {
+                self.notes.borrow_mut().unmet = unsettled;
+                return;
+            }
+            tank.sleep(SETTLE_LOOK).await;
+            if told + PROGRESS_EVERY <= tank.now() {
+                told = tank.now();
+                self.tell(tank, Act::Settle);
+            }
+        }
+    }
+}
+
+/// A random set of hosts that suffices for progress.
+fn draw_core(tank: &Tank, budget: &Budget) -> Vec<HostId> {
+    let mut stream = tank.random(&format!("core/{}", budget.system));
+    budget.hosts.choose_multiple(&mut stream, budget.core_min).copied().collect()
+}
+
+fn unready(tank: &Tank, hosts: &[HostId]) -> String {
+    let names = tank.hosts();
+    let unready = hosts.iter().filter(|host| !tank.is_ready(**host));
+    unready.map(|host| names[host.get() as usize].clone()).collect::<Vec<_>>().join(", ")
+}
+
+fn conclude(
+    scenario: &Scenario,
+    seed: Seed,
+    result: Result<(), TankError>,
+    outcome: Outcome,
+    notes: Notes,
+) -> Run {
+    let violation = outcome.violation.clone().or_else(|| stuck(&result, outcome.virtual_time));
+    let broken = violation.is_some() || notes.checks.iter().any(|check| !check.held());
+    let verdict = match (broken, notes.unmet.is_empty()) {
+        (true, _) => Verdict::Violated,
+        (false, true) => Verdict::Held,
+        (false, false) => Verdict::NotConverged,
+    };
+    let not_reached =
+        if result.is_ok() { not_reached(&scenario.expect.reaches, &outcome.properties) } else { Vec::new() };
+    let counters = notes.workloads.iter().flat_map(|workload| {
+        let progress = workload.progress().into_iter();
+        progress.map(|(name, value)| (format!("{} {name}", workload.name()), value)).collect::<Vec<_>>()
+    });
+    let excerpt = match (verdict, &violation) {
+        (Verdict::Held, _) => Vec::new(),
+        // What a checker found happened while things broke; what went on after the heal would hide it.
+        (Verdict::Violated, None) => excerpt(&outcome, notes.healed.unwrap_or(SimTime::NEVER)),
+        _ => excerpt(&outcome, SimTime::NEVER),
+    };
+    Run {
+        scenario: scenario.path.clone(),
+        title: scenario.title.clone(),
+        seed,
+        overrides: scenario.overrides.clone(),
+        verdict,
+        digest: outcome.digest,
+        virtual_time: outcome.virtual_time,
+        wall_time: Duration::ZERO,
+        events: outcome.events,
+        messages: outcome.messages,
+        disk_operations: outcome.disk_operations,
+        faults: notes.injector.map(|injector| injector.counts()).unwrap_or_default(),
+        drawn: notes.drawn,
+        plan: notes.plan,
+        checks: notes.checks,
+        properties: outcome.properties,
+        violation,
+        excerpt,
+        unmet: notes.unmet,
+        not_reached,
+        counters: counters.collect(),
+        records: outcome.records,
+        hashes: outcome.hashes,
+        samples: outcome.samples,
+        hosts: outcome.hosts,
+    }
+}
+
+/// A run that can go no further has broken the promise to go on.
+fn stuck(result: &Result<(), TankError>, at: SimTime) -> Option<Violation> {
+    let (property, detail) = match result {
+        Ok(()) | Err(TankError::Violated) => return None,
+        Err(TankError::Deadlock) => ("the run goes on", "nothing can ever happen again".to_owned()),
+        Err(TankError::Livelock(tasks)) => ("time goes on", format!("tasks spin without end: {tasks}")),
+    };
+    Some(Violation { at, host: None, property: property.to_owned(), detail })
+}
+
+fn not_reached(expected: &[String], properties: &[PropertyTally]) -> Vec<String> {
+    let hit = |name: &String| properties.iter().any(|tally| tally.name == name && 0 < tally.hit);
+    expected.iter().filter(|name| !hit(name)).cloned().collect()
+}
+
+/// The last notable lines before `until`: faults, processes, rare events and what systems said about themselves.
+fn excerpt(outcome: &Outcome, until: SimTime) -> Vec<String> {
+    let notable = outcome.records.iter().filter(|record| {
+        let telling = matches!(record.what, What::Fault | What::Process | What::Property | What::Log(_));
+        telling && record.at < until
+    });
+    let lines: Vec<String> = notable.map(|record| record.line(&outcome.hosts)).collect();
+    lines[lines.len().saturating_sub(EXCERPT_MAX)..].to_vec()
+}

@@ -1,0 +1,58 @@
+//! Builds what a scenario describes: systems in the order in which they may call one another, then workloads.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use crate::base::HostId;
+use crate::checkers::{Check, ensemble};
+use crate::scenario::Scenario;
+use crate::systems::coordination;
+use crate::workloads::Workload;
+use crate::world::Tank;
+use crate::world::fault::{Budget, Place};
+
+/// What stands in the tank.
+pub(super) struct Platform {
+    /// What each system survives.
+    pub(super) budgets: Vec<Budget>,
+    /// What drives them.
+    pub(super) workloads: Vec<Rc<dyn Workload>>,
+    /// What judges the systems' own histories.
+    judges: Vec<Box<dyn Fn() -> Vec<Check>>>,
+}
+
+impl Platform {
+    /// Adds all hosts of the scenario to the tank.
+    pub(super) fn build(tank: &Tank, scenario: &Scenario) -> Self {
+        let mut platform = Self { budgets: Vec::new(), workloads: Vec::new(), judges: Vec::new() };
+        if let Some(config) = &scenario.systems.coordination {
+            let history = Rc::new(RefCell::new(ensemble::History::default()));
+            let cluster = coordination::boot(tank, config, history.clone());
+            platform.budgets.push(cluster.budget);
+            platform.judges.push(Box::new(move || ensemble::check(&history.borrow())));
+        }
+        platform.workloads.iter().for_each(|workload| workload.boot(tank));
+        platform
+    }
+
+    /// The hosts of all systems.
+    pub(super) fn servers(&self) -> Vec<HostId> {
+        self.budgets.iter().flat_map(|budget| budget.hosts.iter().copied()).collect()
+    }
+
+    /// Where each host stands.
+    pub(super) fn places(&self, tank: &Tank) -> Vec<Place> {
+        let servers = self.servers();
+        let place = |host: String| {
+            let id = tank.host(&host)?;
+            Some(Place { zone: tank.zone(id), server: servers.contains(&id), host })
+        };
+        tank.hosts().into_iter().filter_map(place).collect()
+    }
+
+    /// What all checkers say.
+    pub(super) fn judge(&self) -> Vec<Check> {
+        let systems = self.judges.iter().flat_map(|judge| judge());
+        systems.chain(self.workloads.iter().flat_map(|workload| workload.judge())).collect()
+    }
+}

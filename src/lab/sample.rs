@@ -1,0 +1,58 @@
+//! Runs made by hand, for the tests of what is told about them.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::base::{HostId, Seed, SimTime};
+use crate::checkers::Check;
+use crate::lab::{Run, Verdict};
+use crate::world::Digest;
+use crate::world::fault::{FaultCount, FaultPlan};
+use crate::world::metrics::Sample;
+use crate::world::property::{PropertyKind, PropertyTally, Violation};
+
+/// A run in which a property and a check were broken.
+pub(crate) fn violated() -> Run {
+    let mut lost = Check::new("no acknowledged record is lost");
+    (0..60_000).for_each(|_| lost.look());
+    lost.violated(|| "clicks/3@1042 was acknowledged at 12.3s and is gone".to_owned());
+    let tally = |name, kind, evaluated, hit| PropertyTally { name, kind, evaluated, hit };
+    Run {
+        scenario: PathBuf::from("scenarios/my clicks.toml"),
+        title: "Clicks survive".to_owned(),
+        seed: Seed::new(7),
+        overrides: vec!["faults=[]".to_owned()],
+        verdict: Verdict::Violated,
+        digest: Digest::new(0xabc),
+        virtual_time: SimTime::from_nanos(61_500_000_000),
+        wall_time: Duration::from_millis(1234),
+        events: 1_234_567,
+        messages: 89_000,
+        disk_operations: 12,
+        faults: [("crash".to_owned(), FaultCount { injected: 3, downgraded: 1, skipped: 0 })].into(),
+        drawn: vec![("systems.broker.segment".to_owned(), "1KiB".to_owned())],
+        plan: FaultPlan::default(),
+        checks: vec![lost, Check::new("no record stands twice")],
+        properties: vec![
+            tally("the high watermark stays within the log", PropertyKind::Always, 5000, 4999),
+            tally("a follower left the in-sync set", PropertyKind::Sometimes, 90, 4),
+            tally("never seen", PropertyKind::Reached, 0, 0),
+        ],
+        violation: Some(Violation {
+            at: SimTime::from_nanos(12_500_000_000),
+            host: Some("broker-2".to_owned()),
+            property: "the high watermark stays within the log".to_owned(),
+            detail: "1043 beyond 1042".to_owned(),
+        }),
+        excerpt: vec!["12.400000s broker-2 fault crash".to_owned()],
+        unmet: Vec::new(),
+        not_reached: vec!["a leader was fenced".to_owned()],
+        counters: vec![("clickstream sent".to_owned(), 60_000)],
+        records: Vec::new(),
+        hashes: vec![1, 2, 3],
+        samples: [1.0, 2.0]
+            .map(|value| Sample { at: SimTime::ZERO, host: Some(HostId::new(0)), name: "bytes", value })
+            .into(),
+        hosts: vec!["broker-1".to_owned()],
+    }
+}

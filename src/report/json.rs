@@ -1,0 +1,260 @@
+//! A run as JSON: what scripts and continuous integration read. Stable: keys may be added, and none changes its meaning
+//! while `format` is 1.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use serde::Serialize;
+
+use crate::base::Seed;
+use crate::checkers::Check;
+use crate::lab::Verdict;
+use crate::report::Report;
+use crate::world::Digest;
+use crate::world::fault::{FaultCount, FaultPlan};
+use crate::world::property::PropertyTally;
+
+/// The document. Each field is one key.
+#[derive(Serialize)]
+struct Document<'run> {
+    /// The version of this format: 1.
+    format: u32,
+    /// The scenario file, as it was named.
+    scenario: &'run Path,
+    /// What the scenario claims.
+    title: &'run str,
+    /// The seed.
+    seed: Seed,
+    /// The overrides, each as `--set` takes it.
+    overrides: &'run [String],
+    /// `held`, `violated`, `not-converged` or `not-deterministic`.
+    verdict: Verdict,
+    /// The exit code that goes with the verdict: 0, 1, 3 or 4.
+    exit_code: u8,
+    /// The command that repeats the run.
+    replay: String,
+    /// 32 hexadecimal digits, equal for equal runs.
+    digest: Digest,
+    /// How long the run lasted in virtual time.
+    virtual_seconds: f64,
+    /// How long it took. The only key that differs between two equal runs.
+    wall_seconds: f64,
+    /// Task polls and timed events.
+    events: u64,
+    /// Messages delivered.
+    messages: u64,
+    /// Disk operations.
+    disk_operations: u64,
+    /// By kind: how many faults were `injected`, `downgraded` to keep within the budget, and `skipped` because they had no effect.
+    faults: &'run BTreeMap<String, FaultCount>,
+    /// What the seed drew in a swarm, by dotted path or rule.
+    drawn: BTreeMap<&'run str, &'run str>,
+    /// The faults as planned: what `plan.toml` holds, too.
+    plan: &'run FaultPlan,
+    /// What ended the run early, or null.
+    violation: Option<ViolationDocument<'run>>,
+    /// One entry for each check: `name`, `looked_at`, `violations`, and a few `examples`.
+    checks: &'run [Check],
+    /// One entry for each property that was evaluated: `name`, `kind` (`always`, `sometimes`, `reached`), `evaluated`, `hit`.
+    properties: &'run [PropertyTally],
+    /// Events the scenario expects that did not happen.
+    not_reached: &'run [String],
+    /// What did not come to rest in time.
+    unmet: &'run [String],
+    /// What the workloads counted: `clickstream sent`.
+    counters: BTreeMap<&'run str, u64>,
+    /// The last value of each time series: `name`, `host` (null for the whole tank), `value`.
+    metrics: Vec<Metric<'run>>,
+    /// The last notable lines of a run that did not hold.
+    excerpt: &'run [String],
+    /// Where a second run parted from this one, or null.
+    difference: Option<DifferenceDocument<'run>>,
+}
+
+#[derive(Serialize)]
+struct ViolationDocument<'run> {
+    virtual_seconds: f64,
+    host: Option<&'run str>,
+    property: &'run str,
+    detail: &'run str,
+}
+
+#[derive(Serialize)]
+struct Metric<'run> {
+    name: &'static str,
+    host: Option<&'run str>,
+    value: f64,
+}
+
+#[derive(Serialize)]
+struct DifferenceDocument<'run> {
+    /// The first event that differs, from 1.
+    position: u64,
+    first: Option<&'run str>,
+    second: Option<&'run str>,
+}
+
+impl Report<'_> {
+    /// The run as a JSON document, indented.
+    pub fn json(&self) -> String {
+        let run = self.run;
+        let document = Document {
+            format: 1,
+            scenario: &run.scenario,
+            title: &run.title,
+            seed: run.seed,
+            overrides: &run.overrides,
+            verdict: run.verdict,
+            exit_code: run.verdict.exit_code(),
+            replay: self.replay_command(),
+            digest: run.digest,
+            virtual_seconds: run.virtual_time.as_secs_f64(),
+            wall_seconds: run.wall_time.as_secs_f64(),
+            events: run.events,
+            messages: run.messages,
+            disk_operations: run.disk_operations,
+            faults: &run.faults,
+            drawn: run.drawn.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect(),
+            plan: &run.plan,
+            violation: run.violation.as_ref().map(|violation| ViolationDocument {
+                virtual_seconds: violation.at.as_secs_f64(),
+                host: violation.host.as_deref(),
+                property: &violation.property,
+                detail: &violation.detail,
+            }),
+            checks: &run.checks,
+            properties: &run.properties,
+            not_reached: &run.not_reached,
+            unmet: &run.unmet,
+            counters: run.counters.iter().map(|(name, value)| (name.as_str(), *value)).collect(),
+            metrics: self.metrics(),
+            excerpt: &run.excerpt,
+            difference: self.difference.map(|difference| DifferenceDocument {
+                position: difference.position,
+                first: difference.first.as_deref(),
+                second: difference.second.as_deref(),
+            }),
+        };
+        serde_json::to_string_pretty(&document).expect("names are text and numbers are finite")
+    }
+
+    fn metrics(&self) -> Vec<Metric<'_>> {
+        let mut last = BTreeMap::new();
+        for sample in &self.run.samples {
+            last.insert((sample.name, sample.host), sample.value);
+        }
+        let host_name =
+            |host: crate::base::HostId| self.run.hosts.get(host.get() as usize).map(String::as_str);
+        let metric = |((name, host), value): ((_, Option<_>), _)| Metric {
+            name,
+            host: host.and_then(host_name),
+            value,
+        };
+        last.into_iter().map(metric).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::lab::sample;
+
+    #[test]
+    fn the_document_keeps_its_keys() {
+        let run = sample::violated();
+        let text = Report { run: &run, plan_file: Some(Path::new("plan.toml")), difference: None }.json();
+        insta::assert_snapshot!(text, @r#"
+        {
+          "format": 1,
+          "scenario": "scenarios/my clicks.toml",
+          "title": "Clicks survive",
+          "seed": 7,
+          "overrides": [
+            "faults=[]"
+          ],
+          "verdict": "violated",
+          "exit_code": 1,
+          "replay": "wavetank replay 'scenarios/my clicks.toml' --seed 7 --set 'faults=[]' --plan plan.toml",
+          "digest": "00000000000000000000000000000abc",
+          "virtual_seconds": 61.5,
+          "wall_seconds": 1.234,
+          "events": 1234567,
+          "messages": 89000,
+          "disk_operations": 12,
+          "faults": {
+            "crash": {
+              "injected": 3,
+              "downgraded": 1,
+              "skipped": 0
+            }
+          },
+          "drawn": {
+            "systems.broker.segment": "1KiB"
+          },
+          "plan": {
+            "faults": []
+          },
+          "violation": {
+            "virtual_seconds": 12.5,
+            "host": "broker-2",
+            "property": "the high watermark stays within the log",
+            "detail": "1043 beyond 1042"
+          },
+          "checks": [
+            {
+              "name": "no acknowledged record is lost",
+              "looked_at": 60000,
+              "violations": 1,
+              "examples": [
+                "clicks/3@1042 was acknowledged at 12.3s and is gone"
+              ]
+            },
+            {
+              "name": "no record stands twice",
+              "looked_at": 0,
+              "violations": 0,
+              "examples": []
+            }
+          ],
+          "properties": [
+            {
+              "name": "the high watermark stays within the log",
+              "kind": "always",
+              "evaluated": 5000,
+              "hit": 4999
+            },
+            {
+              "name": "a follower left the in-sync set",
+              "kind": "sometimes",
+              "evaluated": 90,
+              "hit": 4
+            },
+            {
+              "name": "never seen",
+              "kind": "reached",
+              "evaluated": 0,
+              "hit": 0
+            }
+          ],
+          "not_reached": [
+            "a leader was fenced"
+          ],
+          "unmet": [],
+          "counters": {
+            "clickstream sent": 60000
+          },
+          "metrics": [
+            {
+              "name": "bytes",
+              "host": "broker-1",
+              "value": 2.0
+            }
+          ],
+          "excerpt": [
+            "12.400000s broker-2 fault crash"
+          ],
+          "difference": null
+        }
+        "#);
+    }
+}

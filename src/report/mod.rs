@@ -1,0 +1,23 @@
+//! What a run looks like: the terminal summary, JSON, and Arrow tables.
+//!
+//! Each leads with the verdict and holds the command that repeats the run. Nothing here decides anything.
+
+mod command;
+mod json;
+pub mod tables;
+mod text;
+
+use std::path::Path;
+
+use crate::lab::{Difference, Run};
+
+/// A run, ready to be told.
+#[derive(Clone, Copy, Debug)]
+pub struct Report<'run> {
+    /// The run.
+    pub run: &'run Run,
+    /// The plan of faults it was given, if it did not draw its own.
+    pub plan_file: Option<&'run Path>,
+    /// Where its second run parted from it, if it was run twice and did.
+    pub difference: Option<&'run Difference>,
+}

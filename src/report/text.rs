@@ -1,0 +1,223 @@
+//! A run on a terminal, for somebody who has never seen the scenario: the verdict, why, what was looked at, how to repeat it.
+
+use std::fmt::{self, Write};
+
+use crate::checkers::Check;
+use crate::lab::Verdict;
+use crate::report::Report;
+use crate::world::property::PropertyKind;
+
+/// How many visited events are named before the rest is only counted.
+const EVENTS_MAX: usize = 12;
+
+impl Report<'_> {
+    /// The whole summary.
+    pub fn text(&self) -> String {
+        let mut out = String::new();
+        self.write(&mut out).expect("a string takes whatever is written to it");
+        out
+    }
+
+    fn write(&self, out: &mut String) -> fmt::Result {
+        let run = self.run;
+        writeln!(out, "{}: {}", run.verdict.words().to_uppercase(), run.title)?;
+        write!(out, "{}, seed {}", run.scenario.display(), run.seed)?;
+        run.overrides.iter().try_for_each(|set| write!(out, ", {set}"))?;
+        writeln!(out, "\n")?;
+        self.write_why(out)?;
+        self.write_checks(out)?;
+        self.write_faults(out)?;
+        self.write_properties(out)?;
+        self.write_pairs(out, "workloads", &run.counters)?;
+        self.write_pairs(out, "drawn by the seed", &run.drawn)?;
+        if !run.excerpt.is_empty() {
+            writeln!(out, "\nthe last telling events")?;
+            run.excerpt.iter().try_for_each(|line| writeln!(out, "  {}", line.replace('\n', "\n    ")))?;
+        }
+        let (virtual_time, wall) = (run.virtual_time.as_secs_f64(), run.wall_time.as_secs_f64());
+        writeln!(out, "\ntime     {virtual_time:.1}s of virtual time in {wall:.2}s")?;
+        let [events, messages, operations] = [run.events, run.messages, run.disk_operations].map(grouped);
+        writeln!(out, "size     {events} events, {messages} messages, {operations} disk operations")?;
+        writeln!(out, "digest   {}", run.digest)?;
+        writeln!(out, "replay   {}", self.replay_command())
+    }
+
+    fn write_why(&self, out: &mut String) -> fmt::Result {
+        let run = self.run;
+        if let Some(difference) = self.difference {
+            let unknown = "an event of which nothing was written down";
+            writeln!(out, "Two runs of this scenario and seed part at event {}:", difference.position)?;
+            writeln!(out, "  first   {}", difference.first.as_deref().unwrap_or(unknown))?;
+            writeln!(out, "  second  {}", difference.second.as_deref().unwrap_or(unknown))?;
+        }
+        if let Some(violation) = &run.violation {
+            let host = violation.host.as_deref().map(|host| format!(" on {host}")).unwrap_or_default();
+            writeln!(out, "At {}{host} this was broken: {}", violation.at, violation.property)?;
+            violation.detail.lines().try_for_each(|line| writeln!(out, "  {line}"))?;
+        }
+        for check in run.checks.iter().filter(|check| !check.held()) {
+            let counts = format!("{} of {}", grouped(check.violations), grouped(check.looked_at));
+            writeln!(out, "This was broken: {}: {counts}, for instance", check.name)?;
+            check.examples.iter().try_for_each(|example| writeln!(out, "  {example}"))?;
+        }
+        if !run.unmet.is_empty() {
+            writeln!(out, "These did not come to rest in time:")?;
+            run.unmet.iter().try_for_each(|unmet| writeln!(out, "  {unmet}"))?;
+        }
+        if run.verdict == Verdict::Held {
+            let looked_at: u64 = run.checks.iter().map(|check| check.looked_at).sum();
+            match looked_at {
+                0 => writeln!(
+                    out,
+                    "Nothing was broken, but no check had anything to look at: this proves little."
+                )?,
+                _ => writeln!(out, "Every promise was kept.")?,
+            }
+        }
+        for name in &run.not_reached {
+            writeln!(out, "This run never came to an event that the scenario expects: {name}")?;
+        }
+        Ok(())
+    }
+
+    fn write_checks(&self, out: &mut String) -> fmt::Result {
+        let checks = &self.run.checks;
+        if checks.is_empty() {
+            return Ok(());
+        }
+        writeln!(out, "\nchecks     looked at   broken")?;
+        let state = |check: &Check| match (check.held(), check.looked_at) {
+            (false, _) => "BROKEN",
+            (true, 0) => "empty",
+            (true, _) => "held",
+        };
+        checks.iter().try_for_each(|check| {
+            let (looked_at, broken) = (grouped(check.looked_at), grouped(check.violations));
+            writeln!(out, "  {:<8} {looked_at:>10} {broken:>8}   {}", state(check), check.name)
+        })
+    }
+
+    fn write_faults(&self, out: &mut String) -> fmt::Result {
+        if self.run.faults.is_empty() {
+            return writeln!(out, "\nfaults     none");
+        }
+        writeln!(out, "\nfaults              injected  weakened  without effect")?;
+        self.run.faults.iter().try_for_each(|(kind, count)| {
+            let (injected, weakened, skipped) = (count.injected, count.downgraded, count.skipped);
+            writeln!(out, "  {kind:<16} {injected:>9} {weakened:>9} {skipped:>15}")
+        })
+    }
+
+    fn write_properties(&self, out: &mut String) -> fmt::Result {
+        let of = |kind: PropertyKind| self.run.properties.iter().filter(move |tally| tally.kind == kind);
+        let always = of(PropertyKind::Always);
+        let evaluated: u64 = always.clone().map(|tally| tally.evaluated).sum();
+        let mut events: Vec<_> = of(PropertyKind::Sometimes)
+            .chain(of(PropertyKind::Reached))
+            .filter(|tally| 0 < tally.hit)
+            .collect();
+        if evaluated == 0 && events.is_empty() {
+            return Ok(());
+        }
+        let count = always.count();
+        writeln!(out, "\nproperties {count} for safety, evaluated {} times", grouped(evaluated))?;
+        if !events.is_empty() {
+            writeln!(out, "events     {} kinds visited, the rarest first", events.len())?;
+        }
+        // The rarest first: they are what a storm is made for.
+        events.sort_by_key(|tally| (tally.hit, tally.name));
+        for tally in events.iter().take(EVENTS_MAX) {
+            writeln!(out, "  {:>8} x {}", grouped(tally.hit), tally.name)?;
+        }
+        match events.len().checked_sub(EVENTS_MAX) {
+            Some(more @ 1..) => writeln!(out, "  and {more} more"),
+            _ => Ok(()),
+        }
+    }
+
+    fn write_pairs(
+        &self,
+        out: &mut String,
+        title: &str,
+        pairs: &[(String, impl fmt::Display)],
+    ) -> fmt::Result {
+        if pairs.is_empty() {
+            return Ok(());
+        }
+        writeln!(out, "\n{title}")?;
+        pairs.iter().try_for_each(|(name, value)| writeln!(out, "  {name} = {value}"))
+    }
+}
+
+/// A number with its thousands apart: 60,000.
+fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let mut text = String::new();
+    for (index, digit) in digits.chars().enumerate() {
+        if 0 < index && (digits.len() - index).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::lab::first_difference;
+    use crate::lab::sample;
+
+    #[test]
+    fn a_failing_run_leads_with_what_was_broken_and_ends_with_the_command_that_repeats_it() {
+        let run = sample::violated();
+        let text = Report { run: &run, plan_file: None, difference: None }.text();
+        insta::assert_snapshot!(text, @r#"
+        VIOLATED: Clicks survive
+        scenarios/my clicks.toml, seed 7, faults=[]
+
+        At 12.500000s on broker-2 this was broken: the high watermark stays within the log
+          1043 beyond 1042
+        This was broken: no acknowledged record is lost: 1 of 60,000, for instance
+          clicks/3@1042 was acknowledged at 12.3s and is gone
+        This run never came to an event that the scenario expects: a leader was fenced
+
+        checks     looked at   broken
+          BROKEN       60,000        1   no acknowledged record is lost
+          empty             0        0   no record stands twice
+
+        faults              injected  weakened  without effect
+          crash                    3         1               0
+
+        properties 1 for safety, evaluated 5,000 times
+        events     1 kinds visited, the rarest first
+                 4 x a follower left the in-sync set
+
+        workloads
+          clickstream sent = 60000
+
+        drawn by the seed
+          systems.broker.segment = 1KiB
+
+        the last telling events
+          12.400000s broker-2 fault crash
+
+        time     61.5s of virtual time in 1.23s
+        size     1,234,567 events, 89,000 messages, 12 disk operations
+        digest   00000000000000000000000000000abc
+        replay   wavetank replay 'scenarios/my clicks.toml' --seed 7 --set 'faults=[]'
+        "#);
+    }
+
+    #[test]
+    fn a_run_that_does_not_repeat_itself_names_the_event() {
+        let run = sample::violated();
+        let mut other = run.clone();
+        assert_eq!(first_difference(&run, &other), None);
+        other.hashes = vec![1, 2];
+        let difference = first_difference(&run, &other);
+        let text = Report { run: &run, plan_file: None, difference: difference.as_ref() }.text();
+        assert!(text.contains("part at event 3"), "{text}");
+        assert!(text.contains("second  nothing: the run had ended"), "{text}");
+    }
+}
