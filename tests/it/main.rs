@@ -1,5 +1,9 @@
 //! The one integration binary: a module per topic.
 
+mod command_line;
+mod coordination;
+mod scenario_files;
+mod scenario_mistakes;
 mod tidy;
 mod world_disk;
 mod world_faults;

@@ -1,0 +1,221 @@
+//! The `wavetank` command as a user or a script meets it: exit codes, what is printed where, which files are written.
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use wavetank::scenario::load_plan;
+
+use crate::scenario_files::{GOOD, folder};
+
+/// A run that ends soon.
+const SHORT: &str = r#"
+title = "An ensemble stands"
+swarm = true
+acts = { stir = "3s", settle = "1s" }
+[systems.coordination]
+[[faults]]
+every = "500ms..1s"
+do = { zone_outage = { zone = "any", down = "1s" } }
+"#;
+
+/// What a command left behind.
+struct Ended {
+    code: i32,
+    out: String,
+    err: String,
+}
+
+/// Runs `wavetank` in a folder.
+fn wavetank(folder: &Path, arguments: &[&str]) -> Ended {
+    let output = Command::new(env!("CARGO_BIN_EXE_wavetank"))
+        .args(arguments)
+        .current_dir(folder)
+        .output()
+        .expect("the binary was built with this test");
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("the command speaks UTF-8");
+    Ended {
+        code: output.status.code().expect("nobody kills it"),
+        out: text(output.stdout),
+        err: text(output.stderr),
+    }
+}
+
+fn json(ended: &Ended) -> serde_json::Value {
+    serde_json::from_str(&ended.out).unwrap_or_else(|error| panic!("{error}: {}", ended.out))
+}
+
+#[test]
+fn a_run_tells_its_verdict_and_the_command_that_repeats_it() {
+    let folder = folder("cli_run", &[("s.toml", SHORT)]);
+    let ended = wavetank(&folder, &["run", "s.toml", "--seed", "7", "--set", "acts.stir=2s"]);
+    assert_eq!(ended.code, 0, "{}", ended.err);
+    assert!(
+        ended.out.starts_with("HELD: An ensemble stands\ns.toml, seed 7, acts.stir=2s\n"),
+        "{}",
+        ended.out
+    );
+    assert!(
+        ended.out.contains("replay   wavetank replay s.toml --seed 7 --set acts.stir=2s\n"),
+        "{}",
+        ended.out
+    );
+    assert_eq!(ended.err, "", "progress is for terminals only");
+}
+
+#[test]
+fn json_is_complete_and_differs_between_two_runs_in_wall_time_alone() {
+    let folder = folder("cli_json", &[("s.toml", SHORT)]);
+    let run = || {
+        let mut document = json(&wavetank(&folder, &["run", "s.toml", "--seed", "3", "--format", "json"]));
+        assert!(document["wall_seconds"].is_f64());
+        document["wall_seconds"] = 0.into();
+        document
+    };
+    let first = run();
+    assert_eq!(first, run());
+    assert_eq!(
+        (&first["verdict"], &first["exit_code"], &first["seed"]),
+        (&"held".into(), &0.into(), &3.into())
+    );
+    assert_eq!(first["digest"].as_str().map(str::len), Some(32));
+    assert!(first["drawn"]["systems.coordination.snapshot_every"].is_string(), "{first}");
+    assert_eq!(first["replay"], "wavetank replay s.toml --seed 3");
+}
+
+#[test]
+fn two_runs_under_one_seed_are_found_to_be_the_same() {
+    let folder = folder("cli_twice", &[("s.toml", SHORT)]);
+    let ended = wavetank(&folder, &["run", "s.toml", "--check-determinism"]);
+    assert_eq!(ended.code, 0, "{}", ended.err);
+    assert!(ended.out.contains("two runs gave the same events and the same digest"), "{}", ended.out);
+}
+
+#[test]
+#[expect(clippy::disallowed_methods, reason = "the test reads the files that a run left")]
+fn a_traced_run_leaves_its_files_and_its_plan_can_be_given_back() {
+    let folder = folder("cli_trace", &[("s.toml", SHORT)]);
+    let ended = wavetank(
+        &folder,
+        &["run", "s.toml", "--set", "swarm=false", "--trace", "out/one", "--format", "json"],
+    );
+    assert_eq!(ended.code, 0, "{}", ended.err);
+    let mut files: Vec<String> = fs::read_dir(folder.join("out/one"))
+        .expect("the run made it")
+        .map(|entry| entry.expect("it was just listed").file_name().to_string_lossy().into_owned())
+        .collect();
+    files.sort();
+    assert_eq!(files, ["plan.toml", "run.json", "series.arrow", "trace.arrow"]);
+    let saved = fs::read_to_string(folder.join("out/one/run.json")).expect("the run wrote it");
+    assert_eq!(saved, ended.out);
+    let plan = load_plan(&folder.join("out/one/plan.toml")).expect("a saved plan reads back");
+    assert_eq!(serde_json::to_value(&plan).expect("a plan is JSON"), json(&ended)["plan"]);
+
+    fs::write(
+        folder.join("plan.toml"),
+        "[[faults]]\nat = \"1s\"\ndo = { crash = { host = \"a\", down = \"1s\" } }\n",
+    )
+    .expect("the folder is ours");
+    let again = wavetank(&folder, &["run", "s.toml", "--plan", "plan.toml", "--format", "json"]);
+    let document = json(&again);
+    assert_eq!(document["plan"]["faults"][0]["at"], "1s");
+    assert_eq!(document["replay"], "wavetank replay s.toml --seed 1 --plan plan.toml");
+}
+
+#[test]
+fn bad_input_exits_2_with_the_place_and_writes_nothing() {
+    let folder = folder("cli_bad", &[("s.toml", GOOD), ("plan.toml", "[[faults]]\nat = \"soon\"\n")]);
+    for (arguments, told) in [
+        (vec!["run", "s.toml", "--set", "systems.broker.brokrs=5"], "did you mean `brokers`?"),
+        (
+            vec!["run", "s.toml", "--set", "systems.broker.brokers=2"],
+            "3 replicas need 3 brokers, there are 2",
+        ),
+        (vec!["replay", "t.toml"], "there is no such file"),
+        (vec!["run", "s.toml", "--plan", "plan.toml"], "plan.toml:2:6"),
+        (vec!["run", "s.toml", "--seed", "x"], "invalid value 'x'"),
+        (vec!["run", "s.toml", "--sed", "1"], "--seed"),
+        (vec!["replay", "s.toml", "--log", "broker"], "is not SYSTEM=LEVEL"),
+        (vec!["replay", "s.toml", "--until", "12"], "is not a span of time"),
+        (vec!["list", "nowhere"], "cannot list nowhere"),
+        (vec![], "Usage: wavetank <COMMAND>"),
+    ] {
+        let mut arguments = arguments;
+        if arguments.first() == Some(&"run") {
+            arguments.extend(["--trace", "out"]);
+        }
+        let ended = wavetank(&folder, &arguments);
+        assert_eq!(ended.code, 2, "{arguments:?}: {}", ended.out);
+        assert!(ended.err.contains(told), "{arguments:?}: {}", ended.err);
+        assert_eq!(ended.out, "", "{arguments:?}");
+        assert!(!folder.join("out").exists(), "{arguments:?}");
+    }
+    let blocked = wavetank(&folder, &["run", "s.toml", "--trace", "s.toml/out"]);
+    assert_eq!(blocked.code, 2);
+    assert!(blocked.err.contains("cannot create s.toml/out"), "{}", blocked.err);
+}
+
+#[test]
+fn a_replay_has_the_digest_of_its_run() {
+    let folder = folder("cli_replay", &[("s.toml", SHORT)]);
+    let run = json(&wavetank(&folder, &["run", "s.toml", "--seed", "5", "--format", "json"]));
+    let replay = wavetank(&folder, &["replay", "s.toml", "--seed", "5", "--log", "*=debug", "--until", "1s"]);
+    assert_eq!(replay.code, 0, "{}", replay.err);
+    let digest = run["digest"].as_str().expect("a digest is text");
+    assert!(replay.out.contains(digest), "{digest}: {}", replay.out);
+    let around = wavetank(&folder, &["replay", "s.toml", "--around", "pigs fly"]);
+    assert!(around.err.contains("nothing in this run says \"pigs fly\""), "{}", around.err);
+}
+
+#[test]
+fn the_list_tells_what_each_scenario_risks() {
+    let folder = folder("cli_list", &[]);
+    let of = |files: &[(&str, &str)]| crate::scenario_files::folder("cli_list/scenarios", files);
+    of(&[
+        ("a.toml", SHORT),
+        ("broken.toml", "title = 5"),
+        ("part.toml", "acts.stir = \"1s\""),
+        ("z.toml", GOOD),
+    ]);
+    let ended = wavetank(&folder, &["list"]);
+    assert_eq!(ended.code, 0, "{}", ended.err);
+    insta::assert_snapshot!(ended.out.lines().map(str::trim_end).collect::<Vec<_>>().join("\n"), @r#"
+    scenarios/a.toml
+        An ensemble stands
+        stands  3 coordination in zones a b c; driven by nobody
+        risks   zone_outage; drawn anew for each seed; 3s of it
+
+    scenarios/broken.toml: 1 mistake; nothing was run
+        `wavetank run scenarios/broken.toml` tells more
+
+    scenarios/z.toml
+        Clicks survive
+        stands  3 coordination + 3 broker in zones a b c; driven by clickstream
+        risks   crash, partition; 1m of it
+    "#);
+}
+
+#[test]
+fn schema_and_bugs_print_what_there_is() {
+    let folder = folder("cli_catalogue", &[]);
+    let schema = json(&wavetank(&folder, &["schema"]));
+    assert_eq!(schema["required"], serde_json::json!(["title"]));
+    let bugs = wavetank(&folder, &["bugs"]);
+    for (key, ..) in wavetank::systems::bugs::BUGS {
+        assert!(bugs.out.contains(&format!("{key}  ")), "{key}: {}", bugs.out);
+    }
+}
+
+#[test]
+fn help_teaches_by_example() {
+    let folder = folder("cli_help", &[]);
+    for (arguments, told) in [
+        (vec!["--help"], "Exit codes: 0 held"),
+        (vec!["run", "--help"], "--set systems.broker.brokers=5"),
+        (vec!["replay", "--help"], "--around \"a follower left the in-sync set\""),
+    ] {
+        let ended = wavetank(&folder, &arguments);
+        assert_eq!(ended.code, 0);
+        assert!(ended.out.contains(told), "{}", ended.out);
+    }
+}

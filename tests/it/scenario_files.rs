@@ -1,0 +1,337 @@
+//! Scenario files: what is read, how parts are laid over one another, and what is said of those that are wrong.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use parquet::arrow::ArrowWriter;
+use wavetank::base::{Seed, Span};
+use wavetank::scenario::{Scenario, SettleForm, load_plan};
+
+/// A scenario that can be run; tests break one thing in it.
+pub const GOOD: &str = r#"
+title = "Clicks survive"
+[zones]
+names = ["a", "b", "c"]
+within = { latency = "200us..600us" }
+between = { latency = "1ms..3ms", bandwidth = "1GiB/s" }
+[systems.coordination]
+servers = 3
+[systems.broker]
+brokers = 3
+topics = [{ name = "clicks", partitions = 6, replicas = 3, min_in_sync = 2 }]
+[[workloads.clickstream]]
+source = "clicks.parquet"
+[[faults]]
+every = "10s..30s"
+do = { crash = { any_of = "broker-*", down = "2s..8s" } }
+[[faults]]
+every = "20s..60s"
+do = { partition = { zone = "any", heal_after = "5s..15s" } }
+"#;
+
+/// A fresh folder with these files and a small `clicks.parquet`.
+#[expect(clippy::disallowed_methods, reason = "the tests write the files of a user")]
+pub fn folder(name: &str, files: &[(&str, &str)]) -> PathBuf {
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+    let _ = fs::remove_dir_all(&folder);
+    fs::create_dir_all(&folder).expect("the target folder is writable");
+    fs::write(folder.join("clicks.parquet"), clicks(8)).expect("the folder was just made");
+    for (name, text) in files {
+        fs::write(folder.join(name), text).expect("the folder was just made");
+    }
+    folder
+}
+
+/// A Parquet file without rows, with this many of the columns of a clickstream.
+pub fn clicks(columns: usize) -> Vec<u8> {
+    use arrow::array::{ArrayRef, Int64Array, RecordBatch};
+    let names = ["timestamp", "item_id", "click", "propensity"].map(str::to_owned).into_iter();
+    let names = names.chain((0..4).map(|feature| format!("user_feature_{feature}"))).take(columns);
+    let column = |name| (name, Arc::new(Int64Array::from(vec![1])) as ArrayRef);
+    let batch = RecordBatch::try_from_iter(names.map(column)).expect("columns of one length");
+    let mut writer = ArrowWriter::try_new(Vec::new(), batch.schema(), None).expect("memory does not fail");
+    writer.write(&batch).expect("memory does not fail");
+    writer.into_inner().expect("memory does not fail")
+}
+
+/// Loads `s.toml` of a folder; an error as a terminal shows it, without the folder's path.
+pub fn load(folder: &Path, overrides: &[&str]) -> Result<Scenario, String> {
+    let overrides: Vec<String> = overrides.iter().map(|text| (*text).to_owned()).collect();
+    Scenario::load(&folder.join("s.toml"), &overrides).map_err(|error| {
+        let text = error.render(false).replace(&format!("{}/", folder.display()), "");
+        text.lines().map(str::trim_end).collect::<Vec<_>>().join("\n")
+    })
+}
+
+/// What is said of overrides of the good scenario.
+fn set_complaint(name: &str, overrides: &[&str]) -> String {
+    load(&folder(name, &[("s.toml", GOOD)]), overrides).expect_err("it is wrong")
+}
+
+#[test]
+fn a_good_file_is_read_with_its_defaults() {
+    let folder = folder("good", &[("s.toml", GOOD)]);
+    let scenario = load(&folder, &[]).expect("it is good");
+    assert_eq!(scenario.title, "Clicks survive");
+    assert_eq!(scenario.acts.stir, Span::secs(60));
+    assert_eq!(scenario.acts.settle_form, SettleForm::All);
+    assert!(scenario.acts.cooperation);
+    assert_eq!(scenario.faults.len(), 2);
+    assert_eq!(scenario.workloads.clickstream[0].source, folder.join("clicks.parquet"));
+    assert_eq!(scenario.hosts().len(), 12);
+    assert!(scenario.hosts().contains(&"clickstream-consumer-3".to_owned()));
+}
+
+#[test]
+fn overrides_reach_values_tables_and_entries_of_lists_by_number_and_by_name() {
+    let folder = folder("overrides", &[("s.toml", GOOD)]);
+    let overrides = [
+        "systems.broker.brokers=5",
+        "acts.stir = 10s",
+        "acts.settle_form=core",
+        "systems.broker.topics.clicks.partitions=12",
+        "systems.broker.topics.0.replicas=5",
+        "workloads.clickstream.0.delivery=at-most-once",
+        "swarm=true",
+        "bugs=[\"K01\"]",
+        "faults=[]",
+        "workloads.registers=[{ clients = 2 }]",
+    ];
+    let scenario = load(&folder, &overrides).expect("they are good");
+    let broker = scenario.systems.broker.expect("it is there");
+    assert_eq!((broker.brokers, broker.topics[0].partitions, broker.topics[0].replicas), (5, 12, 5));
+    assert_eq!(scenario.acts.stir, Span::secs(10));
+    assert_eq!(scenario.acts.settle_form, SettleForm::Core);
+    assert!(scenario.swarm);
+    assert_eq!(scenario.bugs, ["K01"]);
+    assert!(scenario.faults.is_empty());
+    assert_eq!(scenario.workloads.registers[0].clients, 2);
+    assert_eq!(scenario.overrides, overrides);
+}
+
+#[test]
+fn what_comes_later_wins_and_lists_of_tables_are_appended() {
+    let main = r#"
+        include = ["base.toml", "more.toml"]
+        title = "Mine"
+        [systems.broker]
+        brokers = 4
+        [[faults]]
+        at = "1s"
+        do = { pause = { any_of = "broker-4", length = "1s" } }
+    "#;
+    let more =
+        "include = [\"base.toml\"]\nzones.names = [\"x\", \"y\"]\ntitle = \"More\"\nacts.stir = \"5s\"";
+    let folder = folder("include", &[("s.toml", main), ("base.toml", GOOD), ("more.toml", more)]);
+    let scenario = load(&folder, &[]).expect("they are good");
+    assert_eq!(scenario.title, "Mine");
+    assert_eq!(scenario.zones.names, ["x", "y"]);
+    assert_eq!(scenario.acts.stir, Span::secs(5));
+    let broker = scenario.systems.broker.expect("it is there");
+    assert_eq!((broker.brokers, broker.topics.len()), (4, 1));
+    let kinds: Vec<_> = scenario.faults.iter().map(|rule| rule.kind.name()).collect();
+    assert_eq!(kinds, ["crash", "partition", "pause"], "the base counts once, though it is included twice");
+}
+
+#[test]
+fn a_swarm_draws_constants_from_the_seed_alone() {
+    let folder = folder("swarm", &[("s.toml", GOOD)]);
+    let plain = load(&folder, &[]).expect("it is good");
+    assert!(plain.drawn(Seed::new(1)).1.is_empty());
+    let swarm = load(&folder, &["swarm=true"]).expect("it is good");
+    let draws: Vec<_> = (1..=8).map(|seed| swarm.drawn(Seed::new(seed)).1).collect();
+    assert_eq!(draws[0], swarm.drawn(Seed::new(1)).1);
+    assert!(draws.iter().any(|draw| *draw != draws[0]), "{draws:?}");
+    assert!(draws[0].iter().all(|(name, _)| name.starts_with("systems.")), "{draws:?}");
+}
+
+#[test]
+fn overrides_that_cannot_be_set() {
+    let text = set_complaint(
+        "bad_set",
+        &[
+            "systems.broker.brokers",
+            "systems..brokers=5",
+            "faults.7.every=1s",
+            "title.length=3",
+            "bugs=[K01",
+            "include=[]",
+        ],
+    );
+    insta::assert_snapshot!(text, @r#"
+      × cannot set `systems.broker.brokers`
+       ╭─[--set:1:1]
+     1 │ systems.broker.brokers
+       · ───────────┬──────────
+       ·            ╰── there is no `=` in it
+       ╰────
+      help: write a path, `=` and a value: --set acts.stir=10s
+
+      × cannot set `systems..brokers=5`
+       ╭─[--set:1:1]
+     1 │ systems..brokers=5
+       · ────────┬───────
+       ·         ╰── a key is missing in the path
+       ╰────
+      help: write keys with single dots between them: systems.broker.brokers
+
+      × cannot set `faults.7.every=1s`
+       ╭─[--set:1:8]
+     1 │ faults.7.every=1s
+       ·        ┬
+       ·        ╰── the list `faults` has 2 entries, and none is `7`
+       ╰────
+      help: count from 0 to 1, or give the `name` of an entry
+
+      × cannot set `title.length=3`
+       ╭─[--set:1:7]
+     1 │ title.length=3
+       ·       ───┬──
+       ·          ╰── `title` is a value and has nothing within
+       ╰────
+
+      × cannot set `bugs=[K01`
+       ╭─[--set:1:6]
+     1 │ bugs=[K01
+       ·      ──┬─
+       ·        ╰── unclosed array, expected `]`
+       ╰────
+      help: the value is TOML; in a shell, put the whole override into single quotes
+
+      × cannot set `include=[]`
+       ╭─[--set:1:1]
+     1 │ include=[]
+       · ───┬───
+       ·    ╰── files are included before values are set
+       ╰────
+      help: write a scenario file that includes both
+
+    s.toml: 6 mistakes; nothing was run
+    "#);
+}
+
+#[test]
+fn an_override_that_sets_what_is_wrong() {
+    let text = set_complaint("wrong_set", &["systems.broker.brokrs=5", "acts.stir=10x"]);
+    insta::assert_snapshot!(text, @r#"
+      × cannot read `acts.stir`
+       ╭─[--set:1:11]
+     1 │ acts.stir=10x
+       ·           ─┬─
+       ·            ╰── `10x` is not a span of time
+       ╰────
+      help: write a number and its unit, for instance "200us", "1.5s" or "3m"
+
+      × unknown key `systems.broker.brokrs`
+       ╭─[--set:1:16]
+     1 │ systems.broker.brokrs=5
+       ·                ───┬──
+       ·                   ╰── nothing reads this key
+       ╰────
+      help: did you mean `brokers`?
+
+    s.toml: 2 mistakes; nothing was run
+    "#);
+}
+
+#[test]
+fn an_override_that_breaks_the_topology() {
+    let text = set_complaint("topology_set", &["systems.broker.brokers=2"]);
+    insta::assert_snapshot!(text, @r#"
+      × cannot use `systems.broker.topics.0.replicas`
+        ╭─[s.toml:11:57]
+     10 │ brokers = 3
+     11 │ topics = [{ name = "clicks", partitions = 6, replicas = 3, min_in_sync = 2 }]
+        ·                                                         ┬
+        ·                                                         ╰── 3 replicas need 3 brokers, there are 2
+     12 │ [[workloads.clickstream]]
+        ╰────
+      help: use at most 2 replicas, or more brokers
+
+    s.toml: 1 mistake; nothing was run
+    "#);
+}
+
+#[test]
+fn includes_that_never_end_or_do_not_exist() {
+    let one = "include = [\"two.toml\", \"tree.toml\"]\ntitle = \"One\"";
+    let files = [("s.toml", one), ("two.toml", "include = [\"s.toml\"]"), ("three.toml", "")];
+    let complaint = load(&folder("circle", &files), &[]).expect_err("it is wrong");
+    insta::assert_snapshot!(complaint, @r#"
+      × cannot include s.toml
+       ╭─[two.toml:1:12]
+     1 │ include = ["s.toml"]
+       ·            ────┬───
+       ·                ╰── it would never end: s.toml includes two.toml includes s.toml
+       ╰────
+      help: move what both need into a third file
+
+      × cannot include tree.toml
+       ╭─[s.toml:1:24]
+     1 │ include = ["two.toml", "tree.toml"]
+       ·                        ─────┬─────
+       ·                             ╰── cannot read tree.toml: there is no such file
+     2 │ title = "One"
+       ╰────
+      help: did you mean `three.toml`?
+
+    s.toml: 2 mistakes; nothing was run
+    "#);
+}
+
+#[test]
+fn a_mistake_in_an_included_file_is_told_there() {
+    let files =
+        [("s.toml", "include = [\"base.toml\"]\ntitle = \"One\""), ("base.toml", "acts.stir = \"1w\"")];
+    let complaint = load(&folder("included", &files), &[]).expect_err("it is wrong");
+    insta::assert_snapshot!(complaint, @r#"
+      × cannot read `acts.stir`
+       ╭─[base.toml:1:13]
+     1 │ acts.stir = "1w"
+       ·             ──┬─
+       ·               ╰── `1w` is not a span of time
+       ╰────
+      help: write a number and its unit, for instance "200us", "1.5s" or "3m"
+
+    s.toml: 1 mistake; nothing was run
+    "#);
+}
+
+#[test]
+fn a_file_that_does_not_exist() {
+    let folder = folder("absent", &[("t.toml", GOOD)]);
+    insta::assert_snapshot!(load(&folder, &[]).expect_err("it is absent"), @r#"
+      × cannot read s.toml: there is no such file
+      help: did you mean `t.toml`?
+
+    s.toml: 1 mistake; nothing was run
+    "#);
+}
+
+#[test]
+#[expect(clippy::disallowed_methods, reason = "the test writes the file of a user")]
+fn a_plan_that_is_wrong_is_pointed_at_too() {
+    let folder = folder("plan", &[]);
+    let path = folder.join("plan.toml");
+    fs::write(&path, "[[faults]]\nat = \"1s\"\ndo = { crash = { hst = \"broker-1\", down = \"1s\" } }\n")
+        .expect("the folder was just made");
+    let complaint = load_plan(&path).expect_err("it is wrong").render(false);
+    assert!(complaint.contains("did you mean `host`?"), "{complaint}");
+    assert!(complaint.contains("plan.toml:3:"), "{complaint}");
+}
+
+#[test]
+fn the_schema_names_every_part() {
+    let schema = serde_json::to_value(Scenario::schema()).expect("a schema is JSON");
+    let properties = schema["properties"].as_object().expect("a scenario is an object");
+    for key in
+        ["title", "include", "acts", "zones", "systems", "workloads", "faults", "swarm", "bugs", "expect"]
+    {
+        assert!(properties.contains_key(key), "{key}");
+        assert!(properties[key]["description"].is_string() || properties[key]["$ref"].is_string(), "{key}");
+    }
+    assert_eq!(schema["additionalProperties"], false);
+    let text = schema.to_string();
+    assert!(text.contains("power_loss") && text.contains("min_in_sync") && text.contains("speed_up"));
+}
