@@ -144,7 +144,7 @@ impl Acts {
         }
         for workload in &platform.workloads {
             let prepared = select! {
-                prepared = workload.setup() => prepared,
+                prepared = workload.setup(tank) => prepared,
                 () = tank.sleep(BUILD_BOUND) => Err(format!("nothing within {BUILD_BOUND:?}")),
             };
             prepared.map_err(|error| format!("{} could not prepare: {error}", workload.name()))?;
@@ -170,7 +170,7 @@ impl Acts {
         });
         self.notes.borrow_mut().plan = plan.clone();
         tank.set_cooperation(self.scenario.acts.cooperation);
-        platform.workloads.iter().for_each(|workload| workload.start());
+        platform.workloads.iter().for_each(|workload| workload.start(tank));
         conduct(&plan, places, injector);
         self.pass(tank, Act::Stir, tank.now() + stir).await;
     }

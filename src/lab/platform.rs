@@ -4,10 +4,11 @@ use std::cell::RefCell;
 use std::rc::Rc;
 
 use crate::base::HostId;
-use crate::checkers::{Check, ensemble};
+use crate::checkers::{Check, ensemble, replication};
 use crate::scenario::Scenario;
-use crate::systems::coordination;
+use crate::systems::{broker, coordination};
 use crate::workloads::Workload;
+use crate::workloads::clickstream::Clickstream;
 use crate::world::Tank;
 use crate::world::fault::{Budget, Place};
 
@@ -25,11 +26,25 @@ impl Platform {
     /// Adds all hosts of the scenario to the tank.
     pub(super) fn build(tank: &Tank, scenario: &Scenario) -> Self {
         let mut platform = Self { budgets: Vec::new(), workloads: Vec::new(), judges: Vec::new() };
+        let mut ensemble = Vec::new();
         if let Some(config) = &scenario.systems.coordination {
             let history = Rc::new(RefCell::new(ensemble::History::default()));
             let cluster = coordination::boot(tank, config, history.clone());
             platform.budgets.push(cluster.budget);
             platform.judges.push(Box::new(move || ensemble::check(&history.borrow())));
+            ensemble = cluster.servers;
+        }
+        let mut brokers = Vec::new();
+        if let Some(config) = &scenario.systems.broker {
+            let history = Rc::new(RefCell::new(replication::History::default()));
+            let cluster = broker::boot(tank, config, &ensemble, history.clone());
+            platform.budgets.push(cluster.budget);
+            platform.judges.push(Box::new(move || replication::check(&history.borrow())));
+            brokers = cluster.servers;
+        }
+        for config in &scenario.workloads.clickstream {
+            let impressions = scenario.impressions[&config.source].clone();
+            platform.workloads.push(Rc::new(Clickstream::new(config, impressions, &brokers)));
         }
         platform.workloads.iter().for_each(|workload| workload.boot(tank));
         platform

@@ -1,33 +1,16 @@
 //! What the parts cannot see alone: hosts, zones, topics, events and bugs must exist, names must be unique, data must be there.
 
 use std::collections::BTreeSet;
-use std::fs::File;
-use std::path::Path;
-
-use parquet::file::reader::{FileReader, SerializedFileReader};
 
 use crate::base::Problem;
 use crate::scenario::Scenario;
 use crate::scenario::error::Mistake;
-use crate::scenario::include::unreadable;
 use crate::scenario::nearest::{advice, nearest};
 use crate::scenario::read::Document;
 use crate::systems::bugs::BUGS;
 use crate::world::fault::rule::{Partition, Shape, matches};
 use crate::world::fault::{FaultKind, FaultPlan, FaultRule};
 use crate::world::property;
-
-/// The columns a clickstream reads.
-const CLICKSTREAM_COLUMNS: [&str; 8] = [
-    "timestamp",
-    "item_id",
-    "click",
-    "propensity",
-    "user_feature_0",
-    "user_feature_1",
-    "user_feature_2",
-    "user_feature_3",
-];
 
 /// Everything wrong with a scenario that could be read.
 pub(super) fn check(scenario: &Scenario, document: &Document<'_>) -> Vec<Mistake> {
@@ -142,10 +125,6 @@ fn workloads(scenario: &Scenario, problems: &mut Vec<Problem>) {
                 }
             }
         }
-        if let Err((message, mend)) = readable(&config.source) {
-            let problem = Problem::new(format!("{path}.source"), message);
-            problems.push(Problem { help: mend, ..problem });
-        }
     }
     for (index, config) in scenario.workloads.registers.iter().enumerate() {
         let path = format!("workloads.registers.{index}");
@@ -158,31 +137,6 @@ fn workloads(scenario: &Scenario, problems: &mut Vec<Problem>) {
             );
         }
     }
-}
-
-/// Whether a file is Parquet with the columns of a clickstream; only its footer is read.
-#[expect(clippy::disallowed_methods, reason = "the data of a scenario belongs to the user, outside any run")]
-fn readable(path: &Path) -> Result<(), (String, Option<String>)> {
-    let file = File::open(path).map_err(|error| {
-        let told = unreadable(path, &error);
-        (told.message, told.mend)
-    })?;
-    if path.is_dir() {
-        return Err((format!("cannot read {}: it is a folder", path.display()), None));
-    }
-    let reader = SerializedFileReader::new(file).map_err(|_| {
-        (format!("{} is not a Parquet file", path.display()), Some("a clickstream reads Parquet".to_owned()))
-    })?;
-    let columns = reader.metadata().file_metadata().schema_descr().columns().to_vec();
-    let missing: Vec<&str> = CLICKSTREAM_COLUMNS
-        .into_iter()
-        .filter(|name| !columns.iter().any(|column| column.path().string() == *name))
-        .collect();
-    if missing.is_empty() {
-        return Ok(());
-    }
-    let mend = format!("a clickstream reads the columns {}", CLICKSTREAM_COLUMNS.join(", "));
-    Err((format!("{} has no column {}", path.display(), missing.join(", ")), Some(mend)))
 }
 
 /// What a rule names that is not in the scenario: hosts, zones, events.

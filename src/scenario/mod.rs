@@ -4,6 +4,7 @@
 //! mend ([`ScenarioError`]). Must not know: how a run is carried out. It invents no knob: what a key does is told where it is obeyed.
 
 mod check;
+mod data;
 mod error;
 mod file;
 mod include;
@@ -12,11 +13,14 @@ mod read;
 mod set;
 mod source;
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use schemars::Schema;
 
-use crate::base::Seed;
+use crate::base::{Problem, Seed};
+use crate::workloads::clickstream::impression::Impression;
 use crate::world::fault::{FaultPlan, FaultRule};
 
 pub use error::{Mistake, ScenarioError};
@@ -44,6 +48,8 @@ pub struct Scenario {
     pub systems: Systems,
     /// What clients do.
     pub workloads: Workloads,
+    /// The impressions that clickstreams replay, by their file.
+    pub impressions: BTreeMap<PathBuf, Arc<Vec<Impression>>>,
     /// What breaks.
     pub faults: Vec<FaultRule>,
     /// Whether the seed draws which faults take part, and the systems' constants.
@@ -84,8 +90,9 @@ impl Scenario {
             return Err(failed(mistakes));
         }
         let file = document.scenario().map_err(failed)?;
-        let scenario = Self::from_file(file, path, overrides, &document);
-        let mistakes = check::check(&scenario, &document);
+        let mut scenario = Self::from_file(file, path, overrides, &document);
+        let mut mistakes = check::check(&scenario, &document);
+        mistakes.extend(check::told(scenario.read_data(), &document));
         if mistakes.is_empty() { Ok(scenario) } else { Err(failed(mistakes)) }
     }
 
@@ -104,12 +111,30 @@ impl Scenario {
             zones: file.zones,
             systems: file.systems,
             workloads,
+            impressions: BTreeMap::new(),
             faults: file.faults,
             swarm: file.swarm,
             bugs: file.bugs,
             beyond_budget: file.beyond_budget,
             expect: file.expect,
         }
+    }
+
+    fn read_data(&mut self) -> Vec<Problem> {
+        let mut problems = Vec::new();
+        for (index, clickstream) in self.workloads.clickstream.iter().enumerate() {
+            if self.impressions.contains_key(&clickstream.source) {
+                continue;
+            }
+            let place = format!("workloads.clickstream.{index}.source");
+            match data::impressions(&clickstream.source, place) {
+                Ok(read) => {
+                    self.impressions.insert(clickstream.source.clone(), Arc::new(read));
+                }
+                Err(problem) => problems.push(problem),
+            }
+        }
+        problems
     }
 
     /// The scenario of one run: in a swarm, with the constants that the seed draws. Returns these too, by dotted path.

@@ -27,10 +27,10 @@ pub trait Workload {
     ///
     /// # Errors
     /// What could not be prepared, in words.
-    fn setup(&self) -> LocalBoxFuture<'_, Result<(), String>>;
+    fn setup<'a>(&'a self, tank: &'a Tank) -> LocalBoxFuture<'a, Result<(), String>>;
 
     /// The load begins.
-    fn start(&self);
+    fn start(&self, tank: &Tank);
 
     /// The load ends: clients finish what they have begun, then read everything back.
     fn stop(&self);

@@ -204,16 +204,11 @@ impl Reign {
         let host = self.seat.host.clone();
         let rebalance_every = self.seat.config.preferred_leader_every.get();
         let mut rebalance_at = host.now() + rebalance_every;
-        let mut first = true;
         let mut brokers_changed = self.look_at_brokers(session).await?;
         for topic in self.seat.config.topics.clone() {
             self.create_topic(topic).await?;
         }
         loop {
-            if first {
-                self.publish();
-                first = false;
-            }
             select! {
                 () = session.expired() => return Err(Ended::Expired),
                 change = &mut brokers_changed => {
@@ -330,7 +325,6 @@ impl Reign {
                 if self.image.topics.contains_key(&config.name) {
                     Controlled::TopicConflict
                 } else if self.create_topic(config).await? {
-                    self.publish();
                     Controlled::Done
                 } else {
                     Controlled::TooFewBrokers
@@ -372,6 +366,7 @@ impl Reign {
         }
         self.multi(writes).await?;
         self.image.topics.insert(config.name, topic);
+        self.publish();
         Ok(true)
     }
 

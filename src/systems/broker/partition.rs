@@ -44,6 +44,8 @@ pub enum Refusal {
     UnknownEpoch,
     /// Too few replicas are in sync.
     NotEnoughReplicas,
+    /// This leader does not know yet how far its predecessors had committed.
+    OffsetNotAvailable,
     /// The log says no.
     Log(LogError),
 }
@@ -118,6 +120,12 @@ impl Partition {
     /// All below is committed.
     pub fn high_watermark(&self) -> Offset {
         self.replica.borrow().high_watermark()
+    }
+
+    /// Whether this leader does not know yet all that its predecessors had committed: its high watermark lies before its epoch.
+    pub fn lags_committed(&self) -> bool {
+        let replica = self.replica.borrow();
+        replica.leadership().is_some_and(|leadership| replica.high_watermark() < leadership.epoch_start)
     }
 
     fn note(&self, log: &mut Log) {

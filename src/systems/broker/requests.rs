@@ -99,6 +99,7 @@ fn code(refusal: &Refusal) -> i16 {
         Refusal::FencedEpoch => ResponseError::FencedLeaderEpoch,
         Refusal::UnknownEpoch => ResponseError::UnknownLeaderEpoch,
         Refusal::NotEnoughReplicas => ResponseError::NotEnoughReplicas,
+        Refusal::OffsetNotAvailable => ResponseError::OffsetNotAvailable,
         Refusal::Log(LogError::Batch(_)) => ResponseError::CorruptMessage,
         Refusal::Log(LogError::OutOfOrder) => ResponseError::OutOfOrderSequenceNumber,
         Refusal::Log(LogError::Fenced) => ResponseError::InvalidProducerEpoch,
@@ -387,6 +388,8 @@ impl Broker {
                         LATEST | EARLIEST if partition.replica.borrow().leadership().is_none() => {
                             Err(Refusal::NotLeader)
                         }
+                        // Before it has caught up with what older leaders committed, it must not tell an end that lies behind (KIP-207).
+                        LATEST if partition.lags_committed() => Err(Refusal::OffsetNotAvailable),
                         LATEST => Ok(Some((partition.high_watermark(), -1))),
                         EARLIEST => Ok(Some((partition.log_start(), -1))),
                         timestamp => partition.offset_at(timestamp).await,

@@ -5,14 +5,12 @@ use std::time::Duration;
 
 use kafka_protocol::error::ResponseError;
 use kafka_protocol::messages::fetch_request::{FetchPartition, FetchTopic};
-use kafka_protocol::messages::list_offsets_request::{ListOffsetsPartition, ListOffsetsTopic};
-use kafka_protocol::messages::{
-    ApiKey, FetchRequest, ListOffsetsRequest, RequestKind, ResponseKind, TopicName,
-};
+use kafka_protocol::messages::{ApiKey, FetchRequest, RequestKind, ResponseKind, TopicName};
 use tokio::sync::mpsc;
 
+use crate::systems::broker::api::offsets::{self, Which};
 use crate::systems::broker::api::view::View;
-use crate::systems::broker::id::{Offset, TopicPartition};
+use crate::systems::broker::id::{LeaderEpoch, Offset, TopicPartition};
 use crate::systems::broker::records::{Message, decode};
 use crate::systems::broker::wire::{Channel, text};
 use crate::world::{Address, Host, Task};
@@ -115,32 +113,18 @@ impl Reader {
         }
     }
 
-    fn leader(&mut self) -> Option<(&Channel, i32)> {
+    fn leader(&mut self) -> Option<(&Channel, LeaderEpoch)> {
         let (address, epoch) = self.view.leader(&self.id)?;
         if self.channel.as_ref().is_none_or(|channel| channel.address() != address) {
             self.channel = Some(Channel::new(&self.host, address, self.host.name()));
         }
-        Some((self.channel.as_ref()?, epoch.get()))
+        Some((self.channel.as_ref()?, epoch))
     }
 
     async fn find_start(&mut self) -> Option<()> {
-        let (name, index) = (TopicName(text(&self.id.topic)), self.id.index);
+        let id = self.id.clone();
         let (channel, epoch) = self.leader()?;
-        let partition = ListOffsetsPartition::default()
-            .with_partition_index(index)
-            .with_current_leader_epoch(epoch)
-            .with_timestamp(-2);
-        let topic = ListOffsetsTopic::default().with_name(name).with_partitions(vec![partition]);
-        let request = ListOffsetsRequest::default().with_replica_id((-1).into()).with_topics(vec![topic]);
-        let patience = Duration::from_secs(2);
-        let answer =
-            channel.call(ApiKey::ListOffsets, &RequestKind::ListOffsets(request), patience).await.ok()?;
-        let ResponseKind::ListOffsets(response) = answer else { return None };
-        let found = response.topics.into_iter().next()?.partitions.into_iter().next()?;
-        if found.error_code != 0 || found.offset < 0 {
-            return None;
-        }
-        self.next = Some(Offset::new(found.offset));
+        self.next = Some(offsets::ask(channel, &id, epoch, Which::Earliest).await?);
         Some(())
     }
 
@@ -150,7 +134,7 @@ impl Reader {
         let (channel, epoch) = self.leader()?;
         let partition = FetchPartition::default()
             .with_partition(index)
-            .with_current_leader_epoch(epoch)
+            .with_current_leader_epoch(epoch.get())
             .with_fetch_offset(offset.get())
             .with_last_fetched_epoch(-1)
             .with_log_start_offset(-1)

@@ -2,12 +2,14 @@
 
 mod admin;
 mod consumer;
+mod offsets;
 mod partitioner;
 mod producer;
 mod view;
 
 pub use admin::{Admin, AdminError};
 pub use consumer::{Consumed, Consumer, ConsumerConfig};
+pub use offsets::{bounds, wait_for_topic};
 pub use partitioner::partition_for;
 pub use producer::{Acknowledgement, Acks, Delivery, Producer, ProducerConfig, SendError};
 

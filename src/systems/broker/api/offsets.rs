@@ -1,0 +1,70 @@
+//! Where a topic partition begins and ends, as its leader knows (ListOffsets).
+
+use std::time::Duration;
+
+use kafka_protocol::messages::list_offsets_request::{ListOffsetsPartition, ListOffsetsTopic};
+use kafka_protocol::messages::{ApiKey, ListOffsetsRequest, RequestKind, ResponseKind, TopicName};
+
+use crate::systems::broker::api::view::View;
+use crate::systems::broker::id::{LeaderEpoch, Offset, TopicPartition};
+use crate::systems::broker::wire::{Channel, text};
+use crate::world::{Address, Host};
+
+const PATIENCE: Duration = Duration::from_secs(2);
+const BACK_OFF: Duration = Duration::from_millis(100);
+
+/// Which offset is asked for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Which {
+    /// That of the first record kept.
+    Earliest,
+    /// That which the next committed record will have.
+    Latest,
+}
+
+/// Asks the leader at the end of `channel`; `None` if it did not tell.
+pub(super) async fn ask(
+    channel: &Channel,
+    id: &TopicPartition,
+    epoch: LeaderEpoch,
+    which: Which,
+) -> Option<Offset> {
+    let timestamp = match which {
+        Which::Earliest => -2,
+        Which::Latest => -1,
+    };
+    let partition = ListOffsetsPartition::default()
+        .with_partition_index(id.index)
+        .with_current_leader_epoch(epoch.get())
+        .with_timestamp(timestamp);
+    let topic =
+        ListOffsetsTopic::default().with_name(TopicName(text(&id.topic))).with_partitions(vec![partition]);
+    let request = ListOffsetsRequest::default().with_replica_id((-1).into()).with_topics(vec![topic]);
+    let answer =
+        channel.call(ApiKey::ListOffsets, &RequestKind::ListOffsets(request), PATIENCE).await.ok()?;
+    let ResponseKind::ListOffsets(response) = answer else { return None };
+    let found = response.topics.into_iter().next()?.partitions.into_iter().next()?;
+    (found.error_code == 0 && 0 <= found.offset).then(|| Offset::new(found.offset))
+}
+
+/// Where a topic partition begins and ends, asking as long as it takes: the offset of the first record that is kept, and that which
+/// the next committed record will have.
+pub async fn bounds(host: &Host, brokers: &[Address], id: &TopicPartition) -> (Offset, Offset) {
+    let view = View::new(host, brokers, "broker/offsets");
+    loop {
+        view.refresh(&id.topic).await;
+        if let Some((leader, epoch)) = view.leader(id) {
+            let channel = Channel::new(host, leader, host.name());
+            let start = ask(&channel, id, epoch, Which::Earliest).await;
+            if let (Some(start), Some(end)) = (start, ask(&channel, id, epoch, Which::Latest).await) {
+                return (start, end);
+            }
+        }
+        host.sleep(BACK_OFF).await;
+    }
+}
+
+/// Waits until a topic is known; returns how many parts it has.
+pub async fn wait_for_topic(host: &Host, brokers: &[Address], topic: &str) -> i32 {
+    View::new(host, brokers, "broker/offsets").wait_for(topic).await
+}

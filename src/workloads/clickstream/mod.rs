@@ -1,0 +1,253 @@
+//! Clickstream: real logged impressions, replayed at their own rhythm through producers to a topic, and read back by consumers.
+//!
+//! Promises judged: what `delivery` says of each event ([`crate::checkers::delivery`]). Every event is handed to a producer once.
+
+mod clients;
+pub mod impression;
+
+use std::path::PathBuf;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::base::{ByteSize, Problem, Span};
+use crate::checkers::Check;
+use crate::checkers::delivery::{self, History, Loss, Promise};
+use crate::workloads::{LocalBoxFuture, Workload};
+use crate::world::{Address, DiskSpec, HostSpec, Tank};
+
+use clients::{Client, Notebook, Order};
+use impression::Impression;
+
+/// What producers promise about each event.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Delivery {
+    /// acks=0, no retries: an event may be lost, never duplicated.
+    AtMostOnce,
+    /// acks=all (or `acks`), retries without sequence numbers: an acknowledged event is never lost, but may stand twice.
+    AtLeastOnce,
+    /// acks=all, retries with a producer id and sequence numbers: an acknowledged event stands exactly once, in order (KIP-98).
+    #[default]
+    Idempotent,
+}
+
+/// How many replicas must have a record before its producer is told.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Acks {
+    /// None: the producer does not wait.
+    None,
+    /// The leader alone.
+    Leader,
+    /// Every replica in sync.
+    #[default]
+    All,
+}
+
+/// What the scenario lets the brokers lose without calling it a violation.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum MayLose {
+    /// Nothing that was acknowledged.
+    #[default]
+    Nothing,
+    /// What was acknowledged before it was replicated (`acks` of none or leader). What a consumer was given stays.
+    Acknowledged,
+    /// Even what consumers have read: unclean elections, or more disks lost than there are replicas to spare.
+    Read,
+}
+
+/// A clickstream of a scenario.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// The name of this workload and the first part of its hosts' names, unique in the scenario (default `clickstream`).
+    #[serde(default = "Config::name_default")]
+    pub name: String,
+    /// A Parquet file of logged impressions with columns `timestamp`, `item_id`, `click`, `propensity` and
+    /// `user_feature_0` to `user_feature_3`; relative to the scenario file.
+    pub source: PathBuf,
+    /// How many times faster than logged the events come (default 5000: a week in two minutes).
+    #[serde(default = "Config::speed_up_default")]
+    pub speed_up: f64,
+    /// The topic (default `clicks`); it must stand under `systems.broker.topics`.
+    #[serde(default = "Config::topic_default")]
+    pub topic: String,
+    /// How many producers share the events by key (default 3).
+    #[serde(default = "Config::three")]
+    pub producers: u32,
+    /// How many consumers share the topic's parts (default 3).
+    #[serde(default = "Config::three")]
+    pub consumers: u32,
+    /// What producers promise (default `idempotent`).
+    #[serde(default)]
+    pub delivery: Delivery,
+    /// How many replicas must have a record, for `at-least-once` (default `all`).
+    #[serde(default)]
+    pub acks: Acks,
+    /// What may get lost without being a violation (default `nothing`).
+    #[serde(default)]
+    pub may_lose: MayLose,
+    /// How long a producer waits for a batch to fill (default 5ms).
+    #[serde(default = "Config::linger_default")]
+    pub linger: Span,
+    /// A batch is sent when it has grown to this (default 16KiB).
+    #[serde(default = "Config::batch_default")]
+    pub batch: ByteSize,
+    /// How long a producer tries to deliver an event (default 30s).
+    #[serde(default = "Config::delivery_timeout_default")]
+    pub delivery_timeout: Span,
+}
+
+impl Config {
+    fn name_default() -> String {
+        "clickstream".to_owned()
+    }
+    fn speed_up_default() -> f64 {
+        5000.0
+    }
+    fn topic_default() -> String {
+        "clicks".to_owned()
+    }
+    fn three() -> u32 {
+        3
+    }
+    fn linger_default() -> Span {
+        Span::millis(5)
+    }
+    fn batch_default() -> ByteSize {
+        ByteSize::new(16 << 10)
+    }
+
+    fn delivery_timeout_default() -> Span {
+        Span::secs(30)
+    }
+
+    /// What no run could make of these settings. (Whether the source can be read is found where it is read.)
+    pub fn validate(&self) -> Vec<Problem> {
+        let mut problems = Vec::new();
+        if !(0.001..=1e9).contains(&self.speed_up) {
+            problems.push(Problem::new("speed_up", format!("{} is not from 0.001 to 1e9", self.speed_up)));
+        }
+        for (name, value) in [("producers", self.producers), ("consumers", self.consumers)] {
+            if !(1..=100).contains(&value) {
+                problems.push(Problem::new(name, format!("{value} is not from 1 to 100")));
+            }
+        }
+        if self.delivery != Delivery::AtLeastOnce && self.acks != Acks::All {
+            problems.push(
+                Problem::new("acks", "only `delivery = \"at-least-once\"` lets one choose acks")
+                    .help("remove `acks`, or choose that delivery"),
+            );
+        }
+        problems
+    }
+}
+
+/// A clickstream in a tank.
+pub struct Clickstream {
+    client: Client,
+}
+
+impl Clickstream {
+    /// A clickstream of these impressions, through these brokers.
+    pub fn new(config: &Config, impressions: Arc<Vec<Impression>>, brokers: &[Address]) -> Self {
+        let promise = match config.delivery {
+            Delivery::AtMostOnce => Promise::AtMostOnce,
+            Delivery::AtLeastOnce => Promise::AtLeastOnce,
+            Delivery::Idempotent => Promise::Idempotent,
+        };
+        let loss = match config.may_lose {
+            MayLose::Nothing => Loss::Forbidden,
+            MayLose::Acknowledged => Loss::OfAcknowledged,
+            MayLose::Read => Loss::OfRead,
+        };
+        let notebook = Rc::new(Notebook::new(History::new(promise, loss)));
+        let config = Rc::new(config.clone());
+        Self { client: Client { config, brokers: Rc::new(brokers.to_vec()), impressions, notebook } }
+    }
+
+    fn order(&self, order: Order) {
+        self.client.notebook.orders.send_replace(order);
+    }
+}
+
+/// How often the laboratory looks whether all clients have prepared.
+const LOOK: Duration = Duration::from_millis(20);
+
+impl Workload for Clickstream {
+    fn name(&self) -> &str {
+        &self.client.config.name
+    }
+
+    fn boot(&self, tank: &Tank) {
+        let Config { name, producers, consumers, .. } = &*self.client.config;
+        let spec = |role: &str, index: u32| HostSpec {
+            name: format!("{name}-{role}-{}", index + 1),
+            zone: tank.zone_of(index as usize).to_owned(),
+            system: "clickstream",
+            cores: 2,
+            disk: DiskSpec::default(),
+        };
+        for index in 0..*producers {
+            let client = self.client.clone();
+            tank.add_host(spec("producer", index), move |host| client.clone().produce(host, index));
+        }
+        for index in 0..*consumers {
+            let client = self.client.clone();
+            tank.add_host(spec("consumer", index), move |host| client.clone().consume(host, index));
+        }
+    }
+
+    fn setup<'a>(&'a self, tank: &'a Tank) -> LocalBoxFuture<'a, Result<(), String>> {
+        let Config { producers, consumers, .. } = *self.client.config;
+        Box::pin(async move {
+            let all = (producers + consumers) as usize;
+            let ready = || self.client.notebook.prepared.borrow().len() == all;
+            if tank.wait_until(Duration::from_secs(60), LOOK, ready).await {
+                return Ok(());
+            }
+            let topic = &self.client.config.topic;
+            let prepared = self.client.notebook.prepared.borrow().len();
+            Err(format!("only {prepared} of {all} clients have found the topic `{topic}`"))
+        })
+    }
+
+    fn start(&self, tank: &Tank) {
+        self.order(Order::Drive(tank.now()));
+    }
+
+    fn stop(&self) {
+        self.order(Order::Stop);
+    }
+
+    fn settled(&self) -> Result<(), String> {
+        let Client { config, notebook, .. } = &self.client;
+        let finished = notebook.finished.borrow().len();
+        if finished < config.producers as usize {
+            return Err(format!("{finished} of {} producers have finished", config.producers));
+        }
+        if *notebook.orders.borrow() == Order::Stop {
+            self.order(Order::ReadBack);
+        }
+        let (read_back, parts) = (notebook.read_back.borrow().len(), *notebook.parts.borrow());
+        if read_back < parts as usize {
+            return Err(format!("{read_back} of {parts} parts are read back to their end"));
+        }
+        Ok(())
+    }
+
+    fn judge(&self) -> Vec<Check> {
+        delivery::check(&self.client.notebook.history.borrow())
+    }
+
+    fn progress(&self) -> Vec<(&'static str, u64)> {
+        let notebook = &self.client.notebook;
+        let (sent, _, read) = notebook.history.borrow().counts();
+        vec![("sent", sent as u64), ("acknowledged", *notebook.acked.borrow()), ("read", read as u64)]
+    }
+}
