@@ -36,7 +36,8 @@ pub struct History {
     /// Committed batches by their first offset: the last offset, the checksum, and who told it first.
     batches: BTreeMap<String, BTreeMap<i64, (i64, u32, i32)>>,
     leaders: BTreeMap<(String, i32), i32>,
-    states: BTreeMap<String, Written>,
+    /// The states of each topic partition by their versions: what controllers learn late still stands in its place.
+    states: BTreeMap<String, BTreeMap<i32, Written>>,
     unclean: BTreeMap<String, bool>,
     values: Check,
     leadership: Check,
@@ -63,12 +64,18 @@ impl History {
     /// A controller has written a state.
     pub fn written(&mut self, id: &str, state: Written) {
         self.control.look();
-        if let Some(before) = self.states.insert(id.to_owned(), state) {
-            let later = before.controller_epoch <= state.controller_epoch
-                && before.leader_epoch <= state.leader_epoch
-                && before.version < state.version;
-            if !later {
-                self.control.violated(|| format!("{id}: {state:?} was written over {before:?}"));
+        let states = self.states.entry(id.to_owned()).or_default();
+        if let Some(other) = states.insert(state.version, state) {
+            self.control.violated(|| format!("{id}: {state:?} was written over {other:?}"));
+            return;
+        }
+        let before = states.range(..state.version).next_back();
+        let after = states.range(state.version + 1..).next();
+        let pairs =
+            [before.map(|(_, before)| (*before, state)), after.map(|(_, after)| (state, *after))];
+        for (one, next) in pairs.into_iter().flatten() {
+            if next.controller_epoch < one.controller_epoch || next.leader_epoch < one.leader_epoch {
+                self.control.violated(|| format!("{id}: {next:?} was written after {one:?}"));
             }
         }
     }

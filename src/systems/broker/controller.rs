@@ -405,8 +405,9 @@ async fn deliver(host: Host, to: Address, mut published: watch::Receiver<Option<
         if let Some(image) = image {
             match caller.call("ClusterImage", &Control::Image(json(&*image)), PATIENCE).await {
                 Ok(Controlled::StaleController(_)) => return,
-                Ok(_) => {}
-                Err(_) => {
+                Ok(Controlled::Done) => {}
+                // It may not know yet that it is registered; if it has restarted since, this courier will be called back.
+                Ok(_) | Err(_) => {
                     host.sleep(Duration::from_millis(50)).await;
                     continue;
                 }

@@ -50,6 +50,8 @@ pub enum Controlled {
     Done,
     /// The one asked has heard of a newer controller.
     StaleController(ControllerEpoch),
+    /// The image is meant for another life of the broker than the one that runs (KIP-380).
+    StaleBroker,
     /// The one asked does not control the cluster.
     NotController,
     /// The in-sync set was changed, or why not.

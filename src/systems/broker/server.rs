@@ -330,6 +330,12 @@ impl Broker {
             crate::reached!("a broker refused an old controller");
             return Ok(Controlled::StaleController(newest));
         }
+        // A controller that has not noticed this broker's restart still counts on what it had before (KIP-380).
+        let meant_for = image.brokers.get(&self.me).map(|live| live.epoch);
+        if meant_for.is_none() || meant_for != self.epoch.get() {
+            crate::reached!("a broker refused an image meant for another of its lives");
+            return Ok(Controlled::StaleBroker);
+        }
         let image = Rc::new(image);
         let mut mine = BTreeSet::new();
         for (id, config, state) in image.partitions() {

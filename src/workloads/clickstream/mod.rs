@@ -242,7 +242,12 @@ impl Workload for Clickstream {
     }
 
     fn judge(&self) -> Vec<Check> {
-        delivery::check(&self.client.notebook.history.borrow())
+        let notebook = &self.client.notebook;
+        let read_back = notebook.read_back.borrow();
+        let mut history = notebook.history.borrow_mut();
+        let parts = 0..*notebook.parts.borrow();
+        parts.filter(|part| !read_back.contains(part)).for_each(|part| history.unfinished(part));
+        delivery::check(&history)
     }
 
     fn progress(&self) -> Vec<(&'static str, u64)> {

@@ -1,7 +1,8 @@
 //! Sends records: batches them by topic partition, keeps several batches on the way, retries, and tells what became of each record.
 //!
 //! An idempotent producer (KIP-98) numbers its batches. A batch that must be sent again keeps its number and its records, and stands
-//! before all that follow it, so that nothing is duplicated and nothing overtakes.
+//! before all that follow it, so that nothing is duplicated and nothing overtakes. Where a number is lost for good, its epoch rises
+//! and the numbers begin anew (KIP-360): what of the old epoch is still on its way is fenced off by the first batch of the new one.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, VecDeque};
@@ -100,6 +101,8 @@ struct Batch {
 struct Lane {
     batches: VecDeque<Batch>,
     sequence_next: i32,
+    /// How often the numbers began anew. Brokers fence each partition on its own, so that one lane's trouble is not another's.
+    epoch: i16,
 }
 
 struct State {
@@ -109,7 +112,8 @@ struct State {
     lanes: RefCell<BTreeMap<TopicPartition, Lane>>,
     channels: RefCell<BTreeMap<Address, Rc<Channel>>>,
     wake: Notify,
-    identity: RefCell<Option<(i64, i16)>>,
+    /// The producer id that the brokers gave.
+    identity: RefCell<Option<i64>>,
     number_next: RefCell<u64>,
 }
 
@@ -257,7 +261,7 @@ impl State {
             .await;
         match answer {
             Ok(ResponseKind::InitProducerId(response)) if response.error_code == 0 => {
-                *self.identity.borrow_mut() = Some((response.producer_id.0, response.producer_epoch));
+                *self.identity.borrow_mut() = Some(response.producer_id.0);
             }
             _ => self.host.sleep(BACK_OFF).await,
         }
@@ -266,8 +270,8 @@ impl State {
     /// Ends batches that have been tried for too long.
     fn give_up_old(&self) {
         let now = self.host.now();
-        let mut lost_a_number = false;
         for lane in self.lanes.borrow_mut().values_mut() {
+            let mut lost_a_number = false;
             while let Some(front) = lane.batches.front()
                 && !front.in_flight
                 && front.begun + self.config.delivery_timeout <= now
@@ -277,27 +281,8 @@ impl State {
                 let error = if batch.attempts == 0 { SendError::Failed } else { SendError::Unknown };
                 batch.end(|_| Err(error));
             }
-        }
-        if lost_a_number {
-            self.start_over();
-        }
-    }
-
-    /// Takes a new identity: numbers begin at 0 again. Batches on the way end as unknown, as they cannot be sent again under it.
-    fn start_over(&self) {
-        if !self.config.idempotent {
-            return;
-        }
-        crate::reached!("a producer started over with a new identity");
-        *self.identity.borrow_mut() = None;
-        for lane in self.lanes.borrow_mut().values_mut() {
-            lane.sequence_next = 0;
-            for batch in std::mem::take(&mut lane.batches) {
-                if batch.sequence.is_some() {
-                    batch.end(|_| Err(SendError::Unknown));
-                } else {
-                    lane.batches.push_back(batch);
-                }
+            if lost_a_number {
+                lane.start_over();
             }
         }
     }
@@ -339,7 +324,7 @@ impl State {
                 lane.sequence_next = lane.sequence_next.wrapping_add(batch.messages.len() as i32);
             }
             let sequenced = match (*self.identity.borrow(), batch.sequence) {
-                (Some((producer, epoch)), Some(sequence)) => Some(Sequenced { producer, epoch, sequence }),
+                (Some(producer), Some(sequence)) => Some(Sequenced { producer, epoch: lane.epoch, sequence }),
                 _ => None,
             };
             batch.in_flight = true;
@@ -436,46 +421,58 @@ impl State {
     }
 
     fn settle(&self, id: &TopicPartition, number: u64, outcome: Outcome) {
-        let now = self.host.now();
-        let mut over = false;
-        {
-            let mut lanes = self.lanes.borrow_mut();
-            let Some(lane) = lanes.get_mut(id) else { return };
-            // A batch that was given up meanwhile has had its end.
-            let Some(at) = lane.batches.iter().position(|batch| batch.number == number) else { return };
-            let batch = &mut lane.batches[at];
-            batch.in_flight = false;
-            let again = match outcome {
-                Outcome::Retry { .. } => self.config.retries,
-                // Others before it are on the way again: it has its turn after them.
-                Outcome::OutOfOrder => 0 < at,
-                _ => false,
-            };
-            if again {
-                batch.not_before = now + BACK_OFF;
-            } else {
-                let batch = lane.batches.remove(at).expect("its place was just found");
-                let partition = id.index;
-                match outcome {
-                    Outcome::Acked(base) => {
-                        batch.end(|at| Ok(Acknowledgement { partition, offset: Some(base.plus(at as i64)) }));
-                    }
-                    Outcome::Silent => batch.end(|_| Ok(Acknowledgement { partition, offset: None })),
-                    Outcome::Refused if batch.attempts == 1 => {
-                        over = batch.sequence.is_some();
-                        batch.end(|_| Err(SendError::Failed));
-                    }
-                    Outcome::Refused | Outcome::Retry { .. } | Outcome::OutOfOrder => {
-                        over = batch.sequence.is_some();
-                        batch.end(|_| Err(SendError::Unknown));
-                    }
-                }
+        self.wake.notify_one();
+        let mut lanes = self.lanes.borrow_mut();
+        let Some(lane) = lanes.get_mut(id) else { return };
+        // A batch that was given up meanwhile has had its end.
+        let Some(at) = lane.batches.iter().position(|batch| batch.number == number) else { return };
+        let batch = &mut lane.batches[at];
+        batch.in_flight = false;
+        let again = match outcome {
+            Outcome::Retry { .. } => self.config.retries,
+            // Others before it are on the way again: it has its turn after them.
+            Outcome::OutOfOrder => 0 < at,
+            _ => false,
+        };
+        if again {
+            batch.not_before = self.host.now() + BACK_OFF;
+            return;
+        }
+        let batch = lane.batches.remove(at).expect("its place was just found");
+        let (partition, numbered) = (id.index, batch.sequence.is_some());
+        match outcome {
+            Outcome::Acked(base) => {
+                batch.end(|at| Ok(Acknowledgement { partition, offset: Some(base.plus(at as i64)) }));
+                return;
+            }
+            Outcome::Silent => {
+                batch.end(|_| Ok(Acknowledgement { partition, offset: None }));
+                return;
+            }
+            Outcome::Refused if batch.attempts == 1 => batch.end(|_| Err(SendError::Failed)),
+            Outcome::Refused | Outcome::Retry { .. } | Outcome::OutOfOrder => {
+                batch.end(|_| Err(SendError::Unknown));
             }
         }
-        if over {
-            self.start_over();
+        if numbered {
+            lane.start_over();
         }
-        self.wake.notify_one();
+    }
+}
+
+impl Lane {
+    /// Begins a new epoch: numbers begin at 0 again. Batches on the way end as unknown, as they cannot be sent again in it.
+    fn start_over(&mut self) {
+        crate::reached!("a producer began a new epoch");
+        self.epoch = self.epoch.checked_add(1).expect("a lane starts over less than 32,767 times in a run");
+        self.sequence_next = 0;
+        for batch in std::mem::take(&mut self.batches) {
+            if batch.sequence.is_some() {
+                batch.end(|_| Err(SendError::Unknown));
+            } else {
+                self.batches.push_back(batch);
+            }
+        }
     }
 }
 
