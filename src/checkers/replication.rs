@@ -71,8 +71,7 @@ impl History {
         }
         let before = states.range(..state.version).next_back();
         let after = states.range(state.version + 1..).next();
-        let pairs =
-            [before.map(|(_, before)| (*before, state)), after.map(|(_, after)| (state, *after))];
+        let pairs = [before.map(|(_, before)| (*before, state)), after.map(|(_, after)| (state, *after))];
         for (one, next) in pairs.into_iter().flatten() {
             if next.controller_epoch < one.controller_epoch || next.leader_epoch < one.leader_epoch {
                 self.control.violated(|| format!("{id}: {next:?} was written after {one:?}"));

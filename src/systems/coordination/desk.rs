@@ -124,8 +124,8 @@ impl Desk {
         }
     }
 
-    /// A frame came. `fresh` is the number a new session would have.
-    pub fn on_frame(&mut self, link: LinkId, bytes: Bytes, fresh: SessionId) {
+    /// A frame came. `fresh` gives the number of a new session.
+    pub fn on_frame(&mut self, link: LinkId, bytes: Bytes, fresh: impl FnOnce() -> SessionId) {
         match self.links.get(&link).map(|link| &link.greeting) {
             None => {}
             Some(Greeting::None) => self.greet(link, bytes, fresh),
@@ -147,7 +147,7 @@ impl Desk {
         }
     }
 
-    fn greet(&mut self, link: LinkId, bytes: Bytes, fresh: SessionId) {
+    fn greet(&mut self, link: LinkId, bytes: Bytes, fresh: impl FnOnce() -> SessionId) {
         let request = unframe(bytes).and_then(|mut body| ConnectRequest::read(&mut body));
         let Ok(request) = request else { return self.close(link) };
         // This server is behind what the client has seen: it must not show it the past.
@@ -156,6 +156,7 @@ impl Desk {
             return self.close(link);
         }
         let greeting = if request.session_id == 0 {
+            let fresh = fresh();
             let (min, max) = self.time_out_range;
             let time_out = request.time_out.clamp(min, max);
             self.effects.push(DeskEffect::Forward(Forwarded {

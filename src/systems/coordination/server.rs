@@ -1,5 +1,6 @@
 //! A server's life: recover what the disk holds, look for a leader, lead or follow, and again.
 
+use std::cell::RefCell;
 use std::rc::Rc;
 
 use crate::systems::coordination::database::Database;
@@ -22,7 +23,8 @@ pub async fn run(
     config: Rc<Config>,
     observer: Observer,
 ) {
-    let server = Server { host: host.clone(), me, servers, config, observer };
+    let session_numbers = Rc::new(RefCell::new(host.random("coordination/sessions")));
+    let server = Server { host: host.clone(), me, servers, config, observer, session_numbers };
     let life = live(&server);
     let why = select! {
         result = life => match result {

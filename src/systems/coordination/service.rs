@@ -50,6 +50,8 @@ pub struct Server {
     pub config: Rc<Config>,
     /// Who watches what it does, for the checkers.
     pub observer: Observer,
+    /// Where new sessions' numbers come from: one stream for the life of the process, or a later role would give the same again.
+    pub session_numbers: Rc<RefCell<Stream>>,
 }
 
 impl Server {
@@ -165,8 +167,11 @@ impl<P: 'static> Service<P> {
 
     /// A client sent a frame.
     pub fn on_frame(&mut self, link: LinkId, bytes: Bytes) -> Vec<Errand> {
-        let server = i64::from(self.server.me.get()) << 55;
-        let fresh = SessionId::new(server | self.chance.random_range(1..1i64 << 55));
+        let fresh = || {
+            let server = i64::from(self.server.me.get()) << 55;
+            let number = self.server.session_numbers.borrow_mut().random_range(1..1i64 << 55);
+            SessionId::new(server | number)
+        };
         self.desk.borrow_mut().on_frame(link, bytes, fresh);
         self.perform()
     }
