@@ -31,6 +31,10 @@ use crate::world::{Address, Host, Level, Task, select};
 /// How long a broker may take to answer the controller.
 const PATIENCE: Duration = Duration::from_secs(2);
 
+/// How long a courier waits before it brings an image again, at first and at most.
+const RETRY_FIRST: Duration = Duration::from_millis(50);
+const RETRY_MAX: Duration = Duration::from_secs(1);
+
 /// A request to the controller, and where its answer goes.
 pub type Petition = (Control, oneshot::Sender<Controlled>);
 
@@ -400,15 +404,17 @@ type BrokersChanged = Pin<Box<dyn Future<Output = Option<WatchEvent>>>>;
 
 async fn deliver(host: Host, to: Address, mut published: watch::Receiver<Option<Rc<Image>>>) {
     let caller: Caller<Control, Controlled> = Caller::new(host.clone(), to);
+    let mut wait = RETRY_FIRST;
     loop {
         let image = published.borrow_and_update().clone();
         if let Some(image) = image {
             match caller.call("ClusterImage", &Control::Image(json(&*image)), PATIENCE).await {
                 Ok(Controlled::StaleController(_)) => return,
-                Ok(Controlled::Done) => {}
+                Ok(Controlled::Done) => wait = RETRY_FIRST,
                 // It may not know yet that it is registered; if it has restarted since, this courier will be called back.
                 Ok(_) | Err(_) => {
-                    host.sleep(Duration::from_millis(50)).await;
+                    host.sleep(wait).await;
+                    wait = RETRY_MAX.min(wait * 2);
                     continue;
                 }
             }

@@ -106,6 +106,7 @@ async fn take(partition: &Partition, epoch: LeaderEpoch, data: PartitionData) ->
                 records: data.records.unwrap_or_default(),
                 high_watermark: Offset::new(data.high_watermark),
                 log_start: Offset::new(data.log_start_offset),
+                complete: false,
                 diverging,
             };
             partition.copy(epoch, &fetched).await?;

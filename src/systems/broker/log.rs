@@ -259,6 +259,11 @@ impl Log {
         self.segments[at].read(from, upto, bytes_max).await
     }
 
+    /// Whether the record at `offset` stands in a segment that is closed: a fetch there never grows by waiting.
+    pub fn is_closed_at(&self, offset: Offset) -> bool {
+        self.segments.back().is_some_and(|active| offset < active.base)
+    }
+
     /// The first record at or after a timestamp, and that record's batch's latest timestamp.
     ///
     /// # Errors

@@ -65,6 +65,8 @@ pub struct Fetched {
     pub high_watermark: Offset,
     /// The offset of the first record that is kept.
     pub log_start: Offset,
+    /// Waiting brings no more: the records stand in a closed segment.
+    pub complete: bool,
     /// The fetcher's log differs: the largest epoch up to its own that this log has, and where that ends.
     pub diverging: Option<(LeaderEpoch, Offset)>,
 }
@@ -225,7 +227,8 @@ impl Partition {
             Some(_) => Bytes::new(),
             None => log.read(from.offset, upto, from.bytes_max).await?,
         };
-        Ok((Fetched { records, high_watermark, log_start: log.start(), diverging }, proposal))
+        let complete = !records.is_empty() && log.is_closed_at(from.offset);
+        Ok((Fetched { records, high_watermark, log_start: log.start(), complete, diverging }, proposal))
     }
 
     /// Where a follower that copies from `leader` in `epoch` goes on: its log end, and the epoch of its last record.

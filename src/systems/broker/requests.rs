@@ -341,7 +341,7 @@ impl Broker {
                         }
                         bytes += fetched.records.len();
                         left = left.saturating_sub(fetched.records.len());
-                        at_once |= fetched.diverging.is_some();
+                        at_once |= fetched.complete || fetched.diverging.is_some();
                         let (epoch, end) =
                             fetched.diverging.map_or((-1, -1), |(epoch, end)| (epoch.get(), end.get()));
                         data.with_high_watermark(fetched.high_watermark.get())
