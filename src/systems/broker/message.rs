@@ -54,6 +54,8 @@ pub enum Controlled {
     StaleBroker,
     /// The one asked does not control the cluster.
     NotController,
+    /// It may have been done: the controller lost its office over it.
+    Unknown,
     /// The in-sync set was changed, or why not.
     Altered(Result<(), AlterError>),
     /// The topic exists already, or does not exist.

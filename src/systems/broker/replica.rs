@@ -225,13 +225,28 @@ impl Replica {
         Some(leadership.propose(in_sync))
     }
 
-    /// The controller did not take a proposal: another may be made. (One that was taken comes back as a new state.)
+    /// The controller has refused the proposal on this version for good: another may be made. (One that was taken comes back as a
+    /// new state, and so does whatever made its version old. Until then it may have been taken, and the larger set counts.)
     pub fn on_refused(&mut self, version: StateVersion) {
         if let Role::Leader(leadership) = &mut self.role
             && leadership.version == version
         {
             leadership.proposed = None;
         }
+    }
+
+    /// Whether a proposal on this version still waits for its answer.
+    pub fn awaits(&self, version: StateVersion) -> bool {
+        self.leadership()
+            .is_some_and(|leadership| leadership.version == version && leadership.proposed.is_some())
+    }
+
+    /// A proposal that may have been taken cannot be carried out now. The in-sync set as it stands, proposed once more, gives the
+    /// state a new version, on which the old proposal can never be taken.
+    pub fn reaffirm(&self) -> Option<Proposal> {
+        let leadership = self.leadership()?;
+        let in_sync = leadership.in_sync.clone();
+        Some(Proposal { epoch: leadership.epoch, version: leadership.version, in_sync })
     }
 
     /// A follower learns its leader's high watermark.
@@ -325,6 +340,23 @@ mod tests {
         assert!(!replica.lead(state(1, 2, &[1]), at(12), second(3)));
         assert_eq!(replica.high_watermark(), at(10), "one replica is fewer than two");
         assert!(!replica.has_enough_in_sync());
+    }
+
+    #[test]
+    fn a_follower_that_may_have_joined_is_waited_for() {
+        let mut replica = Replica::new(b(1), 2, at(0));
+        replica.lead(state(1, 7, &[1, 2]), at(0), second(0));
+        let joins = replica.on_follower_fetch(b(3), at(0), false, at(0), second(1)).expect("it has all");
+        assert_eq!(joins.in_sync.len(), 3);
+        replica.on_follower_fetch(b(2), at(5), false, at(5), second(2));
+        assert_eq!(replica.high_watermark(), at(0), "the controller may count b3 in already");
+        assert!(replica.awaits(joins.version));
+        assert_eq!(replica.on_tick(at(5), second(9), LAG), None, "one proposal at a time");
+        let again = replica.reaffirm().expect("it leads");
+        assert_eq!((again.version, again.in_sync.len()), (joins.version, 2));
+        replica.lead(state(1, 8, &[1, 2]), at(5), second(9));
+        assert!(!replica.awaits(joins.version));
+        assert_eq!(replica.high_watermark(), at(5), "b3 can join no more on the old version");
     }
 
     #[test]

@@ -37,6 +37,7 @@ use crate::systems::broker::message::{Control, Controlled};
 use crate::systems::broker::partition::{FetchFrom, Partition, Refusal};
 use crate::systems::broker::server::{Broker, CLIENT_PORT};
 use crate::systems::broker::wire::{APIS, decode_request, encode_response, host_name, response_name, text};
+use crate::world::rpc::CallError;
 use crate::world::select;
 
 /// Work for one request, and for each KiB it carries.
@@ -523,13 +524,13 @@ struct Appended {
     epoch: LeaderEpoch,
 }
 
-fn outcome(answer: Option<Controlled>, conflict: ResponseError) -> Option<ResponseError> {
+fn outcome(answer: Result<Controlled, CallError>, conflict: ResponseError) -> Option<ResponseError> {
     match answer {
-        Some(Controlled::Done) => None,
-        Some(Controlled::TopicConflict) => Some(conflict),
-        Some(Controlled::TooFewBrokers) => Some(ResponseError::InvalidReplicationFactor),
-        Some(_) => Some(ResponseError::NotController),
-        None => Some(ResponseError::RequestTimedOut),
+        Ok(Controlled::Done) => None,
+        Ok(Controlled::TopicConflict) => Some(conflict),
+        Ok(Controlled::TooFewBrokers) => Some(ResponseError::InvalidReplicationFactor),
+        Ok(Controlled::Unknown) | Err(CallError::Unknown) => Some(ResponseError::RequestTimedOut),
+        Ok(_) | Err(CallError::NotSent) => Some(ResponseError::NotController),
     }
 }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tokio::sync::{Mutex, mpsc, oneshot, watch};
 
-use crate::systems::broker::cluster::{Image, Registration};
+use crate::systems::broker::cluster::{AlterError, Image, Registration};
 use crate::systems::broker::controller::{self, Petition, Seat, json};
 use crate::systems::broker::id::{BrokerEpoch, BrokerId, Offset, TopicPartition};
 use crate::systems::broker::log::{Log, LogError, LogSettings};
@@ -17,7 +17,7 @@ use crate::systems::broker::replica::{Proposal, Replica};
 use crate::systems::broker::{Config, Observer, TopicConfig, fetcher, requests};
 use crate::systems::coordination::api::{Code, Error, Mode, Session};
 use crate::world::property::bug;
-use crate::world::rpc::{self, Caller};
+use crate::world::rpc::{self, CallError, Caller};
 use crate::world::{Address, DiskError, Host, Level, Open, Task, select};
 
 /// Where brokers hear clients.
@@ -319,7 +319,7 @@ impl Broker {
         if office.send((control, answer)).is_err() {
             return Controlled::NotController;
         }
-        answered.await.unwrap_or(Controlled::NotController)
+        answered.await.unwrap_or(Controlled::Unknown)
     }
 
     /// Takes over the cluster as the controller sees it.
@@ -360,45 +360,59 @@ impl Broker {
     }
 
     /// Asks the controller, if one is known.
-    pub async fn ask_controller(&self, control: &Control) -> Option<Controlled> {
+    ///
+    /// # Errors
+    /// See [`CallError`].
+    pub async fn ask_controller(&self, control: &Control) -> Result<Controlled, CallError> {
         let to = {
             let image = self.image.borrow();
-            let image = image.as_ref()?;
-            image.brokers.get(&image.controller)?.registration.address
+            let known = image.as_ref().and_then(|image| image.brokers.get(&image.controller));
+            known.ok_or(CallError::NotSent)?.registration.address
         };
         let caller: Caller<Control, Controlled> =
             Caller::new(self.host.clone(), Address { port: CONTROL_PORT, ..to });
-        caller.call("Petition", control, PATIENCE).await.ok()
+        caller.call("Petition", control, PATIENCE).await
     }
 
-    /// Asks the controller for another in-sync set.
+    /// Asks the controller for another in-sync set, until there is an answer.
     pub fn propose(self: &Rc<Self>, id: &TopicPartition, proposal: Proposal) {
-        let Some(broker_epoch) = self.epoch.get() else {
-            self.refuse(id, &proposal);
-            return;
-        };
-        let (this, id) = (self.clone(), id.clone());
-        self.host.spawn("broker-alter-in-sync", async move {
-            let control = Control::AlterInSync {
-                id: id.clone(),
-                leader: this.me,
-                broker_epoch,
-                leader_epoch: proposal.epoch,
-                version: proposal.version,
-                in_sync: proposal.in_sync.clone(),
-            };
-            let answer = this.ask_controller(&control).await;
-            // What was taken comes back as a new state; what is unknown may be: trying again on the old version is safe.
-            if !matches!(answer, Some(Controlled::Altered(Ok(())))) {
-                this.host.sleep(TICK).await;
-                this.refuse(&id, &proposal);
-            }
-        });
+        if let Some(partition) = self.partition(id) {
+            self.host.spawn("broker-alter-in-sync", self.clone().alter_in_sync(partition, proposal));
+        }
     }
 
-    fn refuse(&self, id: &TopicPartition, proposal: &Proposal) {
-        if let Some(partition) = self.partition(id) {
-            partition.replica.borrow_mut().on_refused(proposal.version);
+    /// Unanswered, a proposal may have been taken: dropping it would let the high watermark pass by a follower that the controller
+    /// counts in, and may make leader.
+    async fn alter_in_sync(self: Rc<Self>, partition: Rc<Partition>, mut proposal: Proposal) {
+        let version = proposal.version;
+        let mut may_be_taken = false;
+        while partition.replica.borrow().awaits(version) {
+            // Without a registration nobody listens; with the next one comes a new state.
+            if let Some(broker_epoch) = self.epoch.get() {
+                let control = Control::AlterInSync {
+                    id: partition.id.clone(),
+                    leader: self.me,
+                    broker_epoch,
+                    leader_epoch: proposal.epoch,
+                    version,
+                    in_sync: proposal.in_sync.clone(),
+                };
+                match self.ask_controller(&control).await {
+                    // What was taken comes back as a new state, and so does what made this one old.
+                    Ok(Controlled::Altered(Ok(()))) => return,
+                    Ok(Controlled::Altered(Err(AlterError::Ineligible))) if !may_be_taken => {
+                        return partition.replica.borrow_mut().on_refused(version);
+                    }
+                    Ok(Controlled::Altered(Err(AlterError::Ineligible))) => {
+                        let Some(again) = partition.replica.borrow().reaffirm() else { return };
+                        proposal = again;
+                    }
+                    Ok(Controlled::Altered(Err(_))) => return,
+                    Err(CallError::NotSent) | Ok(Controlled::NotController) => {}
+                    _ => may_be_taken = true,
+                }
+            }
+            self.host.sleep(TICK).await;
         }
     }
 
@@ -498,7 +512,7 @@ impl Broker {
     async fn stop(self: Rc<Self>) -> Result<(), LogError> {
         for _ in 0..20 {
             match self.ask_controller(&Control::Stopping(self.me)).await {
-                Some(Controlled::Leading(0)) => break,
+                Ok(Controlled::Leading(0)) => break,
                 _ => self.host.sleep(Duration::from_millis(50)).await,
             }
         }
