@@ -8,6 +8,7 @@ use crate::checkers::{Check, ensemble};
 use crate::scenario::Scenario;
 use crate::systems::coordination;
 use crate::workloads::Workload;
+use crate::workloads::registers::Registers;
 use crate::world::Tank;
 use crate::world::fault::{Budget, Place};
 
@@ -28,8 +29,11 @@ impl Platform {
         if let Some(config) = &scenario.systems.coordination {
             let history = Rc::new(RefCell::new(ensemble::History::default()));
             let cluster = coordination::boot(tank, config, history.clone());
-            platform.budgets.push(cluster.budget);
+            platform.budgets.push(cluster.budget.clone());
             platform.judges.push(Box::new(move || ensemble::check(&history.borrow())));
+            for config in &scenario.workloads.registers {
+                platform.workloads.push(Rc::new(Registers::new(config, &cluster)));
+            }
         }
         platform.workloads.iter().for_each(|workload| workload.boot(tank));
         platform
