@@ -4,6 +4,7 @@
 
 pub mod delivery;
 pub mod ensemble;
+pub mod registers;
 pub mod replication;
 
 use serde::Serialize;

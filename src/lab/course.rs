@@ -13,7 +13,7 @@ use crate::base::{HostId, Seed, SimTime};
 use crate::checkers::Check;
 use crate::lab::platform::Platform;
 use crate::lab::{Act, Options, Progress, Run, Verdict};
-use crate::scenario::{Scenario, SettleForm};
+use crate::scenario::{Acts, Scenario, SettleForm};
 use crate::workloads::Workload;
 use crate::world::fault::{Budget, FaultPlan, Injector, conduct};
 use crate::world::property::{PropertyTally, Violation};
@@ -78,7 +78,7 @@ fn play(scenario: &Scenario, seed: Seed, options: &Options, report: impl Fn(Prog
         bugs: scenario.bugs.iter().cloned().collect(),
         recording: options.recording.clone(),
     };
-    let acts = Acts {
+    let acts = Play {
         scenario: scenario_of_run,
         plan: options.plan.clone(),
         notes: notes.clone(),
@@ -89,14 +89,14 @@ fn play(scenario: &Scenario, seed: Seed, options: &Options, report: impl Fn(Prog
     conclude(scenario, seed, result, outcome, notes)
 }
 
-struct Acts {
+struct Play {
     scenario: Scenario,
     plan: Option<FaultPlan>,
     notes: Rc<RefCell<Notes>>,
     report: Box<dyn Fn(Progress)>,
 }
 
-impl Acts {
+impl Play {
     async fn play(self, tank: Tank) {
         tank.set_cooperation(false);
         let platform = Platform::build(&tank, &self.scenario);
@@ -144,7 +144,7 @@ impl Acts {
         }
         for workload in &platform.workloads {
             let prepared = select! {
-                prepared = workload.setup(tank) => prepared,
+                prepared = workload.setup() => prepared,
                 () = tank.sleep(BUILD_BOUND) => Err(format!("nothing within {BUILD_BOUND:?}")),
             };
             prepared.map_err(|error| format!("{} could not prepare: {error}", workload.name()))?;
@@ -170,7 +170,7 @@ impl Acts {
         });
         self.notes.borrow_mut().plan = plan.clone();
         tank.set_cooperation(self.scenario.acts.cooperation);
-        platform.workloads.iter().for_each(|workload| workload.start(tank));
+        platform.workloads.iter().for_each(|workload| workload.start(tank.now()));
         conduct(&plan, places, injector);
         self.pass(tank, Act::Stir, tank.now() + stir).await;
     }
@@ -193,27 +193,45 @@ impl Acts {
     }
 
     async fn settle(&self, tank: &Tank, platform: &Platform, core: &[HostId]) {
-        platform.workloads.iter().for_each(|workload| workload.stop());
+        let workloads = &platform.workloads;
+        workloads.iter().for_each(|workload| workload.stop());
         let deadline = tank.now() + self.scenario.acts.settle.get();
+        let mut steady_since = None;
+        let at_rest = || {
+            if !core.iter().all(|host| tank.is_ready(*host)) {
+                steady_since = None;
+                return Err(format!("not ready: {}", unready(tank, core)));
+            }
+            let since = *steady_since.get_or_insert(tank.now());
+            let steady = Acts::STEADY <= tank.now().since(since);
+            if steady { Ok(()) } else { Err("servers have just become ready".to_owned()) }
+        };
+        let finished = self.await_all(tank, deadline, workloads, |workload| workload.finished(), at_rest);
+        let mut unmet = finished.await;
+        if unmet.is_empty() {
+            workloads.iter().for_each(|workload| workload.read_back());
+            unmet = self.await_all(tank, deadline, workloads, |workload| workload.settled(), || Ok(())).await;
+        }
+        self.notes.borrow_mut().unmet = unmet;
+    }
+
+    /// Waits until all workloads and the servers have come as far as is asked; what has not at the deadline.
+    async fn await_all(
+        &self,
+        tank: &Tank,
+        deadline: SimTime,
+        workloads: &[Rc<dyn Workload>],
+        ask: impl Fn(&dyn Workload) -> Result<(), String>,
+        mut servers: impl FnMut() -> Result<(), String>,
+    ) -> Vec<String> {
         let mut told = tank.now();
         loop {
-            let unsettled: Vec<String> = platform
-                .workloads
-                .iter()
-                .filter_map(|workload| {
-                    workload.settled().err().map(|reason| format!("{}: {reason}", workload.name()))
-                })
-                .chain(
-                    (!core.iter().all(|host| tank.is_ready(*host)))
-                        .then(|| format!("not ready: {}", unready(tank, core))),
-                )
-                .collect();
-            if unsettled.is_empty() {
-                return;
-            }
-            if deadline <= tank.now() {
-                self.notes.borrow_mut().unmet = unsettled;
-                return;
+            let waiting = workloads.iter().filter_map(|workload| {
+                ask(&**workload).err().map(|reason| format!("{}: {reason}", workload.name()))
+            });
+            let waiting: Vec<String> = waiting.chain(servers().err()).collect();
+            if waiting.is_empty() || deadline <= tank.now() {
+                return waiting;
             }
             tank.sleep(SETTLE_LOOK).await;
             if told + PROGRESS_EVERY <= tank.now() {

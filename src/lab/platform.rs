@@ -9,6 +9,7 @@ use crate::scenario::Scenario;
 use crate::systems::{broker, coordination};
 use crate::workloads::Workload;
 use crate::workloads::clickstream::Clickstream;
+use crate::workloads::registers::Registers;
 use crate::world::Tank;
 use crate::world::fault::{Budget, Place};
 
@@ -30,8 +31,11 @@ impl Platform {
         if let Some(config) = &scenario.systems.coordination {
             let history = Rc::new(RefCell::new(ensemble::History::default()));
             let cluster = coordination::boot(tank, config, history.clone());
-            platform.budgets.push(cluster.budget);
+            platform.budgets.push(cluster.budget.clone());
             platform.judges.push(Box::new(move || ensemble::check(&history.borrow())));
+            for config in &scenario.workloads.registers {
+                platform.workloads.push(Rc::new(Registers::new(config, &cluster)));
+            }
             ensemble = cluster.servers;
         }
         let mut brokers = Vec::new();

@@ -2,11 +2,11 @@
 
 use std::collections::BTreeSet;
 
-use crate::base::Problem;
-use crate::scenario::Scenario;
+use crate::base::{Problem, Span};
 use crate::scenario::error::Mistake;
 use crate::scenario::nearest::{advice, nearest};
 use crate::scenario::read::Document;
+use crate::scenario::{Acts, Scenario};
 use crate::systems::bugs::BUGS;
 use crate::world::fault::rule::{Partition, Shape, matches};
 use crate::world::fault::{FaultKind, FaultPlan, FaultRule};
@@ -44,6 +44,11 @@ fn acts_and_zones(scenario: &Scenario, problems: &mut Vec<Problem>) {
     if scenario.acts.stir.get().is_zero() {
         problems
             .push(Problem::new("acts.stir", "a stir of no length stirs nothing").help("try stir = \"60s\""));
+    }
+    let (settle, steady) = (scenario.acts.settle, Span::new(Acts::STEADY));
+    if settle <= steady {
+        let message = format!("{settle} is too short: servers must have been ready for {steady} first");
+        problems.push(Problem::new("acts.settle", message).help("try settle = \"30s\""));
     }
     let names = &scenario.zones.names;
     if names.is_empty() {

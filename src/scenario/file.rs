@@ -1,5 +1,7 @@
 //! The format of a scenario file: the parts' own configurations, composed. A knob is documented where it is obeyed.
 
+use std::time::Duration;
+
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -58,12 +60,19 @@ pub(super) struct ScenarioFile {
 pub struct Acts {
     /// How long workloads drive traffic while things break (default 60s).
     pub stir: Span,
-    /// How long systems and workloads may take to converge after the heal (default 60s).
+    /// How long systems and workloads may take to converge after the heal (default 60s). Servers must have been ready for five seconds
+    /// before everything is read back.
     pub settle: Span,
     /// What heals before the settling: `all`, or a random sufficient `core` (default all).
     pub settle_form: SettleForm,
     /// Whether cooperative points in the systems may fire: short waits at the places where they hurt most (default true).
     pub cooperation: bool,
+}
+
+impl Acts {
+    /// How long servers must have been ready before everything is read back: longer than it takes one that was cut off to notice
+    /// that others have taken its place, because until then it answers for what it no longer leads.
+    pub const STEADY: Duration = Duration::from_secs(5);
 }
 
 impl Default for Acts {

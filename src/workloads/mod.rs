@@ -1,7 +1,7 @@
 //! What clients do to the systems, and what they may expect of them.
 //!
-//! A workload goes through the acts of a run with four verbs: set up, drive (from its client hosts, which are real processes in the
-//! tank), settle, judge. The observer's notebook (its history) is shared with its client hosts write-only.
+//! A workload goes through the acts of a run with five verbs: set up, drive (from its client hosts, which are real processes in the
+//! tank), finish, read back, judge. The observer's notebook (its history) is shared with its client hosts write-only.
 
 pub mod clickstream;
 pub mod registers;
@@ -9,6 +9,7 @@ pub mod registers;
 use std::future::Future;
 use std::pin::Pin;
 
+use crate::base::SimTime;
 use crate::checkers::Check;
 use crate::world::Tank;
 
@@ -27,15 +28,24 @@ pub trait Workload {
     ///
     /// # Errors
     /// What could not be prepared, in words.
-    fn setup<'a>(&'a self, tank: &'a Tank) -> LocalBoxFuture<'a, Result<(), String>>;
+    fn setup(&self) -> LocalBoxFuture<'_, Result<(), String>>;
 
-    /// The load begins.
-    fn start(&self, tank: &Tank);
+    /// The load begins, now.
+    fn start(&self, now: SimTime);
 
-    /// The load ends: clients finish what they have begun, then read everything back.
+    /// The load ends: clients finish what they have begun.
     fn stop(&self);
 
-    /// Whether all is finished and read back.
+    /// Whether they have.
+    ///
+    /// # Errors
+    /// What is still under way, in words.
+    fn finished(&self) -> Result<(), String>;
+
+    /// The servers have come to rest: clients read everything back.
+    fn read_back(&self);
+
+    /// Whether everything is read back.
     ///
     /// # Errors
     /// What is still awaited, in words.

@@ -12,7 +12,7 @@ use crate::scenario_files::{GOOD, folder};
 const SHORT: &str = r#"
 title = "An ensemble stands"
 swarm = true
-acts = { stir = "3s", settle = "1s" }
+acts = { stir = "3s", settle = "10s" }
 [systems.coordination]
 [[faults]]
 every = "500ms..1s"

@@ -164,6 +164,35 @@ fn an_ephemeral_znode_goes_with_its_session_and_not_before() {
 }
 
 #[test]
+fn a_server_gives_no_session_the_number_of_an_earlier_one_whatever_its_role_was() {
+    let (result, outcome) = in_tank(5, |tank| async move {
+        let (cluster, history) = ensemble(&tank);
+        let numbers = Rc::new(RefCell::new(Vec::new()));
+        for round in ["one", "two", "three"] {
+            let told = numbers.clone();
+            let done = client(&tank, round, &cluster.servers[..1], move |session| {
+                let told = told.clone();
+                async move {
+                    session.sync("/").await?;
+                    told.borrow_mut().push(session.id());
+                    Ok(())
+                }
+            });
+            wait_for(&tank, &[done]).await;
+            // The server goes through another election, in the same process.
+            cluster.hosts[1..].iter().for_each(|host| tank.pause(*host));
+            tank.sleep(Duration::from_secs(3)).await;
+            cluster.hosts[1..].iter().for_each(|host| tank.resume(*host));
+            tank.sleep(Duration::from_secs(3)).await;
+        }
+        let numbers: std::collections::BTreeSet<i64> = numbers.borrow().iter().copied().collect();
+        assert_eq!(numbers.len(), 3);
+        assert_sound(&history);
+    });
+    assert_eq!(result, Ok(()), "{:?}", outcome.violation);
+}
+
+#[test]
 fn recipes_exclude_order_and_gather() {
     let (result, outcome) = in_tank(4, |tank| async move {
         let (cluster, history) = ensemble(&tank);

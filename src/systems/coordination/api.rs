@@ -14,14 +14,15 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::systems::coordination::jute::{Jute, frame, unframe};
 use crate::systems::coordination::wire::{
-    CheckRequest, ConnectRequest, ConnectResponse, CreateRequest, DeleteRequest, Path, PathWatch,
-    ReplyHeader, Request, SetAclRequest, SetDataRequest, SetWatches, XID_EVENT, XID_PING, XID_SET_WATCHES,
-    decode_event,
+    CheckRequest, ConnectRequest, ConnectResponse, CreateRequest, DeleteRequest, ReplyHeader, SetAclRequest,
+    SetDataRequest, SetWatches, XID_EVENT, XID_PING, XID_SET_WATCHES, decode_event,
 };
 use crate::world::{Address, Connection, Host, Receiver, Sender, select};
 
 pub use crate::systems::coordination::recipes::{Barrier, Candidate, ConfigWatch, Lock, Naming, Queue};
-pub use crate::systems::coordination::wire::{Acl, Code, EventKind, Reply, Stat, Write};
+pub use crate::systems::coordination::wire::{
+    Acl, Code, EventKind, Path, PathWatch, Reply, Request, Stat, Write,
+};
 
 /// Why a request brought no result.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
@@ -66,12 +67,33 @@ pub struct WatchEvent {
     pub path: String,
     /// At which transaction, or the latest one when the client came back to what it had missed.
     pub zxid: i64,
+    /// Its place among all that the session was told: see [`Answer::arrival`].
+    pub arrival: u64,
+}
+
+/// What a session was told in answer to a request.
+pub struct Answer {
+    /// The result, which may be a refusal.
+    pub reply: Reply,
+    /// The transaction at which the answering server stood: the request's own if it was a write.
+    pub zxid: i64,
+    /// The request's number in its session.
+    pub xid: i32,
+    /// Its place among all answers and events of the session, in the order in which they came.
+    pub arrival: u64,
+    /// The watch, if the request set one.
+    pub watch: Option<Watch>,
 }
 
 /// Waits for one change.
 pub struct Watch(oneshot::Receiver<WatchEvent>);
 
 impl Watch {
+    /// The change, if it has been told already.
+    pub fn told(&mut self) -> Option<WatchEvent> {
+        self.0.try_recv().ok()
+    }
+
     /// The change; `None` if the session ended first.
     pub async fn changed(self) -> Option<WatchEvent> {
         self.0.await.ok()
@@ -115,10 +137,21 @@ enum WatchKind {
     Children,
 }
 
+impl WatchKind {
+    /// What a request would watch.
+    fn of(request: &Request) -> Option<Self> {
+        match request {
+            Request::Exists(PathWatch { watch: true, .. }) => Some(Self::Exists),
+            Request::GetData(PathWatch { watch: true, .. }) => Some(Self::Data),
+            Request::GetChildren(PathWatch { watch: true, .. }, _) => Some(Self::Children),
+            _ => None,
+        }
+    }
+}
+
 struct Asked {
     request: Request,
-    watch: Option<WatchKind>,
-    answer: oneshot::Sender<Result<(Reply, Option<Watch>), Error>>,
+    answer: oneshot::Sender<Result<Answer, Error>>,
 }
 
 /// What the session's task and its handles share.
@@ -161,6 +194,7 @@ impl Session {
             in_flight: VecDeque::new(),
             watches: BTreeMap::new(),
             xid: 0,
+            arrivals: 0,
         };
         host.spawn("coordination-session", keeper.keep());
         Self { host: host.clone(), asked, shared }
@@ -201,13 +235,22 @@ impl Session {
         &self.host
     }
 
-    async fn ask(&self, request: Request, watch: Option<WatchKind>) -> Result<(Reply, Option<Watch>), Error> {
+    /// Sends a request as it is, for those who want to know all about its answer. Requests are sent in the order in which this is
+    /// first polled, without waiting for one another's answers.
+    ///
+    /// # Errors
+    /// `Unknown` and `Expired`; a refusal is an answer.
+    pub async fn request(&self, request: Request) -> Result<Answer, Error> {
         let (answer, answered) = oneshot::channel();
-        if self.asked.send(Asked { request, watch, answer }).is_err() {
+        if self.asked.send(Asked { request, answer }).is_err() {
             return Err(Error::Expired);
         }
-        match answered.await.unwrap_or(Err(Error::Expired))? {
-            (Reply::Refused(code), None) => Err(Error::Refused(code)),
+        answered.await.unwrap_or(Err(Error::Expired))
+    }
+
+    async fn ask(&self, request: Request) -> Result<Reply, Error> {
+        match self.request(request).await?.reply {
+            Reply::Refused(code) => Err(Error::Refused(code)),
             reply => Ok(reply),
         }
     }
@@ -222,8 +265,8 @@ impl Session {
         data: impl Into<Bytes>,
         mode: Mode,
     ) -> Result<(String, Stat), Error> {
-        match self.ask(Request::Write(create(path, data, mode)), None).await? {
-            (Reply::Created(path, stat), _) => Ok((path, stat.unwrap_or_default())),
+        match self.ask(Request::Write(create(path, data, mode))).await? {
+            Reply::Created(path, stat) => Ok((path, stat.unwrap_or_default())),
             _ => Err(Error::Refused(Code::MarshallingError)),
         }
     }
@@ -233,7 +276,7 @@ impl Session {
     /// # Errors
     /// Of codes mostly `NoNode`, `BadVersion`, `NotEmpty`.
     pub async fn delete(&self, path: &str, version: Option<i32>) -> Result<(), Error> {
-        self.ask(Request::Write(delete(path, version)), None).await.map(|_| ())
+        self.ask(Request::Write(delete(path, version))).await.map(|_| ())
     }
 
     /// Changes a znode's data, at this version or (`None`) at any.
@@ -241,7 +284,7 @@ impl Session {
     /// # Errors
     /// Of codes mostly `NoNode`, `BadVersion`.
     pub async fn set(&self, path: &str, data: impl Into<Bytes>, version: Option<i32>) -> Result<Stat, Error> {
-        stat(self.ask(Request::Write(set(path, data, version)), None).await?.0)
+        stat(self.ask(Request::Write(set(path, data, version))).await?)
     }
 
     /// Changes a znode's ACL, which is kept but not enforced.
@@ -250,7 +293,7 @@ impl Session {
     /// Of codes mostly `NoNode`, `BadVersion`.
     pub async fn set_acl(&self, path: &str, acl: Vec<Acl>, version: Option<i32>) -> Result<Stat, Error> {
         let request = SetAclRequest { path: path.to_owned(), acl, version: version.unwrap_or(-1) };
-        stat(self.ask(Request::Write(Write::SetAcl(request)), None).await?.0)
+        stat(self.ask(Request::Write(Write::SetAcl(request))).await?)
     }
 
     /// A znode's ACL.
@@ -258,8 +301,8 @@ impl Session {
     /// # Errors
     /// Of codes `NoNode`.
     pub async fn acl(&self, path: &str) -> Result<Vec<Acl>, Error> {
-        match self.ask(Request::GetAcl(Path { path: path.to_owned() }), None).await? {
-            (Reply::Acl(reply), _) => Ok(reply.acl),
+        match self.ask(Request::GetAcl(Path { path: path.to_owned() })).await? {
+            Reply::Acl(reply) => Ok(reply.acl),
             _ => Err(Error::Refused(Code::MarshallingError)),
         }
     }
@@ -269,7 +312,7 @@ impl Session {
     /// # Errors
     /// Of codes `NoNode`.
     pub async fn get(&self, path: &str) -> Result<(Bytes, Stat), Error> {
-        data(self.ask(Request::GetData(unwatched(path)), None).await?.0)
+        data(self.ask(Request::GetData(unwatched(path))).await?)
     }
 
     /// The same, and a watch for its next change.
@@ -277,9 +320,9 @@ impl Session {
     /// # Errors
     /// Of codes `NoNode`: there is no watch then.
     pub async fn get_watched(&self, path: &str) -> Result<(Bytes, Stat, Watch), Error> {
-        let (reply, watch) = self.ask(Request::GetData(watched(path)), Some(WatchKind::Data)).await?;
-        let (data, stat) = data(reply)?;
-        Ok((data, stat, watch.ok_or(Error::Unknown)?))
+        let answer = self.request(Request::GetData(watched(path))).await?;
+        let (data, stat) = data(answer.reply)?;
+        Ok((data, stat, answer.watch.ok_or(Error::Unknown)?))
     }
 
     /// Whether a znode exists.
@@ -287,8 +330,8 @@ impl Session {
     /// # Errors
     /// None of its own.
     pub async fn exists(&self, path: &str) -> Result<Option<Stat>, Error> {
-        match self.ask(Request::Exists(unwatched(path)), None).await {
-            Ok((reply, _)) => stat(reply).map(Some),
+        match self.ask(Request::Exists(unwatched(path))).await {
+            Ok(reply) => stat(reply).map(Some),
             Err(error) if error.is(Code::NoNode) => Ok(None),
             Err(error) => Err(error),
         }
@@ -299,8 +342,12 @@ impl Session {
     /// # Errors
     /// None of its own.
     pub async fn exists_watched(&self, path: &str) -> Result<(Option<Stat>, Watch), Error> {
-        let (reply, watch) = self.ask(Request::Exists(watched(path)), Some(WatchKind::Exists)).await?;
-        Ok((stat(reply).ok(), watch.ok_or(Error::Unknown)?))
+        let answer = self.request(Request::Exists(watched(path))).await?;
+        match (stat(answer.reply), answer.watch) {
+            (Err(error), None) => Err(error),
+            (stat, Some(watch)) => Ok((stat.ok(), watch)),
+            (Ok(_), None) => Err(Error::Unknown),
+        }
     }
 
     /// The names of a znode's children, sorted.
@@ -308,7 +355,7 @@ impl Session {
     /// # Errors
     /// Of codes `NoNode`.
     pub async fn children(&self, path: &str) -> Result<Vec<String>, Error> {
-        children(self.ask(Request::GetChildren(unwatched(path), true), None).await?.0)
+        children(self.ask(Request::GetChildren(unwatched(path), true)).await?)
     }
 
     /// The same, and a watch for the next child that comes or goes.
@@ -316,9 +363,8 @@ impl Session {
     /// # Errors
     /// Of codes `NoNode`: there is no watch then.
     pub async fn children_watched(&self, path: &str) -> Result<(Vec<String>, Watch), Error> {
-        let (reply, watch) =
-            self.ask(Request::GetChildren(watched(path), true), Some(WatchKind::Children)).await?;
-        Ok((children(reply)?, watch.ok_or(Error::Unknown)?))
+        let answer = self.request(Request::GetChildren(watched(path), true)).await?;
+        Ok((children(answer.reply)?, answer.watch.ok_or(Error::Unknown)?))
     }
 
     /// Waits until the connected server has applied all that was committed when the leader heard of this. A read after it in the
@@ -327,7 +373,7 @@ impl Session {
     /// # Errors
     /// None of its own.
     pub async fn sync(&self, path: &str) -> Result<(), Error> {
-        self.ask(Request::Sync(Path { path: path.to_owned() }), None).await.map(|_| ())
+        self.ask(Request::Sync(Path { path: path.to_owned() })).await.map(|_| ())
     }
 
     /// Carries several writes out, all or none; returns one result for each.
@@ -335,8 +381,8 @@ impl Session {
     /// # Errors
     /// The code of the part that failed.
     pub async fn multi(&self, writes: Vec<Write>) -> Result<Vec<Reply>, Error> {
-        match self.ask(Request::Multi(writes), None).await? {
-            (Reply::Multi(parts), _) => {
+        match self.ask(Request::Multi(writes)).await? {
+            Reply::Multi(parts) => {
                 let culprit = parts.iter().find_map(|part| match part {
                     Reply::Refused(code) if *code != Code::RuntimeInconsistency => Some(*code),
                     _ => None,
@@ -352,7 +398,7 @@ impl Session {
     /// # Errors
     /// `Unknown` if the connection broke: the session then ends by itself.
     pub async fn close(&self) -> Result<(), Error> {
-        self.ask(Request::CloseSession, None).await.map(|_| ())
+        self.ask(Request::CloseSession).await.map(|_| ())
     }
 
     /// Creates a persistent znode and those above it, where they do not exist.
@@ -391,6 +437,7 @@ fn stat(reply: Reply) -> Result<Stat, Error> {
 fn data(reply: Reply) -> Result<(Bytes, Stat), Error> {
     match reply {
         Reply::Data(reply) => Ok((reply.data, reply.stat)),
+        Reply::Refused(code) => Err(Error::Refused(code)),
         _ => Err(Error::Refused(Code::MarshallingError)),
     }
 }
@@ -398,6 +445,7 @@ fn data(reply: Reply) -> Result<(Bytes, Stat), Error> {
 fn children(reply: Reply) -> Result<Vec<String>, Error> {
     match reply {
         Reply::Children(names, _) => Ok(names),
+        Reply::Refused(code) => Err(Error::Refused(code)),
         _ => Err(Error::Refused(Code::MarshallingError)),
     }
 }
@@ -413,6 +461,7 @@ struct Keeper {
     in_flight: VecDeque<(i32, Asked)>,
     watches: BTreeMap<String, Vec<(WatchKind, oneshot::Sender<WatchEvent>)>>,
     xid: i32,
+    arrivals: u64,
 }
 
 /// How a connection ended.
@@ -550,11 +599,12 @@ impl Keeper {
     fn on_frame(&mut self, frame: Bytes) -> Option<bool> {
         let mut body = unframe(frame).ok()?;
         let header = ReplyHeader::read(&mut body).ok()?;
+        self.arrivals += 1;
         match header.xid {
             XID_PING | XID_SET_WATCHES => return Some(false),
             XID_EVENT => {
                 let (kind, path) = decode_event(&mut body).ok()?;
-                self.fire(WatchEvent { kind, path, zxid: header.zxid });
+                self.fire(WatchEvent { kind, path, zxid: header.zxid, arrival: self.arrivals });
                 return Some(false);
             }
             _ => {}
@@ -575,11 +625,11 @@ impl Keeper {
             self.shared.last_zxid.set(header.zxid);
         }
         let reply = Reply::decode(header.err, &asked.request, &mut body).ok()?;
-        let stands = match (&reply, asked.watch) {
-            (Reply::Refused(code), Some(kind)) => kind == WatchKind::Exists && *code == Code::NoNode,
-            (_, watch) => watch.is_some(),
-        };
-        let watch = asked.watch.filter(|_| stands).map(|kind| {
+        let wanted = WatchKind::of(&asked.request).filter(|kind| match &reply {
+            Reply::Refused(code) => *kind == WatchKind::Exists && *code == Code::NoNode,
+            _ => true,
+        });
+        let watch = wanted.map(|kind| {
             let (slot, watch) = oneshot::channel();
             // A watch on what exists is one on its data.
             let kind = match (&reply, kind) {
@@ -596,7 +646,8 @@ impl Keeper {
         let over = reply == Reply::Refused(Code::SessionExpired)
             || matches!(asked.request, Request::CloseSession) && reply == Reply::Done;
         let moved = reply == Reply::Refused(Code::SessionMoved);
-        let _ = asked.answer.send(Ok((reply, watch)));
+        let answer = Answer { reply, zxid: header.zxid, xid, arrival: self.arrivals, watch };
+        let _ = asked.answer.send(Ok(answer));
         // A session that has moved away from this connection must find its way again.
         if moved { None } else { Some(over) }
     }

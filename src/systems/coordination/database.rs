@@ -96,8 +96,8 @@ impl Database {
                 self.sessions.insert(txn.session, *time_out);
                 Reply::Done
             }
-            Change::CloseSession { paths } => {
-                events.extend(self.tree.close(paths, txn.zxid));
+            Change::CloseSession { znodes } => {
+                events.extend(self.tree.close(znodes, txn.zxid));
                 self.sessions.remove(&txn.session);
                 Reply::Done
             }

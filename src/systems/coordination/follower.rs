@@ -160,6 +160,7 @@ async fn take_over(
                 if let Some(kept) = kept {
                     journal = kept;
                 }
+                quorum.server.observer.restored(quorum.server.me, &database);
                 if database.last() != to {
                     crate::reached!("a follower's log fitted its leader's nowhere");
                     let why = format!("holds {} where {to} was to be", database.last());
@@ -171,6 +172,7 @@ async fn take_over(
                     return lost();
                 };
                 database = state;
+                quorum.server.observer.restored(quorum.server.me, &database);
                 storage.install(zxid, image).await?;
                 let (_, fresh) = storage.recover().await?;
                 journal = fresh;

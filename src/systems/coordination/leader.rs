@@ -446,6 +446,11 @@ impl Leader {
         let Forwarded { session, cxid, asked } = forwarded;
         let change = match asked {
             ForwardedRequest::CreateSession(time_out) => {
+                crate::always!(
+                    !reign.preparer.has_session(session),
+                    "a new session has a number that no living one has",
+                    "{session} through {at}"
+                );
                 reign.sessions.add(session, time_out, now);
                 reign.sessions.set_owner(session, at);
                 Asked::CreateSession { time_out }

@@ -3,9 +3,11 @@
 //! ZooKeeper's PrepRequestProcessor keeps a list of outstanding changes; here the state to come is a tree of its own, which costs
 //! memory and saves the rules for reading two things at once. Pure.
 
+use std::collections::BTreeMap;
+
 use crate::base::WallTime;
 use crate::systems::coordination::database::Database;
-use crate::systems::coordination::tree::{Stamp, is_path, parent};
+use crate::systems::coordination::tree::{Stamp, Znode, is_path, parent};
 use crate::systems::coordination::txn::{Change, Op, Txn};
 use crate::systems::coordination::wire::{Code, CreateRequest, Request, Write};
 use crate::systems::coordination::zxid::{SessionId, Zxid};
@@ -63,9 +65,7 @@ impl Preparer {
         let stamp = Stamp { zxid, session: proposal.session, time };
         let change = match proposal.change {
             Asked::CreateSession { time_out } => Change::CreateSession { time_out },
-            Asked::CloseSession => {
-                Change::CloseSession { paths: self.ahead.tree.ephemerals(proposal.session) }
-            }
+            Asked::CloseSession => Change::CloseSession { znodes: self.ends(proposal.session) },
             Asked::Refuse(code) => Change::Refused(code),
             Asked::Request(Request::Write(write)) => match self.op(&write) {
                 Ok(op) => Change::One(op),
@@ -77,6 +77,21 @@ impl Preparer {
         let txn = Txn { zxid, session: proposal.session, cxid: proposal.cxid, time, change };
         self.ahead.apply(&txn);
         txn
+    }
+
+    /// The ephemeral znodes of a session, each with the count of its parent's changes once it and those before it are gone.
+    fn ends(&self, session: SessionId) -> Vec<(String, i32)> {
+        let mut counts: BTreeMap<String, i32> = BTreeMap::new();
+        let end = |path: String| {
+            let parent = parent(&path)?;
+            let count = counts
+                .entry(parent.to_owned())
+                .or_insert_with(|| self.ahead.tree.get(parent).map_or(0, Znode::cversion));
+            *count += 1;
+            let count = *count;
+            Some((path, count))
+        };
+        self.ahead.tree.ephemerals(session).into_iter().filter_map(end).collect()
     }
 
     /// All parts or none: each is judged with those before it applied.

@@ -6,7 +6,7 @@
 use bytes::Bytes;
 
 use crate::systems::coordination::api::{Error, Mode, Session, Watch};
-use crate::systems::coordination::wire::Code;
+use crate::systems::coordination::wire::{Code, PathWatch, Reply, Request};
 
 /// A place in a line under `root`: an ephemeral, sequential znode that its owner can find again.
 #[derive(Clone)]
@@ -44,12 +44,18 @@ impl Place {
         }
     }
 
-    /// Waits until nobody stands before it.
-    async fn wait(&self) -> Result<(), Error> {
+    /// Waits until nobody stands before it; the transaction at which that was so.
+    async fn wait(&self) -> Result<i64, Error> {
+        let look = Request::GetChildren(PathWatch { path: self.root.clone(), watch: false }, true);
         loop {
-            let names = match self.session.children(&self.root).await {
+            let answer = match self.session.request(look.clone()).await {
                 Err(Error::Unknown) => continue,
-                names => names?,
+                answer => answer?,
+            };
+            let names = match answer.reply {
+                Reply::Children(names, _) => names,
+                Reply::Refused(code) => return Err(Error::Refused(code)),
+                _ => return Err(Error::Refused(Code::MarshallingError)),
             };
             if !names.contains(&self.name) {
                 return Err(Error::Expired);
@@ -58,7 +64,7 @@ impl Place {
             // Only the one before is watched: when it goes, one client wakes and not the whole herd.
             let Some(previous) = names.iter().filter(before).max_by_key(|name| sequence(name).to_owned())
             else {
-                return Ok(());
+                return Ok(answer.zxid);
             };
             match self.session.exists_watched(&format!("{}/{previous}", self.root)).await {
                 Ok((Some(_), watch)) => {
@@ -86,7 +92,10 @@ fn ignore_unknown(error: Error) -> Result<(), Error> {
 }
 
 /// A lock that is held. It is lost when the session ends: whoever must not act without it passes `fence` on.
-pub struct Lock(Place);
+pub struct Lock {
+    place: Place,
+    since: i64,
+}
 
 impl Lock {
     /// Waits for the lock whose line stands under `root`, which must exist.
@@ -95,13 +104,18 @@ impl Lock {
     /// `Expired`, and what creating a znode can be refused for.
     pub async fn acquire(session: &Session, root: &str, tag: &str) -> Result<Self, Error> {
         let place = Place::take(session, root, tag, Bytes::new()).await?;
-        place.wait().await?;
-        Ok(Self(place))
+        let since = place.wait().await?;
+        Ok(Self { place, since })
     }
 
     /// A number that grows from holder to holder: the sequence number in the line.
     pub fn fence(&self) -> u64 {
-        sequence(&self.0.name).parse().unwrap_or(0)
+        sequence(&self.place.name).parse().unwrap_or(0)
+    }
+
+    /// A transaction at which it was held: of two holders, the one with the later transaction has the greater `fence`.
+    pub fn since(&self) -> i64 {
+        self.since
     }
 
     /// Gives it back.
@@ -109,7 +123,7 @@ impl Lock {
     /// # Errors
     /// `Expired`: it is lost already.
     pub async fn release(self) -> Result<(), Error> {
-        self.0.leave().await
+        self.place.leave().await
     }
 }
 
@@ -135,7 +149,7 @@ impl Candidate {
     /// # Errors
     /// `Expired`: it will never lead.
     pub async fn lead(&self) -> Result<(), Error> {
-        self.0.wait().await
+        self.0.wait().await.map(|_| ())
     }
 
     /// Steps back.

@@ -23,8 +23,8 @@ pub async fn run(
     config: Rc<Config>,
     observer: Observer,
 ) {
-    let session_numbers = Rc::new(RefCell::new(host.random("coordination/sessions")));
-    let server = Server { host: host.clone(), me, servers, config, observer, session_numbers };
+    let chance = Rc::new(RefCell::new(host.random("coordination/server")));
+    let server = Server { host: host.clone(), me, servers, config, observer, chance };
     let life = live(&server);
     let why = select! {
         result = life => match result {
@@ -50,6 +50,7 @@ async fn live(server: &Server) -> Result<(), StorageError> {
         let (recovered, journal) = storage.recover().await?;
         // The known bug keeps its memory over a change of role, without what the log holds beyond it.
         let database = remembered.take().filter(|_| bug("Z06")).unwrap_or(recovered);
+        server.observer.restored(server.me, &database);
         let own = Vote { epoch: storage.epochs().current, zxid: database.last(), leader: server.me };
         let leader = assembly.look(&mut ear, own, server.config.tick.get()).await;
         host.log(Level::Debug, || format!("elected {leader}, holding {}", own.zxid));

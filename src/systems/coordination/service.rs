@@ -50,8 +50,8 @@ pub struct Server {
     pub config: Rc<Config>,
     /// Who watches what it does, for the checkers.
     pub observer: Observer,
-    /// Where new sessions' numbers come from: one stream for the life of the process, or a later role would give the same again.
-    pub session_numbers: Rc<RefCell<Stream>>,
+    /// For numbers that must never come twice in the life of the process, whatever its roles.
+    pub chance: Rc<RefCell<Stream>>,
 }
 
 impl Server {
@@ -104,7 +104,6 @@ pub struct Service<P: 'static> {
     snapshot_due: u64,
     applied: u64,
     snapshotting: Rc<Cell<bool>>,
-    chance: Stream,
 }
 
 impl<P: 'static> Drop for Service<P> {
@@ -136,7 +135,6 @@ impl<P: 'static> Service<P> {
             snapshot_due: 0,
             applied: 0,
             snapshotting: Rc::default(),
-            chance: server.host.random("coordination/service"),
         };
         service.draw_snapshot_due();
         service
@@ -145,7 +143,8 @@ impl<P: 'static> Service<P> {
     /// Between half of the setting and all of it, so that servers do not all write at once (as ZooKeeper does).
     fn draw_snapshot_due(&mut self) {
         let every = u64::from(self.server.config.snapshot_every);
-        self.snapshot_due = self.applied + self.chance.random_range(every.div_ceil(2)..=every);
+        self.snapshot_due =
+            self.applied + self.server.chance.borrow_mut().random_range(every.div_ceil(2)..=every);
     }
 
     /// Admits clients.
@@ -169,7 +168,7 @@ impl<P: 'static> Service<P> {
     pub fn on_frame(&mut self, link: LinkId, bytes: Bytes) -> Vec<Errand> {
         let fresh = || {
             let server = i64::from(self.server.me.get()) << 55;
-            let number = self.server.session_numbers.borrow_mut().random_range(1..1i64 << 55);
+            let number = self.server.chance.borrow_mut().random_range(1..1i64 << 55);
             SessionId::new(server | number)
         };
         self.desk.borrow_mut().on_frame(link, bytes, fresh);

@@ -91,3 +91,58 @@ pub fn read(mut bytes: Bytes, committed_max: u32) -> Option<Database> {
     tree.mend();
     Some(Database::restored(tree, header.sessions, header.zxid, committed_max))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::WallTime;
+    use crate::systems::coordination::prepare::{Asked, Preparer, Proposal};
+    use crate::systems::coordination::wire::{Acl, CreateRequest, DeleteRequest, Request, Write as Wish};
+    use crate::systems::coordination::zxid::PeerEpoch;
+
+    const SESSION: SessionId = SessionId::new(7);
+
+    fn create(path: &str, flags: i32) -> Asked {
+        let create = CreateRequest { path: path.into(), data: Bytes::new(), acl: Acl::open(), flags };
+        Asked::Request(Request::Write(Wish::Create(create, false)))
+    }
+
+    /// A snapshot that begins after `before` and is written up to the `seen` first znodes before `after` happens.
+    fn check(before: Vec<Asked>, seen: usize, after: Vec<Asked>) {
+        let mut database = Database::new(10);
+        let mut preparer = Preparer::new(&database);
+        let mut counter = 0;
+        let mut txn = |change| {
+            counter += 1;
+            let zxid = Zxid::new(PeerEpoch::new(1), counter);
+            let proposal = Proposal { session: SESSION, cxid: 0, change };
+            preparer.prepare(zxid, WallTime::from_millis(0), proposal)
+        };
+        for change in before {
+            database.apply(&txn(change));
+        }
+        let mut writer = SnapshotWriter::begin(&database);
+        writer.step(&database, seen);
+        let later: Vec<_> = after.into_iter().map(txn).collect();
+        for txn in &later {
+            database.apply(txn);
+        }
+        while !writer.step(&database, 1) {}
+        let mut restored = read(writer.finish(), 10).expect("it was just written");
+        for txn in &later {
+            restored.apply(txn);
+        }
+        assert_eq!(restored.digest(), database.digest());
+        assert_eq!(restored.exists("/p"), database.exists("/p"));
+    }
+
+    #[test]
+    fn replaying_an_end_over_a_snapshot_without_the_znode_still_tells_its_parent() {
+        let begin = || vec![Asked::CreateSession { time_out: 1000 }, create("/p", 0), create("/p/e", 1)];
+        for seen in 0..4 {
+            check(begin(), seen, vec![Asked::CloseSession]);
+            let delete = Wish::Delete(DeleteRequest { path: "/p/e".into(), version: -1 });
+            check(begin(), seen, vec![Asked::Request(Request::Write(delete)), create("/p/f", 3)]);
+        }
+    }
+}

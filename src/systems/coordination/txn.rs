@@ -35,8 +35,8 @@ pub enum Change {
     },
     /// A session ends, and with it these znodes: listed by the leader, so that a replay removes the same (ZOOKEEPER-3145).
     CloseSession {
-        /// The session's ephemeral znodes.
-        paths: Vec<String>,
+        /// The session's ephemeral znodes: the path, and how often the parent's children have changed with this end.
+        znodes: Vec<(String, i32)>,
     },
     /// One change of the tree.
     One(Op),

@@ -93,8 +93,22 @@ jute_record!(
         version: i32,
     }
 );
-jute_record!(PathWatch { path: String, watch: bool });
-jute_record!(Path { path: String });
+jute_record!(
+    /// A path to read, and whether to watch it.
+    PathWatch {
+        /// Where.
+        path: String,
+        /// Whether to tell of its next change.
+        watch: bool,
+    }
+);
+jute_record!(
+    /// A path.
+    Path {
+        /// Where.
+        path: String,
+    }
+);
 jute_record!(
     /// Changes a znode's data at this version; -1 stands for any.
     SetDataRequest {

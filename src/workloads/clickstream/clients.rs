@@ -43,7 +43,7 @@ pub struct Notebook {
     /// What clients saw.
     pub history: RefCell<History>,
     /// The clients that have prepared.
-    pub prepared: RefCell<BTreeSet<String>>,
+    pub prepared: watch::Sender<BTreeSet<String>>,
     /// The producers that have finished what they had begun.
     pub finished: RefCell<BTreeSet<u32>>,
     /// The parts that were read back to their end.
@@ -61,7 +61,7 @@ impl Notebook {
         Self {
             orders: watch::channel(Order::Prepare).0,
             history: RefCell::new(history),
-            prepared: RefCell::default(),
+            prepared: watch::channel(BTreeSet::new()).0,
             finished: RefCell::default(),
             read_back: RefCell::default(),
             parts: RefCell::default(),
@@ -77,7 +77,9 @@ impl Notebook {
     }
 
     fn has_prepared(&self, host: &Host) {
-        self.prepared.borrow_mut().insert(host.name().to_owned());
+        self.prepared.send_modify(|clients| {
+            clients.insert(host.name().to_owned());
+        });
     }
 }
 

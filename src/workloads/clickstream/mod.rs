@@ -8,12 +8,11 @@ pub mod impression;
 use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Duration;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::base::{ByteSize, Problem, Span};
+use crate::base::{ByteSize, Problem, SimTime, Span};
 use crate::checkers::Check;
 use crate::checkers::delivery::{self, History, Loss, Promise};
 use crate::workloads::{LocalBoxFuture, Workload};
@@ -176,9 +175,6 @@ impl Clickstream {
     }
 }
 
-/// How often the laboratory looks whether all clients have prepared.
-const LOOK: Duration = Duration::from_millis(20);
-
 impl Workload for Clickstream {
     fn name(&self) -> &str {
         &self.client.config.name
@@ -203,42 +199,43 @@ impl Workload for Clickstream {
         }
     }
 
-    fn setup<'a>(&'a self, tank: &'a Tank) -> LocalBoxFuture<'a, Result<(), String>> {
-        let Config { producers, consumers, .. } = *self.client.config;
+    fn setup(&self) -> LocalBoxFuture<'_, Result<(), String>> {
+        let all = (self.client.config.producers + self.client.config.consumers) as usize;
+        let mut prepared = self.client.notebook.prepared.subscribe();
         Box::pin(async move {
-            let all = (producers + consumers) as usize;
-            let ready = || self.client.notebook.prepared.borrow().len() == all;
-            if tank.wait_until(Duration::from_secs(60), LOOK, ready).await {
-                return Ok(());
-            }
-            let topic = &self.client.config.topic;
-            let prepared = self.client.notebook.prepared.borrow().len();
-            Err(format!("only {prepared} of {all} clients have found the topic `{topic}`"))
+            let ready = prepared.wait_for(|clients| clients.len() == all).await;
+            ready.map(|_| ()).map_err(|_| "its clients are gone".to_owned())
         })
     }
 
-    fn start(&self, tank: &Tank) {
-        self.order(Order::Drive(tank.now()));
+    fn start(&self, now: SimTime) {
+        self.order(Order::Drive(now));
     }
 
     fn stop(&self) {
         self.order(Order::Stop);
     }
 
+    fn finished(&self) -> Result<(), String> {
+        let (finished, producers) =
+            (self.client.notebook.finished.borrow().len(), self.client.config.producers);
+        if finished == producers as usize {
+            return Ok(());
+        }
+        Err(format!("{finished} of {producers} producers have finished"))
+    }
+
+    fn read_back(&self) {
+        self.order(Order::ReadBack);
+    }
+
     fn settled(&self) -> Result<(), String> {
-        let Client { config, notebook, .. } = &self.client;
-        let finished = notebook.finished.borrow().len();
-        if finished < config.producers as usize {
-            return Err(format!("{finished} of {} producers have finished", config.producers));
-        }
-        if *notebook.orders.borrow() == Order::Stop {
-            self.order(Order::ReadBack);
-        }
+        let notebook = &self.client.notebook;
         let (read_back, parts) = (notebook.read_back.borrow().len(), *notebook.parts.borrow());
-        if read_back < parts as usize {
-            return Err(format!("{read_back} of {parts} parts are read back to their end"));
+        if read_back == parts as usize {
+            return Ok(());
         }
-        Ok(())
+        Err(format!("{read_back} of {parts} parts are read back to their end"))
     }
 
     fn judge(&self) -> Vec<Check> {

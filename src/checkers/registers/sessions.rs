@@ -1,0 +1,118 @@
+//! What one session sees: its requests answered in order, time that never goes back, its own writes.
+
+use std::collections::BTreeMap;
+
+use crate::checkers::Check;
+use crate::checkers::registers::{Ask, History, Op, OpKey, Outcome, Refusal, Shown};
+
+pub(super) fn check(history: &History) -> Vec<Check> {
+    let mut in_order = Check::new("a session is answered in the order in which it asked");
+    let mut forward = Check::new("a session never sees the past");
+    let mut closed = Check::new("a session that is closed does nothing more");
+    for ops in history.by_session() {
+        for pair in ops.windows(2) {
+            let [(key, op, answer), (later_key, later_op, later)] = pair else { continue };
+            in_order.look();
+            forward.look();
+            if later.arrival <= answer.arrival || later_op.began < op.began || later.xid == answer.xid {
+                in_order.violated(|| format!("{}, then {}", history.show(*key), history.show(*later_key)));
+            }
+            if later.zxid < answer.zxid {
+                forward.violated(|| format!("{}, then {}", history.show(*key), history.show(*later_key)));
+            }
+        }
+        let closing =
+            ops.iter().position(|(_, op, answer)| op.ask == Ask::Close && answer.outcome == Outcome::Done);
+        if closing.is_some() {
+            closed.look();
+        }
+        for (key, _, answer) in ops.iter().skip(closing.map_or(ops.len(), |at| at + 1)) {
+            if !matches!(answer.outcome, Outcome::Refused(Refusal::Session)) {
+                closed.violated(|| history.show(*key));
+            }
+        }
+    }
+    vec![in_order, forward, own_writes(history), closed]
+}
+
+/// What a session knows of a register never gets older, and what it wrote it sees.
+fn own_writes(history: &History) -> Check {
+    let mut check = Check::new("a session sees what it has seen or written before, or something newer");
+    for ops in history.by_session() {
+        let mut known: BTreeMap<&str, (i64, OpKey)> = BTreeMap::new();
+        for (key, op, answer) in ops {
+            for (path, mzxid) in told(op, &answer.outcome) {
+                check.look();
+                let (before, whence) = *known.get(path).unwrap_or(&(0, key));
+                if mzxid < before {
+                    let before = Shown(before);
+                    check.violated(|| {
+                        format!("{}; but {before} by {}", history.show(key), history.show(whence))
+                    });
+                }
+                if before < mzxid {
+                    known.insert(path, (mzxid, key));
+                }
+            }
+        }
+    }
+    check
+}
+
+fn told<'a>(op: &'a Op, outcome: &Outcome) -> Vec<(&'a str, i64)> {
+    match (&op.ask, outcome) {
+        (Ask::Get { path }, Outcome::Value(_, seen)) | (Ask::Set { path, .. }, Outcome::Stands(seen)) => {
+            vec![(path, seen.mzxid)]
+        }
+        (Ask::Multi { paths, .. }, Outcome::Parts(parts)) => {
+            paths.iter().map(String::as_str).zip(parts.iter().map(|seen| seen.mzxid)).collect()
+        }
+        _ => Vec::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::checkers::registers::stories::{Story, get, seen, set};
+
+    #[test]
+    fn a_session_that_goes_back_is_seen() {
+        let mut story = Story::default();
+        let one = story.session(1);
+        story.does(one, set("/r", 7, None), Outcome::Stands(seen(1, 2, 1)), 2);
+        story.does(one, get("/q"), Outcome::Value(0, seen(1, 1, 0)), 1);
+        assert_eq!(story.broken(), ["a session never sees the past"]);
+        story.does(one, get("/r"), Outcome::Value(0, seen(1, 1, 0)), 3);
+        assert_eq!(
+            story.broken(),
+            [
+                "a read shows the newest write up to the transaction at which it was answered",
+                "a session never sees the past",
+                "a session sees what it has seen or written before, or something newer"
+            ]
+        );
+    }
+
+    #[test]
+    fn answers_out_of_order_are_seen() {
+        let mut story = Story::default();
+        let one = story.session(1);
+        let first = story.history.asked(one, get("/r"));
+        let second = story.history.asked(one, get("/r"));
+        story.answer(second, Outcome::Value(0, seen(1, 1, 0)), 1);
+        story.answer(first, Outcome::Value(0, seen(1, 1, 0)), 1);
+        assert_eq!(story.broken(), ["a session is answered in the order in which it asked"]);
+    }
+
+    #[test]
+    fn what_a_closed_session_does_is_seen() {
+        let mut story = Story::default();
+        let one = story.session(1);
+        story.does(one, Ask::Close, Outcome::Done, 2);
+        story.does(one, get("/r"), Outcome::Refused(Refusal::Session), 2);
+        assert_eq!(story.broken(), Vec::<&str>::new());
+        story.does(one, get("/r"), Outcome::Value(0, seen(1, 1, 0)), 2);
+        assert_eq!(story.broken(), ["a session that is closed does nothing more"]);
+    }
+}
