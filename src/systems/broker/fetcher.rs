@@ -83,7 +83,6 @@ pub async fn run(broker: Rc<Broker>, leader: BrokerId) {
                         }
                     }
                 }
-                broker.made_progress();
                 if trouble {
                     broker.host.sleep(BACK_OFF).await;
                 }

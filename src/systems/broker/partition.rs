@@ -4,9 +4,10 @@
 //! two waits.
 
 use std::cell::{Cell, RefCell};
+use std::rc::Rc;
 
 use bytes::Bytes;
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, Notify};
 
 use crate::base::{ByteSize, SimTime};
 use crate::systems::broker::Observer;
@@ -26,11 +27,38 @@ pub struct Partition {
     pub config: TopicConfig,
     /// What it is and what is committed.
     pub replica: RefCell<Replica>,
+    /// Whom to tell when there is more to fetch, more is committed, or another leads.
+    pub changes: Changes,
     log: Mutex<Log>,
     log_end: Cell<Offset>,
     log_start: Cell<Offset>,
     unclean: Cell<bool>,
+    seen: Cell<Seen>,
     observer: Observer,
+}
+
+/// What waiting requests look at: log end, log start, high watermark, epoch, and whether it leads.
+type Seen = (Offset, Offset, Offset, LeaderEpoch, bool);
+
+/// Requests that wait for a change of a topic partition (Kafka's purgatory).
+#[derive(Default)]
+pub struct Changes(RefCell<Vec<Rc<Notify>>>);
+
+impl Changes {
+    /// Has this waiter told of the next change.
+    pub fn tell(&self, waiter: &Rc<Notify>) {
+        let mut waiters = self.0.borrow_mut();
+        if !waiters.iter().any(|other| Rc::ptr_eq(other, waiter)) {
+            // Those whose request has ended are held by nobody else.
+            waiters.retain(|other| 1 < Rc::strong_count(other));
+            waiters.push(waiter.clone());
+        }
+    }
+
+    fn happened(&self) {
+        let waiters = std::mem::take(&mut *self.0.borrow_mut());
+        waiters.iter().for_each(|waiter| waiter.notify_one());
+    }
 }
 
 /// Why a request cannot be served here.
@@ -105,6 +133,8 @@ impl Partition {
             log_end,
             log_start,
             unclean: Cell::new(false),
+            seen: Cell::default(),
+            changes: Changes::default(),
             observer,
         }
     }
@@ -136,6 +166,11 @@ impl Partition {
         let replica = self.replica.borrow();
         if !self.unclean.get() {
             self.observer.committed(&self.id, replica.me, &log.take_committed(replica.high_watermark()));
+        }
+        let leads = replica.leadership().is_some();
+        let seen = (log.end(), log.start(), replica.high_watermark(), replica.epoch(), leads);
+        if self.seen.replace(seen) != seen {
+            self.changes.happened();
         }
     }
 
@@ -358,6 +393,10 @@ impl Partition {
     /// # Errors
     /// If the disk fails.
     pub async fn delete(&self) -> Result<(), LogError> {
-        self.log.lock().await.delete().await
+        let mut log = self.log.lock().await;
+        self.replica.borrow_mut().role = Role::Idle;
+        let deleted = log.delete().await;
+        self.changes.happened();
+        deleted
     }
 }

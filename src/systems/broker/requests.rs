@@ -28,6 +28,8 @@ use kafka_protocol::messages::{
     OffsetForLeaderEpochResponse, ProduceRequest, ProduceResponse, RequestKind, ResponseKind, TopicName,
 };
 
+use tokio::sync::Notify;
+
 use crate::base::{ByteSize, SimTime, Span};
 use crate::systems::broker::TopicConfig;
 use crate::systems::broker::controller::json;
@@ -38,7 +40,6 @@ use crate::systems::broker::partition::{FetchFrom, Partition, Refusal};
 use crate::systems::broker::server::{Broker, CLIENT_PORT};
 use crate::systems::broker::wire::{APIS, decode_request, encode_response, host_name, response_name, text};
 use crate::world::rpc::CallError;
-use crate::world::select;
 
 /// Work for one request, and for each KiB it carries.
 const REQUEST_COST: Duration = Duration::from_micros(20);
@@ -212,7 +213,6 @@ impl Broker {
                 appended.push((topic.name.clone(), data.index, outcome));
             }
         }
-        self.made_progress();
         let mut topics: Vec<TopicProduceResponse> = Vec::new();
         for (name, index, outcome) in appended {
             let response = PartitionProduceResponse::default().with_index(index).with_log_append_time_ms(-1);
@@ -263,8 +263,9 @@ impl Broker {
         epoch: LeaderEpoch,
         deadline: SimTime,
     ) -> Result<(), ResponseError> {
-        let mut progress = self.progress.subscribe();
+        let waiter = Rc::new(Notify::new());
         loop {
+            partition.changes.tell(&waiter);
             {
                 let replica = partition.replica.borrow();
                 if replica.leadership().is_none() || replica.epoch() != epoch {
@@ -276,7 +277,7 @@ impl Broker {
                 }
             }
             let left = deadline.since(self.host.now());
-            if left.is_zero() || self.host.timeout(left, progress.changed()).await.is_err() {
+            if left.is_zero() || self.host.timeout(left, waiter.notified()).await.is_err() {
                 return Err(ResponseError::RequestTimedOut);
             }
         }
@@ -285,30 +286,39 @@ impl Broker {
     async fn fetch(self: &Rc<Self>, request: FetchRequest) -> FetchResponse {
         let deadline =
             self.host.now() + Duration::from_millis(u64::try_from(request.max_wait_ms).unwrap_or(0));
-        let mut progress = self.progress.subscribe();
+        let bytes_min = usize::try_from(request.min_bytes).unwrap_or(0);
+        let partitions: Vec<Result<Rc<Partition>, Refusal>> = request
+            .topics
+            .iter()
+            .flat_map(|topic| topic.partitions.iter().map(|asked| self.lookup(&topic.topic, asked.partition)))
+            .collect();
+        let waiter = Rc::new(Notify::new());
         loop {
-            progress.borrow_and_update();
-            let (response, bytes, at_once) = self.fetch_now(&request).await;
+            partitions.iter().flatten().for_each(|partition| partition.changes.tell(&waiter));
+            let (response, bytes, at_once) = self.fetch_now(&request, &partitions).await;
             let left = deadline.since(self.host.now());
-            if at_once || usize::try_from(request.min_bytes).unwrap_or(0) <= bytes || left.is_zero() {
+            if at_once || bytes_min <= bytes || left.is_zero() {
                 self.host.count("broker.bytes-out", bytes as u64);
                 return response;
             }
-            select! {
-                _ = progress.changed() => {}
-                () = self.host.sleep(left) => {}
-            }
+            // Whether it is told of a change or the time is up: it looks once more.
+            let _ = self.host.timeout(left, waiter.notified()).await;
         }
     }
 
     /// What can be fetched now: the answer, how many bytes of records, and whether it must not wait.
-    async fn fetch_now(self: &Rc<Self>, request: &FetchRequest) -> (FetchResponse, usize, bool) {
+    async fn fetch_now(
+        self: &Rc<Self>,
+        request: &FetchRequest,
+        partitions: &[Result<Rc<Partition>, Refusal>],
+    ) -> (FetchResponse, usize, bool) {
+        let mut found = partitions.iter();
         let follower = (0 <= request.replica_id.0).then(|| BrokerId::new(request.replica_id.0));
         let mut left = usize::try_from(request.max_bytes).unwrap_or(0);
         let (mut bytes, mut at_once) = (0, false);
         let mut topics = Vec::new();
         for topic in &request.topics {
-            let mut partitions = Vec::new();
+            let mut answers = Vec::new();
             for asked in &topic.partitions {
                 let data = PartitionData::default()
                     .with_partition_index(asked.partition)
@@ -323,21 +333,14 @@ impl Broker {
                     last_epoch: epoch(asked.last_fetched_epoch),
                     bytes_max: left.min(usize::try_from(asked.partition_max_bytes).unwrap_or(0)),
                 };
-                let partition = self.lookup(&topic.topic, asked.partition);
-                let fetched = match &partition {
-                    Ok(partition) => {
-                        let before = partition.high_watermark();
-                        let fetched = partition.fetch(from, self.host.now()).await;
-                        if before != partition.high_watermark() {
-                            self.made_progress();
-                        }
-                        fetched
-                    }
+                let partition = found.next().expect("each was looked up");
+                let fetched = match partition {
+                    Ok(partition) => partition.fetch(from, self.host.now()).await,
                     Err(refusal) => Err(refusal.clone()),
                 };
-                partitions.push(match fetched {
+                answers.push(match fetched {
                     Ok((fetched, proposal)) => {
-                        if let (Some(proposal), Ok(partition)) = (proposal, &partition) {
+                        if let (Some(proposal), Ok(partition)) = (proposal, partition) {
                             self.propose(&partition.id, proposal);
                         }
                         bytes += fetched.records.len();
@@ -355,7 +358,7 @@ impl Broker {
                         at_once = true;
                         let data =
                             data.with_error_code(self.notice(&refusal)).with_records(Some(Bytes::new()));
-                        match &partition {
+                        match partition {
                             Ok(partition) => data
                                 .with_log_start_offset(partition.log_start().get())
                                 .with_last_stable_offset(partition.log_end().get()),
@@ -365,7 +368,7 @@ impl Broker {
                 });
             }
             topics.push(
-                FetchableTopicResponse::default().with_topic(topic.topic.clone()).with_partitions(partitions),
+                FetchableTopicResponse::default().with_topic(topic.topic.clone()).with_partitions(answers),
             );
         }
         (FetchResponse::default().with_responses(topics), bytes, at_once)

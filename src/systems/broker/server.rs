@@ -50,8 +50,6 @@ pub struct Broker {
     pub image: RefCell<Option<Rc<Image>>>,
     /// Its session at coordination; another one after an expiry.
     pub session: Rc<RefCell<Session>>,
-    /// Rises whenever a log grows or a high watermark moves: what long requests wait for.
-    pub progress: watch::Sender<u64>,
     /// Who watches what it does, for the checkers.
     pub observer: Observer,
     epoch: Cell<Option<BrokerEpoch>>,
@@ -103,7 +101,6 @@ async fn live(
         partitions: RefCell::default(),
         image: RefCell::default(),
         session,
-        progress: watch::channel(0).0,
         observer,
         epoch: Cell::new(None),
         petitions: Rc::default(),
@@ -210,11 +207,6 @@ impl Broker {
     /// A partition of this broker.
     pub fn partition(&self, id: &TopicPartition) -> Option<Rc<Partition>> {
         self.partitions.borrow().get(id).cloned()
-    }
-
-    /// Something has changed that a long request may wait for.
-    pub fn made_progress(&self) {
-        self.progress.send_modify(|count| *count += 1);
     }
 
     /// The disk has failed: the process ends, as Kafka's does.
@@ -355,7 +347,6 @@ impl Broker {
             partition.delete().await?;
         }
         *self.image.borrow_mut() = Some(image);
-        self.made_progress();
         Ok(Controlled::Done)
     }
 
@@ -386,6 +377,7 @@ impl Broker {
     async fn alter_in_sync(self: Rc<Self>, partition: Rc<Partition>, mut proposal: Proposal) {
         let version = proposal.version;
         let mut may_be_taken = false;
+        let mut wait = TICK;
         while partition.replica.borrow().awaits(version) {
             // Without a registration nobody listens; with the next one comes a new state.
             if let Some(broker_epoch) = self.epoch.get() {
@@ -412,7 +404,8 @@ impl Broker {
                     _ => may_be_taken = true,
                 }
             }
-            self.host.sleep(TICK).await;
+            self.host.sleep(wait).await;
+            wait = PATIENCE.min(wait * 2);
         }
     }
 
