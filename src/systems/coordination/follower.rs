@@ -9,6 +9,7 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 
 use crate::base::SimTime;
+use crate::systems::coordination::Ended;
 use crate::systems::coordination::database::Database;
 use crate::systems::coordination::journal::Journal;
 use crate::systems::coordination::leader::QUORUM_PORT;
@@ -20,22 +21,6 @@ use crate::systems::coordination::txn::{Change, Txn};
 use crate::systems::coordination::zxid::{PeerEpoch, ServerId, SessionId, Zxid};
 use crate::world::property::bug;
 use crate::world::{Address, Connection, Level, Receiver, Sender, select};
-
-/// How a follower's time ended.
-pub struct Ended {
-    /// Why, in words.
-    pub why: String,
-    /// Its log fits the leader's nowhere: next time it must ask for a snapshot.
-    pub needs_snapshot: bool,
-    /// The state in memory at the end.
-    pub database: Option<Database>,
-}
-
-impl Ended {
-    fn because(why: impl Into<String>) -> Self {
-        Self { why: why.into(), needs_snapshot: false, database: None }
-    }
-}
 
 /// A connection to the leader before the broadcast begins.
 struct Quorum {
@@ -64,7 +49,7 @@ struct Taken {
     journal: Journal,
     /// Logged here, but not committed yet.
     outstanding: VecDeque<Txn>,
-    /// Transactions that the known bug Z01 has not logged yet.
+    /// Transactions that the known bugs Z01 and Z02 have not logged yet.
     unlogged: Vec<Txn>,
 }
 
@@ -150,6 +135,7 @@ async fn take_over(
         match message {
             ToFollower::Ping => {}
             ToFollower::Truncate(to) => {
+                crate::reached!("a follower was told to truncate its log");
                 let truncated = journal.truncate(to).await;
                 if bug("Z11") && truncated.is_err() {
                     continue;
@@ -190,7 +176,7 @@ async fn take_over(
                 if bug("Z03") {
                     storage.adopt(epoch).await?;
                 }
-                if !bug("Z01") {
+                if !bug("Z01") && !bug("Z02") {
                     append(&mut journal, to_log.drain(..)).await?;
                 }
                 if !bug("Z03") {
@@ -284,6 +270,9 @@ async fn broadcast(
         epoch: taken.epoch,
         unlogged: taken.unlogged,
     };
+    if bug("Z02") {
+        std::mem::take(&mut follower.unlogged).into_iter().for_each(|txn| follower.service.log(txn));
+    }
     // What was proposed but not committed is on disk with the rest.
     if let Some(last) = follower.outstanding.back() {
         follower.tell(&ToLeader::Ack(last.zxid));
@@ -291,7 +280,7 @@ async fn broadcast(
     let ended = follower.run(&mut inbox, leader).await;
     writing.abort();
     reading.abort();
-    let database = bug("Z06").then(|| follower.service.desk.borrow().database.clone());
+    let database = (bug("Z06") || bug("Z04")).then(|| follower.service.desk.borrow().database.clone());
     ended.map(|why| Ended { database, ..Ended::because(why) })
 }
 
@@ -354,7 +343,11 @@ impl Follower {
             }
             ToFollower::Proposal(txn) => {
                 self.outstanding.push_back(txn.clone());
-                self.service.log(txn);
+                if bug("Z01") && !self.serving {
+                    self.unlogged.push(txn);
+                } else {
+                    self.service.log(txn);
+                }
             }
             ToFollower::Commit(zxid) => {
                 while let Some(txn) = self.outstanding.pop_front_if(|txn| txn.zxid <= zxid) {

@@ -39,6 +39,7 @@ use crate::world::fault::Budget;
 use crate::world::{Address, DiskSpec, HostSpec, Tank};
 
 pub(crate) use observer::Observer;
+use server::Ended;
 use zxid::ServerId;
 
 /// The ensemble of a scenario.
