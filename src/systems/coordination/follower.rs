@@ -136,6 +136,7 @@ async fn take_over(
             ToFollower::Ping => {}
             ToFollower::Truncate(to) => {
                 crate::reached!("a follower was told to truncate its log");
+                quorum.server.observer.truncated(quorum.server.me, to);
                 let truncated = journal.truncate(to).await;
                 if bug("Z11") && truncated.is_err() {
                     continue;
@@ -159,6 +160,7 @@ async fn take_over(
                 };
                 database = state;
                 quorum.server.observer.restored(quorum.server.me, &database);
+                quorum.server.observer.truncated(quorum.server.me, zxid);
                 storage.install(zxid, image).await?;
                 let (_, fresh) = storage.recover().await?;
                 journal = fresh;
@@ -174,14 +176,16 @@ async fn take_over(
             }
             ToFollower::NewLeader(zxid) => {
                 if bug("Z03") {
-                    storage.adopt(epoch).await?;
+                    adopt(storage, epoch).await?;
                 }
                 if !bug("Z01") && !bug("Z02") {
                     append(&mut journal, to_log.drain(..)).await?;
                 }
                 if !bug("Z03") {
-                    storage.adopt(epoch).await?;
+                    adopt(storage, epoch).await?;
                 }
+                let taken = received.back().map_or(database.last(), |txn| txn.zxid);
+                quorum.server.observer.acknowledged(quorum.server.me, taken);
                 if quorum.send(&ToLeader::Ack(zxid)).await.is_none() {
                     return lost();
                 }
@@ -196,6 +200,12 @@ async fn take_over(
 /// What a server says it holds. (The known bug Z06 speaks from memory, which may lack what the log has.)
 fn journal_or_memory(journal: &Journal, database: &Database) -> Zxid {
     if bug("Z06") { database.last() } else { journal.last().max(database.last()) }
+}
+
+async fn adopt(storage: &mut Storage, epoch: PeerEpoch) -> Result<(), StorageError> {
+    storage.adopt(epoch).await?;
+    crate::reached!("a follower adopted its leader's epoch");
+    Ok(())
 }
 
 async fn append(journal: &mut Journal, txns: impl Iterator<Item = Txn>) -> Result<(), StorageError> {
@@ -304,7 +314,10 @@ impl Follower {
                             self.run_errands(errands);
                         }
                         Event::Disconnected(link) => self.service.on_disconnected(link),
-                        Event::Logged(zxid) => self.tell(&ToLeader::Ack(zxid)),
+                        Event::Logged(zxid) => {
+                            self.server.observer.acknowledged(self.server.me, zxid);
+                            self.tell(&ToLeader::Ack(zxid));
+                        }
                         Event::Failed(error) => return Err(error),
                         Event::Peer(Some(message)) => {
                             self.heard = host.now();

@@ -163,6 +163,7 @@ impl Leader {
             }
             Event::Disconnected(link) => self.service.on_disconnected(link),
             Event::Logged(zxid) => {
+                self.server.observer.acknowledged(self.server.me, zxid);
                 if let Some(reign) = &mut self.reign {
                     reign.logged = zxid;
                 }

@@ -9,7 +9,7 @@ use crate::systems::coordination::elector::Vote;
 use crate::systems::coordination::follower::follow;
 use crate::systems::coordination::leader::lead;
 use crate::systems::coordination::service::Server;
-use crate::systems::coordination::storage::{Storage, StorageError};
+use crate::systems::coordination::storage::{Epochs, Storage, StorageError};
 use crate::systems::coordination::zxid::ServerId;
 use crate::systems::coordination::{Config, Observer};
 use crate::world::property::bug;
@@ -65,6 +65,9 @@ async fn live(server: &Server) -> Result<(), StorageError> {
     loop {
         let storage = Storage::open(host, &server.config).await?;
         let (recovered, journal) = storage.recover().await?;
+        // A server that has ever promised anything has a disk that was written.
+        let written = storage.epochs() != Epochs::default();
+        server.observer.recovered(server.me, written.then_some(recovered.last()));
         let database = match remembered.take() {
             // This known bug keeps its memory over a change of role, without what the log holds beyond it.
             Some(kept) if bug("Z06") => kept,
