@@ -16,10 +16,13 @@ pub struct History {
     /// The last transaction each server applied since it last began to serve.
     last: BTreeMap<u8, i64>,
     committed_max: i64,
+    /// The last transaction that each server has said to be on its disk, and that nobody has had it remove.
+    acknowledged: BTreeMap<u8, i64>,
     agreement: Check,
     order: Check,
     leadership: Check,
     durability: Check,
+    disks: Check,
     orphans: Check,
 }
 
@@ -30,10 +33,12 @@ impl Default for History {
             leaders: BTreeMap::new(),
             last: BTreeMap::new(),
             committed_max: 0,
+            acknowledged: BTreeMap::new(),
             agreement: Check::new("servers have equal states at equal transactions"),
             order: Check::new("each server applies transactions in order, without holes"),
             leadership: Check::new("an epoch has one established leader, and epochs increase"),
             durability: Check::new("a new leader holds every committed transaction"),
+            disks: Check::new("a server that starts again holds all that it has acknowledged"),
             orphans: Check::new("every ephemeral znode has a living session"),
         }
     }
@@ -99,6 +104,32 @@ impl History {
         self.compare(server, zxid, digest);
     }
 
+    /// A server says that all up to here is on its disk.
+    pub fn acknowledged(&mut self, server: u8, zxid: i64) {
+        let last = self.acknowledged.entry(server).or_default();
+        *last = zxid.max(*last);
+    }
+
+    /// A leader has a server remove all after this from its disk.
+    pub fn truncated(&mut self, server: u8, zxid: i64) {
+        self.acknowledged.entry(server).and_modify(|last| *last = zxid.min(*last));
+    }
+
+    /// A server has found this much on its disk; `None`: it is a new one, with nothing on it.
+    pub fn recovered(&mut self, server: u8, zxid: Option<i64>) {
+        let Some(zxid) = zxid else {
+            self.acknowledged.remove(&server);
+            return;
+        };
+        self.disks.look();
+        let acknowledged = self.acknowledged.get(&server).copied().unwrap_or(0);
+        if zxid < acknowledged {
+            self.disks.violated(|| {
+                format!("server {server} has {}, and had acknowledged {}", show(zxid), show(acknowledged))
+            });
+        }
+    }
+
     /// The ephemeral znodes without a session in a server's state.
     pub fn orphans(&mut self, server: u8, zxid: i64, orphans: Vec<String>) {
         self.orphans.look();
@@ -110,10 +141,8 @@ impl History {
 
 /// What the history shows: agreement (S9), order and contiguity (S10), one leader an epoch (S10), durability (S8), ephemerals (S6).
 pub fn check(history: &History) -> Vec<Check> {
-    [&history.agreement, &history.order, &history.leadership, &history.durability, &history.orphans]
-        .into_iter()
-        .cloned()
-        .collect()
+    let History { agreement, order, leadership, durability, disks, orphans, .. } = history;
+    [agreement, order, leadership, durability, disks, orphans].into_iter().cloned().collect()
 }
 
 #[cfg(test)]
@@ -158,6 +187,24 @@ mod tests {
         assert_eq!(
             broken(|h| h.established(2, 2, 1 << 32 | 1)),
             ["a new leader holds every committed transaction"]
+        );
+        assert_eq!(
+            broken(|h| {
+                h.acknowledged(2, 1 << 32 | 2);
+                h.recovered(2, Some(1 << 32 | 1));
+            }),
+            ["a server that starts again holds all that it has acknowledged"]
+        );
+        assert_eq!(
+            broken(|h| {
+                h.acknowledged(2, 1 << 32 | 2);
+                h.truncated(2, 1 << 32 | 1);
+                h.recovered(2, Some(1 << 32 | 1));
+                h.acknowledged(2, 1 << 32 | 2);
+                h.recovered(2, None);
+                h.recovered(2, Some(0));
+            }),
+            Vec::<&str>::new()
         );
         assert_eq!(
             broken(|h| h.orphans(1, 1, vec!["/a".into()])),

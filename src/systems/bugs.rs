@@ -11,10 +11,22 @@ pub const BUGS: &[(&str, &str, &str, &str)] = &[
         "a follower acknowledges the new leader before the transactions of its DIFF are on disk",
     ),
     (
+        "Z02",
+        "coordination",
+        "the same loss where the disks are slow: the fix of Z01 was not enough (ZOOKEEPER-4646)",
+        "a follower only hands the transactions of its DIFF to its logger before it acknowledges the new leader",
+    ),
+    (
         "Z03",
         "coordination",
         "committed transactions are cut off by a server whose epoch is newer than its log (ZOOKEEPER-4643)",
         "the current epoch is written before the synchronised transactions are on disk",
+    ),
+    (
+        "Z04",
+        "coordination",
+        "a hole in one server's memory spreads to those that synchronise with it (ZOOKEEPER-4925)",
+        "what a follower takes over is applied, but not remembered among the committed transactions",
     ),
     (
         "Z05",
@@ -35,6 +47,18 @@ pub const BUGS: &[(&str, &str, &str, &str)] = &[
         "the log is not opened again after TRUNC: appends go through the old handle, beyond a hole",
     ),
     (
+        "Z11",
+        "coordination",
+        "two histories live side by side after a truncation that failed (ZOOKEEPER-3701)",
+        "a follower goes on to serve when its disk could not truncate the log",
+    ),
+    (
+        "Z12",
+        "coordination",
+        "ephemeral znodes survive their session after a change of leader (ZOOKEEPER-1367)",
+        "sessions that begin or end in what a follower takes over are not noted",
+    ),
+    (
         "Z13",
         "coordination",
         "an ephemeral znode outlives the session that was closing when it was created (ZOOKEEPER-1208)",
@@ -45,6 +69,12 @@ pub const BUGS: &[(&str, &str, &str, &str)] = &[
         "coordination",
         "half of a multi is visible after a restart from a fuzzy snapshot (ZOOKEEPER-3127)",
         "the last processed transaction moves on with the first part of a multi",
+    ),
+    (
+        "Z17",
+        "coordination",
+        "a server restored from a fuzzy snapshot does not know that children have gone (ZOOKEEPER-3125)",
+        "replaying the end of a znode that the snapshot lacks leaves its parent as it was",
     ),
     (
         "Z18",

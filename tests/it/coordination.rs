@@ -18,9 +18,12 @@ const TIME_OUT: Duration = Duration::from_secs(2);
 
 /// An ensemble of three, and what it notes of itself.
 fn ensemble(tank: &Tank) -> (Cluster, Rc<RefCell<ensemble::History>>) {
+    ensemble_of(tank, &Config { snapshot_every: 20, committed_log: 10, ..Config::default() })
+}
+
+fn ensemble_of(tank: &Tank, config: &Config) -> (Cluster, Rc<RefCell<ensemble::History>>) {
     let history = Rc::new(RefCell::new(ensemble::History::default()));
-    let config = Config { snapshot_every: 20, committed_log: 10, ..Config::default() };
-    (coordination::boot(tank, &config, history.clone()), history)
+    (coordination::boot(tank, config, history.clone()), history)
 }
 
 fn assert_sound(history: &Rc<RefCell<ensemble::History>>) {
@@ -190,6 +193,30 @@ fn a_server_gives_no_session_the_number_of_an_earlier_one_whatever_its_role_was(
         assert_sound(&history);
     });
     assert_eq!(result, Ok(()), "{:?}", outcome.violation);
+}
+
+#[test]
+fn a_leader_whose_transactions_are_used_up_gives_way_to_a_new_epoch() {
+    let (result, outcome) = in_tank(6, |tank| async move {
+        let config = Config { transactions_per_epoch: 20, ..Config::default() };
+        let (cluster, history) = ensemble_of(&tank, &config);
+        let done = client(&tank, "client", &cluster.servers, |session| async move {
+            while session.ensure("/a").await.is_err() {}
+            let mut written = 0;
+            while written < 100 {
+                match session.set("/a", "x", None).await {
+                    Ok(_) => written += 1,
+                    Err(error) => assert_eq!(error, Error::Unknown),
+                }
+            }
+            Ok(())
+        });
+        wait_for(&tank, &[done]).await;
+        assert_sound(&history);
+    });
+    assert_eq!(result, Ok(()), "{:?}", outcome.violation);
+    let name = "a leader stepped down because its transactions were used up";
+    assert!(outcome.properties.iter().any(|tally| tally.name == name && 4 <= tally.hit));
 }
 
 #[test]

@@ -130,6 +130,17 @@ impl Database {
         }
     }
 
+    /// This state with the committed transactions that an earlier state of the same server remembers.
+    #[must_use]
+    pub fn with_memory_of(mut self, earlier: Self) -> Self {
+        let newer = std::mem::take(&mut self.committed).into_iter().filter(|txn| earlier.last < txn.zxid);
+        let newer: Vec<Txn> = newer.collect();
+        self.committed = earlier.committed;
+        self.committed_after = earlier.committed_after;
+        newer.into_iter().for_each(|txn| self.remember(txn));
+        self
+    }
+
     /// The committed transactions in memory, after `after()`.
     pub fn committed(&self) -> impl Iterator<Item = &Txn> {
         self.committed.iter()

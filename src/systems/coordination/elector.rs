@@ -118,15 +118,13 @@ impl Elector {
         (self.quorum <= agreeing).then_some(self.vote.leader)
     }
 
-    /// A leader that a quorum follows already, and that says itself that it leads.
+    /// A leader that a quorum follows already, and that says itself that it leads. In which rounds its followers came to it does not
+    /// matter (as in ZooKeeper, whose votes of settled servers are compared without their rounds): one may have decided for it
+    /// earlier than the others, and waited for it.
     pub fn established(&mut self) -> Option<ServerId> {
         let leading = self.settled.values().filter(|heard| heard.role == Role::Leading).copied();
         for leader in leading.collect::<Vec<_>>() {
-            let behind = self
-                .settled
-                .values()
-                .filter(|heard| heard.vote.leader == leader.from && heard.round == leader.round)
-                .count();
+            let behind = self.settled.values().filter(|heard| heard.vote.leader == leader.from).count();
             if self.quorum <= behind {
                 self.round = leader.round;
                 self.vote = leader.vote;
@@ -180,5 +178,17 @@ mod tests {
         late.hear(settled(1, Role::Leading));
         assert_eq!(late.established(), Some(ServerId::new(1)));
         assert_eq!(late.notification(Role::Following).round, 7);
+    }
+
+    #[test]
+    fn a_late_server_joins_a_leader_whose_followers_came_in_different_rounds() {
+        let mut late = Elector::begin(vote(5, 99), 5, 0);
+        let settled =
+            |from, role, round| Notification { from: ServerId::new(from), role, round, vote: vote(1, 5) };
+        late.hear(settled(1, Role::Leading, 7));
+        late.hear(settled(2, Role::Following, 7));
+        assert_eq!(late.established(), None, "two of five are no quorum");
+        late.hear(settled(3, Role::Following, 6));
+        assert_eq!(late.established(), Some(ServerId::new(1)));
     }
 }

@@ -9,6 +9,7 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 
 use crate::base::SimTime;
+use crate::systems::coordination::Ended;
 use crate::systems::coordination::database::Database;
 use crate::systems::coordination::journal::Journal;
 use crate::systems::coordination::leader::QUORUM_PORT;
@@ -20,22 +21,6 @@ use crate::systems::coordination::txn::{Change, Txn};
 use crate::systems::coordination::zxid::{PeerEpoch, ServerId, SessionId, Zxid};
 use crate::world::property::bug;
 use crate::world::{Address, Connection, Level, Receiver, Sender, select};
-
-/// How a follower's time ended.
-pub struct Ended {
-    /// Why, in words.
-    pub why: String,
-    /// Its log fits the leader's nowhere: next time it must ask for a snapshot.
-    pub needs_snapshot: bool,
-    /// The state in memory at the end.
-    pub database: Option<Database>,
-}
-
-impl Ended {
-    fn because(why: impl Into<String>) -> Self {
-        Self { why: why.into(), needs_snapshot: false, database: None }
-    }
-}
 
 /// A connection to the leader before the broadcast begins.
 struct Quorum {
@@ -64,7 +49,7 @@ struct Taken {
     journal: Journal,
     /// Logged here, but not committed yet.
     outstanding: VecDeque<Txn>,
-    /// Transactions that the known bug Z01 has not logged yet.
+    /// Transactions that the known bugs Z01 and Z02 have not logged yet.
     unlogged: Vec<Txn>,
 }
 
@@ -150,6 +135,8 @@ async fn take_over(
         match message {
             ToFollower::Ping => {}
             ToFollower::Truncate(to) => {
+                crate::reached!("a follower was told to truncate its log");
+                quorum.server.observer.truncated(quorum.server.me, to);
                 let truncated = journal.truncate(to).await;
                 if bug("Z11") && truncated.is_err() {
                     continue;
@@ -173,6 +160,7 @@ async fn take_over(
                 };
                 database = state;
                 quorum.server.observer.restored(quorum.server.me, &database);
+                quorum.server.observer.truncated(quorum.server.me, zxid);
                 storage.install(zxid, image).await?;
                 let (_, fresh) = storage.recover().await?;
                 journal = fresh;
@@ -188,14 +176,16 @@ async fn take_over(
             }
             ToFollower::NewLeader(zxid) => {
                 if bug("Z03") {
-                    storage.adopt(epoch).await?;
+                    adopt(storage, epoch).await?;
                 }
-                if !bug("Z01") {
+                if !bug("Z01") && !bug("Z02") {
                     append(&mut journal, to_log.drain(..)).await?;
                 }
                 if !bug("Z03") {
-                    storage.adopt(epoch).await?;
+                    adopt(storage, epoch).await?;
                 }
+                let taken = received.back().map_or(database.last(), |txn| txn.zxid);
+                quorum.server.observer.acknowledged(quorum.server.me, taken);
                 if quorum.send(&ToLeader::Ack(zxid)).await.is_none() {
                     return lost();
                 }
@@ -210,6 +200,12 @@ async fn take_over(
 /// What a server says it holds. (The known bug Z06 speaks from memory, which may lack what the log has.)
 fn journal_or_memory(journal: &Journal, database: &Database) -> Zxid {
     if bug("Z06") { database.last() } else { journal.last().max(database.last()) }
+}
+
+async fn adopt(storage: &mut Storage, epoch: PeerEpoch) -> Result<(), StorageError> {
+    storage.adopt(epoch).await?;
+    crate::reached!("a follower adopted its leader's epoch");
+    Ok(())
 }
 
 async fn append(journal: &mut Journal, txns: impl Iterator<Item = Txn>) -> Result<(), StorageError> {
@@ -284,6 +280,9 @@ async fn broadcast(
         epoch: taken.epoch,
         unlogged: taken.unlogged,
     };
+    if bug("Z02") {
+        std::mem::take(&mut follower.unlogged).into_iter().for_each(|txn| follower.service.log(txn));
+    }
     // What was proposed but not committed is on disk with the rest.
     if let Some(last) = follower.outstanding.back() {
         follower.tell(&ToLeader::Ack(last.zxid));
@@ -291,7 +290,7 @@ async fn broadcast(
     let ended = follower.run(&mut inbox, leader).await;
     writing.abort();
     reading.abort();
-    let database = bug("Z06").then(|| follower.service.desk.borrow().database.clone());
+    let database = (bug("Z06") || bug("Z04")).then(|| follower.service.desk.borrow().database.clone());
     ended.map(|why| Ended { database, ..Ended::because(why) })
 }
 
@@ -315,7 +314,10 @@ impl Follower {
                             self.run_errands(errands);
                         }
                         Event::Disconnected(link) => self.service.on_disconnected(link),
-                        Event::Logged(zxid) => self.tell(&ToLeader::Ack(zxid)),
+                        Event::Logged(zxid) => {
+                            self.server.observer.acknowledged(self.server.me, zxid);
+                            self.tell(&ToLeader::Ack(zxid));
+                        }
                         Event::Failed(error) => return Err(error),
                         Event::Peer(Some(message)) => {
                             self.heard = host.now();
@@ -354,7 +356,11 @@ impl Follower {
             }
             ToFollower::Proposal(txn) => {
                 self.outstanding.push_back(txn.clone());
-                self.service.log(txn);
+                if bug("Z01") && !self.serving {
+                    self.unlogged.push(txn);
+                } else {
+                    self.service.log(txn);
+                }
             }
             ToFollower::Commit(zxid) => {
                 while let Some(txn) = self.outstanding.pop_front_if(|txn| txn.zxid <= zxid) {

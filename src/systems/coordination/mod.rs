@@ -39,6 +39,7 @@ use crate::world::fault::Budget;
 use crate::world::{Address, DiskSpec, HostSpec, Tank};
 
 pub(crate) use observer::Observer;
+use server::Ended;
 use zxid::ServerId;
 
 /// The ensemble of a scenario.
@@ -53,12 +54,16 @@ pub struct Config {
     pub init_limit: u32,
     /// Ticks without a word after which leader and follower give one another up (default 5).
     pub sync_limit: u32,
-    /// Transactions between two snapshots (default 1000; drawn from 10 to 2000 in a swarm).
+    /// Transactions between two snapshots (default 1000; drawn from 4 to 2000 in a swarm, often few).
     pub snapshot_every: u32,
     /// Snapshots, with the logs that follow them, that are kept on disk (default 3).
     pub snapshots_kept: u32,
-    /// Committed transactions a leader keeps in memory for followers that lag (default 500; drawn from 5 to 1000 in a swarm).
+    /// Committed transactions a leader keeps in memory for followers that lag (default 500; drawn from 2 to 1000 in a swarm, often
+    /// few).
     pub committed_log: u32,
+    /// Transactions of one leader; when they are used up it steps down, and the next one begins to count anew (default 4294967295,
+    /// all that the counter holds; drawn from 300 to 3000 in one of four runs of a swarm).
+    pub transactions_per_epoch: u32,
     /// Cores of each server (default 2).
     pub cores: u32,
     /// The disk of each server.
@@ -75,6 +80,7 @@ impl Default for Config {
             snapshot_every: 1000,
             snapshots_kept: 3,
             committed_log: 500,
+            transactions_per_epoch: u32::MAX,
             cores: 2,
             disk: DiskSpec::default(),
         }
@@ -95,6 +101,7 @@ impl Config {
             ("snapshot_every", self.snapshot_every),
             ("snapshots_kept", self.snapshots_kept),
             ("committed_log", self.committed_log),
+            ("transactions_per_epoch", self.transactions_per_epoch),
             ("cores", self.cores),
         ] {
             if value == 0 {
@@ -109,13 +116,21 @@ impl Config {
 
     /// Draws the constants that a swarm varies; returns what was drawn, by name.
     pub fn swarm(&mut self, stream: &mut Stream) -> Vec<(&'static str, String)> {
-        if stream.random_bool(0.5) {
-            self.snapshot_every = stream.random_range(10..=2000);
+        let few_or_many = |stream: &mut Stream, few, many| match stream.random_bool(0.5) {
+            true => stream.random_range(few),
+            false => stream.random_range(many),
+        };
+        if stream.random_bool(0.75) {
+            self.snapshot_every = few_or_many(stream, 4..=40, 40..=2000);
         }
-        if stream.random_bool(0.5) {
-            self.committed_log = stream.random_range(5..=1000);
+        if stream.random_bool(0.75) {
+            self.committed_log = few_or_many(stream, 2..=20, 20..=1000);
+        }
+        if stream.random_bool(0.25) {
+            self.transactions_per_epoch = stream.random_range(300..=3000);
         }
         vec![
+            ("transactions_per_epoch", self.transactions_per_epoch.to_string()),
             ("snapshot_every", self.snapshot_every.to_string()),
             ("committed_log", self.committed_log.to_string()),
         ]

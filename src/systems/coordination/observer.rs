@@ -34,6 +34,21 @@ impl Observer {
         self.orphans(server, zxid, database.orphans().collect());
     }
 
+    /// All up to here is on a server's disk, as it tells its leader or counts for itself.
+    pub fn acknowledged(&self, server: ServerId, zxid: Zxid) {
+        self.0.borrow_mut().acknowledged(server.get(), zxid.get());
+    }
+
+    /// A server is about to remove all after this from its disk.
+    pub fn truncated(&self, server: ServerId, zxid: Zxid) {
+        self.0.borrow_mut().truncated(server.get(), zxid.get());
+    }
+
+    /// A server has read its disk; `None` if that has never been written.
+    pub fn recovered(&self, server: ServerId, zxid: Option<Zxid>) {
+        self.0.borrow_mut().recovered(server.get(), zxid.map(Zxid::get));
+    }
+
     /// The ephemeral znodes without a session in a server's state.
     pub fn orphans(&self, server: ServerId, zxid: Zxid, orphans: Vec<String>) {
         self.0.borrow_mut().orphans(server.get(), zxid.get(), orphans);

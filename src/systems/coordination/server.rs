@@ -6,14 +6,31 @@ use std::rc::Rc;
 use crate::systems::coordination::database::Database;
 use crate::systems::coordination::election::Assembly;
 use crate::systems::coordination::elector::Vote;
-use crate::systems::coordination::follower::{Ended, follow};
+use crate::systems::coordination::follower::follow;
 use crate::systems::coordination::leader::lead;
 use crate::systems::coordination::service::Server;
-use crate::systems::coordination::storage::{Storage, StorageError};
+use crate::systems::coordination::storage::{Epochs, Storage, StorageError};
 use crate::systems::coordination::zxid::ServerId;
 use crate::systems::coordination::{Config, Observer};
 use crate::world::property::bug;
 use crate::world::{Address, Host, Level, select};
+
+/// How a server's time in a role ended.
+pub struct Ended {
+    /// Why, in words.
+    pub why: String,
+    /// Its log fits the leader's nowhere: next time it must ask for a snapshot.
+    pub needs_snapshot: bool,
+    /// The state in memory at the end.
+    pub database: Option<Database>,
+}
+
+impl Ended {
+    /// An end that leaves nothing to remember.
+    pub fn because(why: impl Into<String>) -> Self {
+        Self { why: why.into(), needs_snapshot: false, database: None }
+    }
+}
 
 /// Runs a server until its process ends.
 pub async fn run(
@@ -48,15 +65,22 @@ async fn live(server: &Server) -> Result<(), StorageError> {
     loop {
         let storage = Storage::open(host, &server.config).await?;
         let (recovered, journal) = storage.recover().await?;
-        // The known bug keeps its memory over a change of role, without what the log holds beyond it.
-        let database = remembered.take().filter(|_| bug("Z06")).unwrap_or(recovered);
+        // A server that has ever promised anything has a disk that was written.
+        let written = storage.epochs() != Epochs::default();
+        server.observer.recovered(server.me, written.then_some(recovered.last()));
+        let database = match remembered.take() {
+            // This known bug keeps its memory over a change of role, without what the log holds beyond it.
+            Some(kept) if bug("Z06") => kept,
+            // And this one what it remembers of committed transactions.
+            Some(kept) => recovered.with_memory_of(kept),
+            None => recovered,
+        };
         server.observer.restored(server.me, &database);
         let own = Vote { epoch: storage.epochs().current, zxid: database.last(), leader: server.me };
         let leader = assembly.look(&mut ear, own, server.config.tick.get()).await;
         host.log(Level::Debug, || format!("elected {leader}, holding {}", own.zxid));
         let ended = if leader == server.me {
-            let why = lead(server, storage, database, journal).await?;
-            Ended { why, needs_snapshot: false, database: None }
+            lead(server, storage, database, journal).await?
         } else {
             follow(server, storage, database, journal, leader, needs_snapshot).await?
         };

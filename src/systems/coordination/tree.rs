@@ -141,6 +141,11 @@ impl Znode {
         let mut hash = Xxh3::new();
         hash.update(path.as_bytes());
         hash.update(&self.data);
+        for acl in &self.acl {
+            hash.update(&acl.perms.to_le_bytes());
+            hash.update(acl.scheme.as_bytes());
+            hash.update(acl.id.as_bytes());
+        }
         for word in [
             self.created.0.get(),
             self.modified.0.get(),

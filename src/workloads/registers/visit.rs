@@ -126,6 +126,8 @@ impl Visit {
                 self.notebook.history.borrow_mut().answered(op, noted);
                 if let Some(watch) = answer.watch {
                     self.watches.borrow_mut().insert(op, watch);
+                    // It may have fired before this task had its turn, and there may be no later answer.
+                    self.note_fired();
                 }
                 Some(outcome)
             }
