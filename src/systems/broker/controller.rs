@@ -102,7 +102,6 @@ pub async fn stand(
 ) {
     while !session.is_expired() {
         let ended = run_for_office(&seat, &session, &petitions).await;
-        petitions.borrow_mut().take();
         match ended {
             Ok(()) => {}
             Err(Ended::Expired) => return,
@@ -147,8 +146,14 @@ async fn run_for_office(
     seat.host.log(Level::Info, || format!("controls the cluster as {epoch}"));
     let mut reign = Reign::begin(seat, session, epoch, version + 1).await?;
     let (sender, inbox) = mpsc::unbounded_channel();
-    *petitions.borrow_mut() = Some(sender);
-    reign.run(session, inbox).await
+    *petitions.borrow_mut() = Some(sender.clone());
+    let ended = reign.run(session, inbox).await;
+    // By now the broker may reign again, under another session.
+    let mut open = petitions.borrow_mut();
+    if open.as_ref().is_some_and(|open| open.same_channel(&sender)) {
+        open.take();
+    }
+    ended
 }
 
 struct Reign {
@@ -258,6 +263,7 @@ impl Reign {
                 == self.image.brokers.get(broker).map(|live| live.epoch)
         });
         let changes = self.image.on_brokers(brokers, &self.stopping);
+        crate::sometimes!(!changes.is_empty(), "a controller answered the coming or going of brokers");
         self.write(changes).await?;
         if self.image.known != known_before {
             let known = json(&self.image.known);
@@ -278,31 +284,59 @@ impl Reign {
             state.controller_epoch = self.image.controller_epoch;
             state.version = before.next();
             let path = format!("/brokers/topics/{}/{}", id.topic, id.index);
-            if bug("K19") {
-                let session = self.seat.session.borrow().clone();
-                session.set(&path, json(&state), None).await?;
-            } else {
-                self.multi(vec![set(&path, json(&state), Some(before.get()))]).await?;
+            let write = set(&path, json(&state), Some(before.get()));
+            while !self.tried(write.clone(), &path, &state).await? {
+                // The connection broke, or the broker's session is over and the next one has not begun.
+                self.seat.host.sleep(RETRY_FIRST).await;
             }
             self.seat.observer.state_written(&id, &state);
             self.image.apply((id, state));
         }
+        // Not before all is written: an image that shows a broker's new life beside states that count on its former one would have an
+        // amnesiac lead.
         self.publish();
         Ok(())
     }
 
-    /// Changes znodes under the condition that no other controller has been elected. The session is the broker's present one: its
-    /// fencing does not depend on which.
-    async fn multi(&self, mut writes: Vec<Write>) -> Result<(), Ended> {
+    /// Tries to write a state; false if that is to be tried again, under the session the broker has then.
+    async fn tried(&self, write: Write, path: &str, state: &PartitionState) -> Result<bool, Ended> {
+        // The known bug trusts in being the controller.
+        let written = if bug("K19") {
+            let session = self.seat.session.borrow().clone();
+            session.set(path, json(state), None).await.map(|_| ())
+        } else {
+            self.fenced(vec![write]).await
+        };
+        match written {
+            Ok(()) => Ok(true),
+            Err(Error::Unknown | Error::Expired) => Ok(false),
+            // An earlier attempt may have got through.
+            Err(error) if error.is(Code::BadVersion) && self.stands(path, state).await => Ok(true),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    async fn stands(&self, path: &str, state: &PartitionState) -> bool {
+        let session = self.seat.session.borrow().clone();
+        let read = read::<PartitionState>(&session, path).await;
+        read.is_ok_and(|(found, ..)| found == *state)
+    }
+
+    /// Changes znodes under the condition that no other controller has been elected.
+    async fn multi(&self, writes: Vec<Write>) -> Result<(), Ended> {
+        self.fenced(writes).await.map_err(Ended::from)
+    }
+
+    /// The session is the broker's present one: the fencing does not depend on which, but on the controller's epoch alone.
+    async fn fenced(&self, mut writes: Vec<Write>) -> Result<(), Error> {
         writes.insert(0, check("/controller_epoch", self.epoch_version));
         let session = self.seat.session.borrow().clone();
-        match session.multi(writes).await {
-            Ok(_) => Ok(()),
-            Err(error) => {
-                crate::sometimes!(error.is(Code::BadVersion), "a deposed controller was refused");
-                Err(error.into())
-            }
-        }
+        let written = session.multi(writes).await.map(|_| ());
+        crate::sometimes!(
+            written.is_err_and(|error| error.is(Code::BadVersion)),
+            "a deposed controller was refused"
+        );
+        written
     }
 
     async fn petition(&mut self, control: Control) -> Result<Controlled, Ended> {

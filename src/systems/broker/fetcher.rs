@@ -7,13 +7,13 @@ use std::time::Duration;
 use kafka_protocol::error::ResponseError;
 use kafka_protocol::messages::fetch_request::{FetchPartition, FetchTopic};
 use kafka_protocol::messages::fetch_response::PartitionData;
-use kafka_protocol::messages::{ApiKey, FetchRequest, RequestKind, ResponseKind, TopicName};
+use kafka_protocol::messages::{ApiKey, FetchRequest, TopicName};
 
 use crate::systems::broker::id::{BrokerId, LeaderEpoch, Offset, TopicPartition};
 use crate::systems::broker::log::LogError;
 use crate::systems::broker::partition::{Fetched, Partition};
 use crate::systems::broker::server::Broker;
-use crate::systems::broker::wire::{Channel, text};
+use crate::systems::broker::wire::{Channel, Request, Response, text};
 
 /// Bytes fetched of one partition at once (`replica.fetch.max.bytes`).
 const BYTES_MAX: i32 = 1 << 20;
@@ -68,8 +68,8 @@ pub async fn run(broker: Rc<Broker>, leader: BrokerId) {
             .with_max_bytes(i32::MAX)
             .with_topics(topics.collect());
         let patience = wait + Duration::from_secs(1);
-        match channel.call(ApiKey::Fetch, &RequestKind::Fetch(request), patience).await {
-            Ok(ResponseKind::Fetch(response)) => {
+        match channel.call(ApiKey::Fetch, &Request::Fetch(request), patience).await {
+            Ok(Response::Fetch(response)) => {
                 let mut trouble = false;
                 for topic in response.responses {
                     for data in topic.partitions {

@@ -25,7 +25,7 @@ use kafka_protocol::messages::{
     ApiVersionsResponse, CreateTopicsRequest, CreateTopicsResponse, DeleteTopicsRequest,
     DeleteTopicsResponse, FetchRequest, FetchResponse, InitProducerIdResponse, ListOffsetsRequest,
     ListOffsetsResponse, MetadataRequest, MetadataResponse, OffsetForLeaderEpochRequest,
-    OffsetForLeaderEpochResponse, ProduceRequest, ProduceResponse, RequestKind, ResponseKind, TopicName,
+    OffsetForLeaderEpochResponse, ProduceRequest, ProduceResponse, TopicName,
 };
 
 use tokio::sync::Notify;
@@ -38,7 +38,9 @@ use crate::systems::broker::log::LogError;
 use crate::systems::broker::message::{Control, Controlled};
 use crate::systems::broker::partition::{FetchFrom, Partition, Refusal};
 use crate::systems::broker::server::{Broker, CLIENT_PORT};
-use crate::systems::broker::wire::{APIS, decode_request, encode_response, host_name, response_name, text};
+use crate::systems::broker::wire::{
+    APIS, Request, Response, decode_request, encode_response, host_name, response_name, text,
+};
 use crate::world::rpc::CallError;
 
 /// Work for one request, and for each KiB it carries.
@@ -61,7 +63,7 @@ pub async fn listen(broker: Rc<Broker>) {
                 // What cannot be read ends the connection: the next frame could not be trusted either.
                 let Some(incoming) = decode_request(frame) else { return };
                 let answer = match incoming.body {
-                    None => Some(ResponseKind::ApiVersions(
+                    None => Some(Response::ApiVersions(
                         ApiVersionsResponse::default()
                             .with_error_code(ResponseError::UnsupportedVersion.code())
                             .with_api_keys(versions()),
@@ -70,7 +72,7 @@ pub async fn listen(broker: Rc<Broker>) {
                 };
                 let Some(answer) = answer else { continue };
                 // KIP-511: whoever asks in too new a version is answered in the oldest.
-                let version = if let ResponseKind::ApiVersions(versions) = &answer
+                let version = if let Response::ApiVersions(versions) = &answer
                     && versions.error_code != 0
                 {
                     0
@@ -112,33 +114,28 @@ fn code(refusal: &Refusal) -> i16 {
 }
 
 impl Broker {
-    async fn answer(self: &Rc<Self>, request: RequestKind, ids: &ProducerIds) -> Option<ResponseKind> {
+    async fn answer(self: &Rc<Self>, request: Request, ids: &ProducerIds) -> Option<Response> {
         Some(match request {
-            RequestKind::ApiVersions(_) => {
-                ResponseKind::ApiVersions(ApiVersionsResponse::default().with_api_keys(versions()))
+            Request::ApiVersions(_) => {
+                Response::ApiVersions(ApiVersionsResponse::default().with_api_keys(versions()))
             }
-            RequestKind::Metadata(request) => ResponseKind::Metadata(self.metadata(&request)),
-            RequestKind::Produce(request) => {
+            Request::Metadata(request) => Response::Metadata(self.metadata(&request)),
+            Request::Produce(request) => {
                 let silent = request.acks == 0;
                 let response = self.produce(request).await;
                 if silent {
                     return None;
                 }
-                ResponseKind::Produce(response)
+                Response::Produce(response)
             }
-            RequestKind::Fetch(request) => ResponseKind::Fetch(self.fetch(request).await),
-            RequestKind::ListOffsets(request) => ResponseKind::ListOffsets(self.list_offsets(request).await),
-            RequestKind::OffsetForLeaderEpoch(request) => {
-                ResponseKind::OffsetForLeaderEpoch(self.offset_for_leader_epoch(request).await)
+            Request::Fetch(request) => Response::Fetch(self.fetch(request).await),
+            Request::ListOffsets(request) => Response::ListOffsets(self.list_offsets(request).await),
+            Request::OffsetForLeaderEpoch(request) => {
+                Response::OffsetForLeaderEpoch(self.offset_for_leader_epoch(request).await)
             }
-            RequestKind::InitProducerId(_) => ResponseKind::InitProducerId(self.init_producer_id(ids).await),
-            RequestKind::CreateTopics(request) => {
-                ResponseKind::CreateTopics(self.create_topics(request).await)
-            }
-            RequestKind::DeleteTopics(request) => {
-                ResponseKind::DeleteTopics(self.delete_topics(request).await)
-            }
-            _ => return None,
+            Request::InitProducerId(_) => Response::InitProducerId(self.init_producer_id(ids).await),
+            Request::CreateTopics(request) => Response::CreateTopics(self.create_topics(request).await),
+            Request::DeleteTopics(request) => Response::DeleteTopics(self.delete_topics(request).await),
         })
     }
 

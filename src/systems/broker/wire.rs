@@ -6,7 +6,13 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use bytes::{BufMut, Bytes, BytesMut};
-use kafka_protocol::messages::{ApiKey, RequestHeader, RequestKind, ResponseHeader, ResponseKind};
+use kafka_protocol::messages::{
+    ApiKey, ApiVersionsRequest, ApiVersionsResponse, CreateTopicsRequest, CreateTopicsResponse,
+    DeleteTopicsRequest, DeleteTopicsResponse, FetchRequest, FetchResponse, InitProducerIdRequest,
+    InitProducerIdResponse, ListOffsetsRequest, ListOffsetsResponse, MetadataRequest, MetadataResponse,
+    OffsetForLeaderEpochRequest, OffsetForLeaderEpochResponse, ProduceRequest, ProduceResponse,
+    RequestHeader, ResponseHeader,
+};
 use kafka_protocol::protocol::{
     Decodable, Encodable, StrBytes, decode_request_header_from_buffer, encode_request_header_into_buffer,
 };
@@ -27,6 +33,65 @@ pub const APIS: [(ApiKey, i16, i16); 9] = [
     (ApiKey::InitProducerId, 0, 4),
     (ApiKey::OffsetForLeaderEpoch, 2, 4),
 ];
+
+/// Declares the requests and answers that are spoken here. (The crate's own enums know all of Kafka's, and cost minutes of compiling.)
+macro_rules! messages {
+    ($($api:ident($request:ident, $response:ident)),* $(,)?) => {
+        /// A request.
+        #[derive(Clone, Debug)]
+        pub enum Request {
+            $(#[doc = concat!("Kafka's `", stringify!($api), "`.")] $api($request),)*
+        }
+
+        /// An answer.
+        #[derive(Clone, Debug)]
+        pub enum Response {
+            $(#[doc = concat!("To Kafka's `", stringify!($api), "`.")] $api($response),)*
+        }
+
+        impl Request {
+            fn decode(key: ApiKey, body: &mut Bytes, version: i16) -> Option<Self> {
+                match key {
+                    $(ApiKey::$api => $request::decode(body, version).ok().map(Self::$api),)*
+                    _ => None,
+                }
+            }
+
+            fn encode(&self, out: &mut BytesMut, version: i16) -> Option<()> {
+                match self {
+                    $(Self::$api(request) => request.encode(out, version).ok(),)*
+                }
+            }
+        }
+
+        impl Response {
+            fn decode(key: ApiKey, body: &mut Bytes, version: i16) -> Option<Self> {
+                match key {
+                    $(ApiKey::$api => $response::decode(body, version).ok().map(Self::$api),)*
+                    _ => None,
+                }
+            }
+
+            fn encode(&self, out: &mut BytesMut, version: i16) -> Option<()> {
+                match self {
+                    $(Self::$api(response) => response.encode(out, version).ok(),)*
+                }
+            }
+        }
+    };
+}
+
+messages!(
+    Produce(ProduceRequest, ProduceResponse),
+    Fetch(FetchRequest, FetchResponse),
+    ListOffsets(ListOffsetsRequest, ListOffsetsResponse),
+    Metadata(MetadataRequest, MetadataResponse),
+    ApiVersions(ApiVersionsRequest, ApiVersionsResponse),
+    CreateTopics(CreateTopicsRequest, CreateTopicsResponse),
+    DeleteTopics(DeleteTopicsRequest, DeleteTopicsResponse),
+    InitProducerId(InitProducerIdRequest, InitProducerIdResponse),
+    OffsetForLeaderEpoch(OffsetForLeaderEpochRequest, OffsetForLeaderEpochResponse),
+);
 
 /// The newest version of a request that brokers and our clients speak.
 pub fn version(key: ApiKey) -> i16 {
@@ -72,7 +137,7 @@ pub struct Incoming {
     /// The number that its answer must carry.
     pub correlation: i32,
     /// The request; `None` if this version is not spoken here.
-    pub body: Option<RequestKind>,
+    pub body: Option<Request>,
 }
 
 /// Reads a request; `None` if it is malformed, or of a type that no broker knows.
@@ -89,16 +154,16 @@ pub fn decode_request(frame: Bytes) -> Option<Incoming> {
         return Some(Incoming { key, version, correlation, body: None });
     }
     let header = decode_request_header_from_buffer(&mut body).ok()?;
-    let request = RequestKind::decode(key, &mut body, version).ok()?;
+    let request = Request::decode(key, &mut body, version)?;
     Some(Incoming { key, version, correlation: header.correlation_id, body: Some(request) })
 }
 
 /// The frame of an answer.
-pub fn encode_response(key: ApiKey, version: i16, correlation: i32, response: &ResponseKind) -> Bytes {
+pub fn encode_response(key: ApiKey, version: i16, correlation: i32, response: &Response) -> Bytes {
     framed(|out| {
         let header = ResponseHeader::default().with_correlation_id(correlation);
         header.encode(out, key.response_header_version(version)).ok()?;
-        response.encode(out, version).ok()
+        response.encode(out, version)
     })
     .expect("our answers hold only what their version can carry")
 }
@@ -168,9 +233,9 @@ impl Channel {
     pub async fn call(
         &self,
         key: ApiKey,
-        request: &RequestKind,
+        request: &Request,
         patience: Duration,
-    ) -> Result<ResponseKind, CallError> {
+    ) -> Result<Response, CallError> {
         let deadline = self.host.now() + patience;
         let (reply_to, reply) = oneshot::channel();
         let correlation = self.submit(key, request, Some(reply_to), patience).await?;
@@ -187,26 +252,21 @@ impl Channel {
         let mut body = unframed(frame).ok_or(CallError::Unknown)?;
         let header = ResponseHeader::decode(&mut body, key.response_header_version(version));
         header.map_err(|_| CallError::Unknown)?;
-        ResponseKind::decode(key, &mut body, version).map_err(|_| CallError::Unknown)
+        Response::decode(key, &mut body, version).ok_or(CallError::Unknown)
     }
 
     /// Sends a request that has no answer (acks=0).
     ///
     /// # Errors
     /// See [`CallError`].
-    pub async fn send(
-        &self,
-        key: ApiKey,
-        request: &RequestKind,
-        patience: Duration,
-    ) -> Result<(), CallError> {
+    pub async fn send(&self, key: ApiKey, request: &Request, patience: Duration) -> Result<(), CallError> {
         self.submit(key, request, None, patience).await.map(|_| ())
     }
 
     async fn submit(
         &self,
         key: ApiKey,
-        request: &RequestKind,
+        request: &Request,
         reply_to: Option<oneshot::Sender<Bytes>>,
         patience: Duration,
     ) -> Result<i32, CallError> {
@@ -223,7 +283,7 @@ impl Channel {
             .with_client_id(Some(self.client.clone()));
         let frame = framed(|out| {
             encode_request_header_into_buffer(out, &header).ok()?;
-            request.encode(out, version).ok()
+            request.encode(out, version)
         })
         .expect("our requests hold only what their version can carry");
         if let Some(reply_to) = reply_to {

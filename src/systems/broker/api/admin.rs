@@ -4,13 +4,11 @@ use std::time::Duration;
 
 use kafka_protocol::error::ResponseError;
 use kafka_protocol::messages::create_topics_request::{CreatableTopic, CreatableTopicConfig};
-use kafka_protocol::messages::{
-    ApiKey, CreateTopicsRequest, DeleteTopicsRequest, RequestKind, ResponseKind, TopicName,
-};
+use kafka_protocol::messages::{ApiKey, CreateTopicsRequest, DeleteTopicsRequest, TopicName};
 
 use crate::systems::broker::TopicConfig;
 use crate::systems::broker::api::view::View;
-use crate::systems::broker::wire::{Channel, text};
+use crate::systems::broker::wire::{Channel, Request, Response, text};
 use crate::world::{Address, Host};
 
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -62,10 +60,8 @@ impl Admin {
         let request = CreateTopicsRequest::default()
             .with_topics(vec![creatable])
             .with_timeout_ms(PATIENCE.as_millis() as i32);
-        match self.ask(&topic.name, ApiKey::CreateTopics, RequestKind::CreateTopics(request)).await? {
-            ResponseKind::CreateTopics(response) => {
-                answer(response.topics.first().map(|topic| topic.error_code))
-            }
+        match self.ask(&topic.name, ApiKey::CreateTopics, Request::CreateTopics(request)).await? {
+            Response::CreateTopics(response) => answer(response.topics.first().map(|topic| topic.error_code)),
             _ => Err(AdminError::Unknown),
         }
     }
@@ -78,15 +74,15 @@ impl Admin {
         let request = DeleteTopicsRequest::default()
             .with_topic_names(vec![TopicName(text(name))])
             .with_timeout_ms(PATIENCE.as_millis() as i32);
-        match self.ask(name, ApiKey::DeleteTopics, RequestKind::DeleteTopics(request)).await? {
-            ResponseKind::DeleteTopics(response) => {
+        match self.ask(name, ApiKey::DeleteTopics, Request::DeleteTopics(request)).await? {
+            Response::DeleteTopics(response) => {
                 answer(response.responses.first().map(|topic| topic.error_code))
             }
             _ => Err(AdminError::Unknown),
         }
     }
 
-    async fn ask(&self, topic: &str, key: ApiKey, request: RequestKind) -> Result<ResponseKind, AdminError> {
+    async fn ask(&self, topic: &str, key: ApiKey, request: Request) -> Result<Response, AdminError> {
         let deadline = self.host.now() + PATIENCE;
         loop {
             self.view.refresh(topic).await;

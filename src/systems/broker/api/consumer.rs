@@ -5,14 +5,14 @@ use std::time::Duration;
 
 use kafka_protocol::error::ResponseError;
 use kafka_protocol::messages::fetch_request::{FetchPartition, FetchTopic};
-use kafka_protocol::messages::{ApiKey, FetchRequest, RequestKind, ResponseKind, TopicName};
+use kafka_protocol::messages::{ApiKey, FetchRequest, TopicName};
 use tokio::sync::mpsc;
 
 use crate::systems::broker::api::offsets::{self, Which};
 use crate::systems::broker::api::view::View;
 use crate::systems::broker::id::{LeaderEpoch, Offset, TopicPartition};
 use crate::systems::broker::records::{Message, decode};
-use crate::systems::broker::wire::{Channel, text};
+use crate::systems::broker::wire::{Channel, Request, Response, text};
 use crate::world::{Address, Host, Task};
 
 /// How a consumer fetches.
@@ -147,8 +147,8 @@ impl Reader {
             .with_max_bytes(config.bytes_max)
             .with_topics(vec![topic]);
         let patience = config.wait_max + Duration::from_secs(2);
-        let answer = channel.call(ApiKey::Fetch, &RequestKind::Fetch(request), patience).await.ok()?;
-        let ResponseKind::Fetch(response) = answer else { return None };
+        let answer = channel.call(ApiKey::Fetch, &Request::Fetch(request), patience).await.ok()?;
+        let Response::Fetch(response) = answer else { return None };
         let data = response.responses.into_iter().next()?.partitions.into_iter().next()?;
         match ResponseError::try_from_code(data.error_code) {
             None => {}

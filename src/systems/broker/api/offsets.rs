@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use kafka_protocol::messages::list_offsets_request::{ListOffsetsPartition, ListOffsetsTopic};
-use kafka_protocol::messages::{ApiKey, ListOffsetsRequest, RequestKind, ResponseKind, TopicName};
+use kafka_protocol::messages::{ApiKey, ListOffsetsRequest, TopicName};
 
 use crate::systems::broker::api::view::View;
 use crate::systems::broker::id::{LeaderEpoch, Offset, TopicPartition};
-use crate::systems::broker::wire::{Channel, text};
+use crate::systems::broker::wire::{Channel, Request, Response, text};
 use crate::world::{Address, Host};
 
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -40,9 +40,8 @@ pub(super) async fn ask(
     let topic =
         ListOffsetsTopic::default().with_name(TopicName(text(&id.topic))).with_partitions(vec![partition]);
     let request = ListOffsetsRequest::default().with_replica_id((-1).into()).with_topics(vec![topic]);
-    let answer =
-        channel.call(ApiKey::ListOffsets, &RequestKind::ListOffsets(request), PATIENCE).await.ok()?;
-    let ResponseKind::ListOffsets(response) = answer else { return None };
+    let answer = channel.call(ApiKey::ListOffsets, &Request::ListOffsets(request), PATIENCE).await.ok()?;
+    let Response::ListOffsets(response) = answer else { return None };
     let found = response.topics.into_iter().next()?.partitions.into_iter().next()?;
     (found.error_code == 0 && 0 <= found.offset).then(|| Offset::new(found.offset))
 }

@@ -11,9 +11,7 @@ use std::time::Duration;
 
 use kafka_protocol::error::ResponseError;
 use kafka_protocol::messages::produce_request::{PartitionProduceData, TopicProduceData};
-use kafka_protocol::messages::{
-    ApiKey, InitProducerIdRequest, ProduceRequest, RequestKind, ResponseKind, TopicName,
-};
+use kafka_protocol::messages::{ApiKey, InitProducerIdRequest, ProduceRequest, TopicName};
 use tokio::sync::{Notify, oneshot};
 
 use crate::base::SimTime;
@@ -21,7 +19,7 @@ use crate::systems::broker::api::partitioner::partition_for;
 use crate::systems::broker::api::view::View;
 use crate::systems::broker::id::{Offset, TopicPartition};
 use crate::systems::broker::records::{Message, Sequenced, encode};
-use crate::systems::broker::wire::{CallError, Channel, text};
+use crate::systems::broker::wire::{CallError, Channel, Request, Response, text};
 use crate::world::{Address, Host, Task, select};
 
 /// Batches of one partition on the way at once (`max.in.flight.requests.per.connection`).
@@ -256,11 +254,10 @@ impl State {
             .with_transactional_id(None)
             .with_producer_id((-1).into())
             .with_producer_epoch(-1);
-        let answer = channel
-            .call(ApiKey::InitProducerId, &RequestKind::InitProducerId(request), REQUEST_TIMEOUT)
-            .await;
+        let answer =
+            channel.call(ApiKey::InitProducerId, &Request::InitProducerId(request), REQUEST_TIMEOUT).await;
         match answer {
-            Ok(ResponseKind::InitProducerId(response)) if response.error_code == 0 => {
+            Ok(Response::InitProducerId(response)) if response.error_code == 0 => {
                 *self.identity.borrow_mut() = Some(response.producer_id.0);
             }
             _ => self.host.sleep(BACK_OFF).await,
@@ -379,7 +376,7 @@ impl State {
             let make = || Rc::new(Channel::new(&self.host, leader, self.host.name()));
             channels.entry(leader).or_insert_with(make).clone()
         };
-        let request = RequestKind::Produce(request);
+        let request = Request::Produce(request);
         // The brokers' time and some for the way.
         let patience = REQUEST_TIMEOUT + Duration::from_secs(1);
         if acks == 0 {
@@ -394,7 +391,7 @@ impl State {
         let unanswered = match &answer {
             Ok(_) | Err(CallError::Unknown) | Err(CallError::NotSent) => Outcome::Retry { refresh: true },
         };
-        if let Ok(ResponseKind::Produce(response)) = answer {
+        if let Ok(Response::Produce(response)) = answer {
             for topic in response.responses {
                 for partition in topic.partition_responses {
                     let id = TopicPartition::new(topic.name.as_str(), partition.index);

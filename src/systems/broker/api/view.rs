@@ -6,12 +6,12 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use kafka_protocol::messages::metadata_request::MetadataRequestTopic;
-use kafka_protocol::messages::{ApiKey, MetadataRequest, RequestKind, ResponseKind, TopicName};
+use kafka_protocol::messages::{ApiKey, MetadataRequest, TopicName};
 use rand::Rng;
 
 use crate::base::Stream;
 use crate::systems::broker::id::{BrokerId, LeaderEpoch, TopicPartition};
-use crate::systems::broker::wire::{Channel, parse_host, text};
+use crate::systems::broker::wire::{Channel, Request, Response, parse_host, text};
 use crate::world::{Address, Host};
 
 /// How long one broker may take to tell.
@@ -81,8 +81,8 @@ impl View {
         let channel = self.any_broker(&self.0.host);
         let asked = MetadataRequestTopic::default().with_name(Some(TopicName(text(topic))));
         let request = MetadataRequest::default().with_topics(Some(vec![asked]));
-        let answer = channel.call(ApiKey::Metadata, &RequestKind::Metadata(request), PATIENCE).await;
-        let Ok(ResponseKind::Metadata(metadata)) = answer else { return false };
+        let answer = channel.call(ApiKey::Metadata, &Request::Metadata(request), PATIENCE).await;
+        let Ok(Response::Metadata(metadata)) = answer else { return false };
         let mut known = self.0.known.borrow_mut();
         for broker in &metadata.brokers {
             if let (Some(host), Ok(port)) = (parse_host(&broker.host), u16::try_from(broker.port)) {
