@@ -51,6 +51,13 @@ fn show(zxid: i64) -> String {
 impl History {
     /// A server has applied a committed transaction.
     pub fn committed(&mut self, server: u8, zxid: i64, digest: u64) {
+        self.committed_max = self.committed_max.max(zxid);
+        self.taken_over(server, zxid, digest);
+    }
+
+    /// A server has applied a transaction of its leader's history. It is not committed before a quorum holds all of that, which
+    /// `established` tells: a leader that fails before may have had more than anybody else.
+    pub fn taken_over(&mut self, server: u8, zxid: i64, digest: u64) {
         if let Some(last) = self.last.insert(server, zxid) {
             self.order.look();
             let first_of_epoch = last >> 32 < zxid >> 32 && zxid as u32 == 1;
@@ -60,7 +67,6 @@ impl History {
                 });
             }
         }
-        self.committed_max = self.committed_max.max(zxid);
         self.compare(server, zxid, digest);
     }
 
@@ -171,6 +177,15 @@ mod tests {
                 history.orphans(2, 2 << 32 | 1, vec![]);
             }),
             Vec::<&str>::new()
+        );
+        assert_eq!(
+            broken(|h| {
+                h.restored(2, 1 << 32 | 2, 12);
+                h.taken_over(2, 1 << 32 | 3, 13);
+                h.established(1, 2, 1 << 32 | 2);
+            }),
+            Vec::<&str>::new(),
+            "what a leader without a quorum has handed on is not committed"
         );
         assert_eq!(
             broken(|h| h.restored(2, 1 << 32 | 2, 99)),

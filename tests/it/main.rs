@@ -2,6 +2,7 @@
 
 mod command_line;
 mod coordination;
+mod known_bugs;
 mod scenario_files;
 mod scenario_mistakes;
 mod tidy;

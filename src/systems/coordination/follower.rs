@@ -137,15 +137,15 @@ async fn take_over(
             ToFollower::Truncate(to) => {
                 crate::reached!("a follower was told to truncate its log");
                 quorum.server.observer.truncated(quorum.server.me, to);
+                let before = journal.clone();
                 let truncated = journal.truncate(to).await;
                 if bug("Z11") && truncated.is_err() {
                     continue;
                 }
                 truncated?;
-                let kept = if bug("Z10") { Some(journal.clone()) } else { None };
                 (database, journal) = storage.recover().await?;
-                if let Some(kept) = kept {
-                    journal = kept;
+                if bug("Z10") {
+                    journal.append_behind(&before);
                 }
                 quorum.server.observer.restored(quorum.server.me, &database);
                 if database.last() != to {
@@ -233,7 +233,7 @@ fn apply(server: &Server, database: &mut Database, txn: Txn) {
     } else {
         database.apply(&txn);
     }
-    server.observer.committed(server.me, txn.zxid, database.digest());
+    server.observer.taken_over(server.me, txn.zxid, database.digest());
     if !bug("Z04") {
         database.remember(txn);
     }

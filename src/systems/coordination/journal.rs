@@ -8,7 +8,6 @@ use bytes::{Buf, BufMut, Bytes, BytesMut};
 use crate::systems::coordination::storage::StorageError;
 use crate::systems::coordination::txn::Txn;
 use crate::systems::coordination::zxid::Zxid;
-use crate::world::property::bug;
 use crate::world::{Disk, File, Open};
 
 const HEADER: usize = 8;
@@ -170,7 +169,6 @@ impl Journal {
     /// # Errors
     /// If the disk fails.
     pub async fn truncate(&mut self, to: Zxid) -> Result<(), StorageError> {
-        let end_before = self.open.as_ref().map(|(_, end)| *end);
         while let Some(first) = self.files.last().copied().filter(|first| to < *first) {
             self.disk.remove(&self.path(first)).await?;
             self.disk.sync_dir(&self.directory).await?;
@@ -193,10 +191,15 @@ impl Journal {
             .take_while(|zxid| *zxid <= to)
             .last()
             .unwrap_or_default();
-        // The known bug appends through a handle that remembers the old end: what follows lies behind a hole.
-        let end = if bug("Z10") { end_before.unwrap_or(cut).max(cut) } else { cut };
-        self.open = Some((file, end));
+        self.open = Some((file, cut));
         Ok(())
+    }
+
+    /// The known bug Z10: goes on appending where the log ended before it was truncated, so that what follows lies behind a hole.
+    pub fn append_behind(&mut self, before: &Self) {
+        if let (Some((_, end)), Some((_, end_before))) = (&mut self.open, &before.open) {
+            *end = (*end).max(*end_before);
+        }
     }
 
     /// Removes files that hold nothing after `zxid`.

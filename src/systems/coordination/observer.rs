@@ -22,6 +22,11 @@ impl Observer {
         self.0.borrow_mut().committed(server.get(), zxid.get(), digest);
     }
 
+    /// A server has applied a transaction of the history that a leader hands on.
+    pub fn taken_over(&self, server: ServerId, zxid: Zxid, digest: u64) {
+        self.0.borrow_mut().taken_over(server.get(), zxid.get(), digest);
+    }
+
     /// A quorum holds the history of a new leader, which ends with `zxid`.
     pub fn established(&self, server: ServerId, epoch: PeerEpoch, zxid: Zxid) {
         self.0.borrow_mut().established(server.get(), epoch.get(), zxid.get());

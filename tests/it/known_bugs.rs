@@ -1,0 +1,74 @@
+//! Known bugs, each switched on at a seed that finds it: the tank's own test.
+//!
+//! How many seeds a search needs is recorded in `reports/known-bugs.md`; here each is found again by a run as short as it may be.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use wavetank::base::Seed;
+use wavetank::lab::{Options, Run, Verdict, execute};
+use wavetank::scenario::Scenario;
+use wavetank::systems::bugs::BUGS;
+
+/// A bug, the scenario that finds it, what is set there, and at which seed.
+struct Known {
+    key: &'static str,
+    scenario: &'static str,
+    set: &'static [&'static str],
+    seed: u64,
+}
+
+const fn known(key: &'static str, scenario: &'static str, set: &'static [&'static str], seed: u64) -> Known {
+    Known { key, scenario, set, seed }
+}
+
+const KNOWN: &[Known] = &[
+    known("Z01", "power-after-election", &["acts.stir=12s"], 1),
+    known("Z02", "power-after-election", &["acts.stir=12s"], 1),
+    known("Z03", "power-after-election", &["acts.stir=12s"], 1),
+    known("Z04", "power-after-election", &["acts.stir=15s"], 38),
+    known("Z05", "coordination-storm", &["acts.stir=8s"], 1),
+    known("Z06", "coordination-storm", &["acts.stir=12s"], 1),
+    known("Z10", "power-after-election", &["acts.stir=15s"], 3),
+    known("Z11", "truncation-fails", &["acts.stir=15s"], 5),
+    known("Z12", "coordination-storm", &["acts.stir=10s"], 2),
+    known("Z13", "coordination-storm", &["acts.stir=6s"], 2),
+    known("Z16", "coordination-storm", &["acts.stir=12s"], 51),
+    known("Z17", "coordination-storm", &["acts.stir=12s"], 33),
+    known("Z18", "coordination-storm", &["acts.stir=4s"], 1),
+    known(
+        "Z23",
+        "coordination-storm",
+        &["acts.stir=6s", "systems.coordination.transactions_per_epoch=300"],
+        1,
+    ),
+];
+
+impl Known {
+    fn run(&self, with_bug: bool) -> Run {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("scenarios/{}.toml", self.scenario));
+        let bugs = if with_bug { format!("bugs=[\"{}\"]", self.key) } else { "bugs=[]".to_owned() };
+        let set = self.set.iter().map(|set| (*set).to_owned());
+        let overrides: Vec<String> = set.chain([bugs]).collect();
+        let scenario = Scenario::load(&path, &overrides).expect("the scenarios can be run");
+        execute(&scenario, Seed::new(self.seed), &Options::default(), &mut |_| {})
+    }
+}
+
+#[test]
+fn each_known_bug_is_found_at_its_seed_and_without_it_the_run_holds() {
+    for known in KNOWN {
+        let Known { key, scenario, seed, .. } = known;
+        assert_eq!(known.run(true).verdict, Verdict::Violated, "{key} in {scenario} at seed {seed}");
+        let healthy = known.run(false);
+        assert_eq!(healthy.verdict, Verdict::Held, "{scenario} at seed {seed}: {:?}", healthy.violation);
+    }
+}
+
+#[test]
+fn every_known_bug_of_coordination_is_among_them() {
+    let found: BTreeSet<&str> = KNOWN.iter().map(|known| known.key).collect();
+    let listed = BUGS.iter().filter(|(_, system, ..)| *system == "coordination").map(|(key, ..)| *key);
+    let missing: Vec<&str> = listed.filter(|key| !found.contains(key)).collect();
+    assert!(missing.is_empty(), "{missing:?}");
+}
