@@ -156,7 +156,8 @@ pub fn encode(messages: &[Message], sequenced: Option<Sequenced>) -> Bytes {
         producer_epoch: epoch,
         timestamp_type: TimestampType::Creation,
         offset: index as i64,
-        sequence: if sequence < 0 { -1 } else { sequence.wrapping_add(index as i32) },
+        // Only the first stands in the batch; the encoder begins another batch where they do not follow one another.
+        sequence: sequence.wrapping_add(index as i32),
         timestamp: message.timestamp,
         key: message.key.clone(),
         value: Some(message.value.clone()),
@@ -199,6 +200,14 @@ mod tests {
             value: Bytes::from_static(value.as_bytes()),
             timestamp: 7,
         }
+    }
+
+    #[test]
+    fn records_without_a_producer_id_go_into_one_batch_too() {
+        let encoded = encode(&[message("a"), message("b"), message("c")], None);
+        let all: Vec<_> = batches(&encoded, true).collect();
+        let [Ok((0, batch))] = all[..] else { panic!("one batch: {all:?}") };
+        assert_eq!((batch.count, batch.producer, batch.sequence), (3, -1, -1));
     }
 
     #[test]
