@@ -101,16 +101,16 @@ pub const BUGS: &[(&str, &str, &str, &str)] = &[
         "a follower keeps its tail after a restart without comparing leader epochs",
     ),
     (
+        "K03",
+        "broker",
+        "two replicas hold different records after two fast fail-overs, despite leader epochs (KIP-279)",
+        "a leader that lacks an epoch tells where the one before ends, but not that it speaks of that one",
+    ),
+    (
         "K04",
         "broker",
         "committed records are lost because a follower joined the in-sync set too early (KAFKA-7128)",
         "a follower joins at the high watermark, without having reached the start of the leader's epoch",
-    ),
-    (
-        "K06",
-        "broker",
-        "a follower keeps records its leader no longer has, because it missed an epoch (KAFKA-7164)",
-        "a new epoch is ignored when the leader is the same broker as before",
     ),
     (
         "K10",
@@ -119,33 +119,33 @@ pub const BUGS: &[(&str, &str, &str, &str)] = &[
         "a fetch from a diverged follower counts as progress",
     ),
     (
-        "K11",
-        "broker",
-        "a follower empties its log and loses what it was asked to keep (KAFKA-2143)",
-        "after an out-of-range fetch the log is cut without asking again where the leader's begins",
-    ),
-    (
         "K13",
         "broker",
         "a consumer reads above the high watermark (KAFKA-9835)",
-        "the size of the log is read twice, and an append between the two widens what may be read",
-    ),
-    (
-        "K14",
-        "broker",
-        "a torn log is taken for a clean one (KAFKA-10471)",
-        "the marker of a clean shutdown is removed only after the logs are loaded",
-    ),
-    (
-        "K16",
-        "broker",
-        "the file of leader epochs is empty or old after a power loss (KAFKA-16541)",
-        "the file is written and renamed without a sync of file or directory",
+        "what a consumer may read ends with the log, not with what is committed",
     ),
     (
         "K19",
         "broker",
         "an old controller overwrites leaders that a newer one has chosen (KAFKA-6082)",
         "a controller writes without the condition that its epoch still stands",
+    ),
+    (
+        "K25",
+        "broker",
+        "a broker that lost power leads again with what it has left, and the others cut theirs (KAFKA-7235, KIP-380)",
+        "a broker takes what a controller says to an earlier one of its lives",
+    ),
+    (
+        "K26",
+        "broker",
+        "committed records are lost because the leader did not count a follower in that the controller did (KIP-497)",
+        "a leader drops a change of the in-sync set to which it got no answer",
+    ),
+    (
+        "T14",
+        "broker",
+        "an idempotent producer writes a record twice (redpanda 3039)",
+        "a repeated batch is refused as out of order, and its producer sends it again in a new epoch",
     ),
 ];

@@ -17,6 +17,7 @@ pub mod property;
 pub mod rpc;
 pub mod tank;
 pub mod trace;
+pub mod watch;
 
 pub use disk::{Disk, DiskError, DiskOperation, DiskSpec, File, Open};
 pub use host::{Elapsed, Host, Sleep, Task};

@@ -5,6 +5,7 @@ mod coordination;
 mod known_bugs;
 mod scenario_files;
 mod scenario_mistakes;
+mod scenarios;
 mod tidy;
 mod world_disk;
 mod world_faults;

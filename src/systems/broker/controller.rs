@@ -15,7 +15,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{mpsc, oneshot};
 
 use crate::systems::broker::cluster::{Change, Image, LiveBroker, PartitionState, Registration, Topic};
 use crate::systems::broker::id::{BrokerEpoch, BrokerId, ControllerEpoch, StateVersion};
@@ -26,7 +26,7 @@ use crate::systems::coordination::api::{
 };
 use crate::world::property::bug;
 use crate::world::rpc::Caller;
-use crate::world::{Address, Host, Level, Task, select};
+use crate::world::{Address, Host, Level, Task, select, watch};
 
 /// How long a broker may take to answer the controller.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -200,7 +200,7 @@ impl Reign {
             epoch_version,
             image,
             stopping: BTreeSet::new(),
-            published: watch::channel(None).0,
+            published: watch::Sender::new(None),
             couriers: BTreeMap::new(),
         })
     }
@@ -409,7 +409,7 @@ impl Reign {
     }
 
     fn publish(&self) {
-        self.published.send_replace(Some(Rc::new(self.image.clone())));
+        self.published.send(Some(Rc::new(self.image.clone())));
     }
 
     /// One courier for each life of a broker brings it every new image, until it has it.
@@ -440,7 +440,7 @@ async fn deliver(host: Host, to: Address, mut published: watch::Receiver<Option<
     let caller: Caller<Control, Controlled> = Caller::new(host.clone(), to);
     let mut wait = RETRY_FIRST;
     loop {
-        let image = published.borrow_and_update().clone();
+        let image = published.latest();
         if let Some(image) = image {
             match caller.call("ClusterImage", &Control::Image(json(&*image)), PATIENCE).await {
                 Ok(Controlled::StaleController(_)) => return,

@@ -14,6 +14,7 @@ use crate::systems::broker::log::LogError;
 use crate::systems::broker::partition::{Fetched, Partition};
 use crate::systems::broker::server::Broker;
 use crate::systems::broker::wire::{Channel, Request, Response, text};
+use crate::world::property::bug;
 
 /// Bytes fetched of one partition at once (`replica.fetch.max.bytes`).
 const BYTES_MAX: i32 = 1 << 20;
@@ -47,7 +48,8 @@ pub async fn run(broker: Rc<Broker>, leader: BrokerId) {
                 .with_partition(partition.id.index)
                 .with_current_leader_epoch(epoch.get())
                 .with_fetch_offset(end.get())
-                .with_last_fetched_epoch(last.map_or(-1, LeaderEpoch::get))
+                // The known bug does not tell which leader its last record came from.
+                .with_last_fetched_epoch(last.filter(|_| !bug("K02")).map_or(-1, LeaderEpoch::get))
                 .with_log_start_offset(partition.log_start().get())
                 .with_partition_max_bytes(BYTES_MAX);
             topics.entry(partition.id.topic.clone()).or_default().push(fetch);

@@ -12,7 +12,6 @@ use crate::systems::broker::id::{LeaderEpoch, Offset};
 use crate::systems::broker::producers::{Appended, Producers, Sequence};
 use crate::systems::broker::records::{Batch, BatchError, batches, stamp};
 use crate::systems::broker::segment::{Segment, paths};
-use crate::world::property::bug;
 use crate::world::{Disk, DiskError, Open};
 
 /// Why a log cannot do what it is asked.
@@ -396,13 +395,9 @@ impl Log {
         let fresh = format!("{path}.tmp");
         let file = self.disk.open(&fresh, Open::Truncate).await?;
         file.write_at(0, &serde_json::to_vec(&self.epochs).expect("plain numbers")).await?;
-        if !bug("K16") {
-            file.sync().await?;
-        }
+        file.sync().await?;
         self.disk.rename(&fresh, &path).await?;
-        if !bug("K16") {
-            self.disk.sync_dir(&self.directory).await?;
-        }
+        self.disk.sync_dir(&self.directory).await?;
         Ok(())
     }
 

@@ -152,9 +152,7 @@ impl Replica {
     /// The controller says whom to follow. True if a new epoch begins.
     pub fn follow(&mut self, leader: Option<BrokerId>, epoch: LeaderEpoch) -> bool {
         if let Role::Follower { leader: before, epoch: known } = &mut self.role {
-            // The known bug sees no news in the same leader, though it left and came back in between, with a shorter log.
-            if *before == leader && (*known == epoch || bug("K06")) {
-                *known = epoch;
+            if *before == leader && *known == epoch {
                 return false;
             }
         }

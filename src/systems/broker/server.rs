@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 use std::time::Duration;
 
-use tokio::sync::{Mutex, mpsc, oneshot, watch};
+use tokio::sync::{Mutex, mpsc, oneshot};
 
 use crate::systems::broker::cluster::{AlterError, Image, Registration};
 use crate::systems::broker::controller::{self, Petition, Seat, json};
@@ -18,7 +18,7 @@ use crate::systems::broker::{Config, Observer, TopicConfig, fetcher, requests};
 use crate::systems::coordination::api::{Code, Error, Mode, Session};
 use crate::world::property::bug;
 use crate::world::rpc::{self, CallError, Caller};
-use crate::world::{Address, DiskError, Host, Level, Open, Task, select};
+use crate::world::{Address, DiskError, Host, Level, Open, Task, select, watch};
 
 /// Where brokers hear clients.
 pub const CLIENT_PORT: u16 = 9092;
@@ -88,7 +88,7 @@ async fn live(
     disk.sync_dir("/").await?;
     let clean = disk.exists(CLEAN_SHUTDOWN).await;
     let intact = clean || read_text(host, BOOT_ID).await? == Some(host.boot_id().to_string());
-    if clean && !bug("K14") {
+    if clean {
         disk.remove(CLEAN_SHUTDOWN).await?;
         disk.sync_dir("/data").await?;
     }
@@ -108,12 +108,9 @@ async fn live(
         image_lock: Mutex::new(()),
         clean,
         watermarks,
-        failure: watch::channel(None).0,
+        failure: watch::Sender::new(None),
     });
     broker.load().await?;
-    if clean && bug("K14") {
-        disk.remove(CLEAN_SHUTDOWN).await?;
-    }
     write_text(host, BOOT_ID, &host.boot_id().to_string()).await?;
     host.spawn("broker-control", broker.clone().listen_to_brokers());
     host.spawn("broker-clients", requests::listen(broker.clone()));
@@ -123,7 +120,7 @@ async fn live(
     select! {
         result = work => result,
         failed = failure.wait_for(Option::is_some) => {
-            let failed = failed.ok().and_then(|failed| failed.clone());
+            let failed = failed.ok().flatten();
             Err(failed.unwrap_or(LogError::Disk(DiskError::NotFound)))
         }
         () = host.shutdown_requested() => broker.stop().await,
@@ -211,7 +208,7 @@ impl Broker {
 
     /// The disk has failed: the process ends, as Kafka's does.
     pub fn fail(&self, error: LogError) {
-        self.failure.send_replace(Some(error));
+        self.failure.send(Some(error));
     }
 
     /// Registers, again after each expiry of the session, and stands for controller under each.
@@ -318,13 +315,13 @@ impl Broker {
     async fn on_image(&self, image: Image) -> Result<Controlled, LogError> {
         let _one_at_a_time = self.image_lock.lock().await;
         let newest = self.image.borrow().as_ref().map(|image| image.controller_epoch);
-        if let Some(newest) = newest.filter(|newest| image.controller_epoch < *newest && !bug("K19")) {
+        if let Some(newest) = newest.filter(|newest| image.controller_epoch < *newest) {
             crate::reached!("a broker refused an old controller");
             return Ok(Controlled::StaleController(newest));
         }
         // A controller that has not noticed this broker's restart still counts on what it had before (KIP-380).
         let meant_for = image.brokers.get(&self.me).map(|live| live.epoch);
-        if meant_for.is_none() || meant_for != self.epoch.get() {
+        if (meant_for.is_none() || meant_for != self.epoch.get()) && !bug("K25") {
             crate::reached!("a broker refused an image meant for another of its lives");
             return Ok(Controlled::StaleBroker);
         }
@@ -401,6 +398,8 @@ impl Broker {
                     }
                     Ok(Controlled::Altered(Err(_))) => return,
                     Err(CallError::NotSent) | Ok(Controlled::NotController) => {}
+                    // The known bug takes no answer for a no.
+                    _ if bug("K26") => return partition.replica.borrow_mut().on_refused(version),
                     _ => may_be_taken = true,
                 }
             }

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::mpsc;
 use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 
 use crate::base::SimTime;
@@ -21,7 +21,7 @@ use crate::systems::broker::api::{
 };
 use crate::workloads::clickstream::impression::{Impression, decode};
 use crate::workloads::clickstream::{Acks, Config};
-use crate::world::{Address, Host, select};
+use crate::world::{Address, Host, select, watch};
 
 /// What clients are told to do.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -59,9 +59,9 @@ impl Notebook {
     /// An empty notebook.
     pub fn new(history: History) -> Self {
         Self {
-            orders: watch::channel(Order::Prepare).0,
+            orders: watch::Sender::new(Order::Prepare),
             history: RefCell::new(history),
-            prepared: watch::channel(BTreeSet::new()).0,
+            prepared: watch::Sender::new(BTreeSet::new()),
             finished: RefCell::default(),
             read_back: RefCell::default(),
             parts: RefCell::default(),
@@ -77,7 +77,7 @@ impl Notebook {
     }
 
     fn has_prepared(&self, host: &Host) {
-        self.prepared.send_modify(|clients| {
+        self.prepared.modify(|clients| {
             clients.insert(host.name().to_owned());
         });
     }
@@ -99,7 +99,7 @@ pub struct Client {
 /// Waits until the orders satisfy a condition. The laboratory outlives its clients, so that there is always somebody to give them.
 async fn ordered(orders: &mut watch::Receiver<Order>, condition: impl FnMut(&Order) -> bool) -> Order {
     match orders.wait_for(condition).await {
-        Ok(order) => *order,
+        Ok(order) => order,
         Err(_) => std::future::pending().await,
     }
 }

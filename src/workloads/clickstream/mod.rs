@@ -171,7 +171,7 @@ impl Clickstream {
     }
 
     fn order(&self, order: Order) {
-        self.client.notebook.orders.send_replace(order);
+        self.client.notebook.orders.send(order);
     }
 }
 

@@ -140,7 +140,7 @@ impl Client {
             }
         }
         let _ = session.close().await;
-        self.notebook.prepared.send_replace(true);
+        self.notebook.prepared.send(true);
     }
 
     fn draw_wait(&self, mean: Duration) -> Duration {

@@ -12,13 +12,12 @@ use std::rc::Rc;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use tokio::sync::watch;
 
 use crate::base::{Problem, Rate, Share, SimTime, Span};
 use crate::checkers::{Check, registers};
 use crate::systems::Cluster;
 use crate::workloads::{LocalBoxFuture, Workload};
-use crate::world::{Address, DiskSpec, HostSpec, Tank};
+use crate::world::{Address, DiskSpec, HostSpec, Tank, watch};
 
 /// A registers workload of a scenario.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]

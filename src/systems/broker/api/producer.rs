@@ -20,6 +20,7 @@ use crate::systems::broker::api::view::View;
 use crate::systems::broker::id::{Offset, TopicPartition};
 use crate::systems::broker::records::{Message, Sequenced, encode};
 use crate::systems::broker::wire::{CallError, Channel, Request, Response, text};
+use crate::world::property::bug;
 use crate::world::{Address, Host, Task, select};
 
 /// Batches of one partition on the way at once (`max.in.flight.requests.per.connection`).
@@ -434,6 +435,11 @@ impl State {
         if again {
             batch.not_before = self.host.now() + BACK_OFF;
             return;
+        }
+        if matches!(outcome, Outcome::OutOfOrder) && bug("T14") {
+            // The client of the known bug sends it again in a new epoch, as if it had not been appended.
+            batch.sequence = None;
+            return lane.start_over();
         }
         let batch = lane.batches.remove(at).expect("its place was just found");
         let (partition, numbered) = (id.index, batch.sequence.is_some());

@@ -1,0 +1,74 @@
+//! The shipped scenarios: each holds, each repeats itself, those in `negative` are violated, and nothing piles up in a tank.
+
+use std::path::{Path, PathBuf};
+
+use wavetank::base::Seed;
+use wavetank::lab::{Options, Run, Verdict, execute};
+use wavetank::scenario::Scenario;
+
+/// Long enough for each kind of fault to strike, short enough for a debug build.
+const SHORT: [&str; 1] = ["acts.stir=15s"];
+
+fn files(folder: &str) -> Vec<PathBuf> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join(folder);
+    let entries = std::fs::read_dir(folder).expect("the scenarios are shipped");
+    let paths = entries.map(|entry| entry.expect("it was just listed").path());
+    let mut files: Vec<PathBuf> =
+        paths.filter(|path| path.extension().is_some_and(|extension| extension == "toml")).collect();
+    files.sort();
+    files
+}
+
+fn load(file: &Path, overrides: &[&str]) -> Scenario {
+    let overrides: Vec<String> = overrides.iter().map(|text| (*text).to_owned()).collect();
+    Scenario::load(file, &overrides).unwrap_or_else(|error| panic!("{}", error.render(false)))
+}
+
+fn run(scenario: &Scenario, seed: u64) -> Run {
+    execute(scenario, Seed::new(seed), &Options::default(), &mut |_| {})
+}
+
+fn why(run: &Run) -> String {
+    let broken: Vec<_> = run.checks.iter().filter(|check| !check.held()).collect();
+    format!("{} seed {}: {:?} {broken:#?} {:?}", run.scenario.display(), run.seed, run.violation, run.unmet)
+}
+
+#[test]
+fn every_scenario_holds_and_gives_the_same_digest_twice() {
+    let files = files("scenarios");
+    assert!(6 <= files.len(), "{files:?}");
+    for file in files {
+        let scenario = load(&file, &SHORT);
+        for seed in [1, 2, 3] {
+            let first = run(&scenario, seed);
+            assert_eq!(first.verdict, Verdict::Held, "{}", why(&first));
+            assert_eq!(first.digest, run(&scenario, seed).digest, "{} seed {seed}", file.display());
+        }
+    }
+}
+
+#[test]
+fn every_negative_scenario_is_violated() {
+    for file in files("scenarios/negative") {
+        let run = run(&load(&file, &[]), 1);
+        assert_eq!(run.verdict, Verdict::Violated, "{}", why(&run));
+    }
+}
+
+#[test]
+fn tasks_and_events_do_not_pile_up_over_virtual_time() {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("scenarios/clickstream.toml");
+    let scenario = load(&file, &["faults=[]", "acts.stir=60s", "workloads.clickstream.0.speed_up=10000"]);
+    let run = run(&scenario, 1);
+    for series in ["kernel.tasks", "kernel.pending-events"] {
+        let mean = |from: u64, to: u64| {
+            let within = run.samples.iter().filter(|sample| {
+                sample.name == series && (from..to).contains(&(sample.at.as_millis() / 1000))
+            });
+            let values: Vec<f64> = within.map(|sample| sample.value).collect();
+            values.iter().sum::<f64>() / values.len() as f64
+        };
+        let (early, late) = (mean(10, 30), mean(40, 60));
+        assert!(0.0 < early && late < early * 1.2, "{series} grew from {early} to {late}");
+    }
+}
