@@ -28,7 +28,7 @@ const KNOWN: &[Known] = &[
     known("Z03", "power-after-election", &["acts.stir=12s"], 1),
     known("Z04", "power-after-election", &["acts.stir=15s"], 38),
     known("Z05", "coordination-storm", &["acts.stir=8s"], 1),
-    known("Z06", "coordination-storm", &["acts.stir=12s"], 1),
+    known("Z06", "coordination-storm", &["acts.stir=20s"], 17),
     known("Z10", "power-after-election", &["acts.stir=15s"], 3),
     known("Z11", "truncation-fails", &["acts.stir=15s"], 5),
     known("Z12", "coordination-storm", &["acts.stir=10s"], 2),
@@ -42,7 +42,18 @@ const KNOWN: &[Known] = &[
         &["acts.stir=6s", "systems.coordination.transactions_per_epoch=300"],
         1,
     ),
+    known("K01", "rejoin-and-fail", &["acts.stir=15s"], 4),
+    known("K02", "rejoin-and-fail", &["acts.stir=15s"], 3),
+    known("K04", "rejoin-and-fail", &["acts.stir=15s"], 4),
+    known("K10", "rejoin-and-fail", &["acts.stir=15s"], 36),
+    known("K13", "rejoin-and-fail", &["acts.stir=15s"], 1),
+    known("T14", "rejoin-and-fail", &["acts.stir=15s"], 1),
+    known("K19", "deposed-controller", &["acts.stir=15s"], 1),
+    known("K25", "mixed-swarm", &[], 3),
 ];
+
+/// Bugs that searches have found, but no run that is short enough for a test; or none yet. `reports/known-bugs.md` tells.
+const WITHOUT_A_SHORT_RUN: &[&str] = &["K03", "K26"];
 
 impl Known {
     fn run(&self, with_bug: bool) -> Run {
@@ -66,9 +77,8 @@ fn each_known_bug_is_found_at_its_seed_and_without_it_the_run_holds() {
 }
 
 #[test]
-fn every_known_bug_of_coordination_is_among_them() {
+fn every_known_bug_is_accounted_for() {
     let found: BTreeSet<&str> = KNOWN.iter().map(|known| known.key).collect();
-    let listed = BUGS.iter().filter(|(_, system, ..)| *system == "coordination").map(|(key, ..)| *key);
-    let missing: Vec<&str> = listed.filter(|key| !found.contains(key)).collect();
-    assert!(missing.is_empty(), "{missing:?}");
+    let missing: Vec<&str> = BUGS.iter().map(|(key, ..)| *key).filter(|key| !found.contains(key)).collect();
+    assert_eq!(missing, WITHOUT_A_SHORT_RUN);
 }

@@ -151,10 +151,11 @@ impl Replica {
 
     /// The controller says whom to follow. True if a new epoch begins.
     pub fn follow(&mut self, leader: Option<BrokerId>, epoch: LeaderEpoch) -> bool {
-        if let Role::Follower { leader: before, epoch: known } = &mut self.role {
-            if *before == leader && *known == epoch {
-                return false;
-            }
+        if let Role::Follower { leader: before, epoch: known } = self.role
+            && before == leader
+            && known == epoch
+        {
+            return false;
         }
         self.role = Role::Follower { leader, epoch };
         true

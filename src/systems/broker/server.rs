@@ -57,6 +57,8 @@ pub struct Broker {
     fetchers: RefCell<BTreeMap<BrokerId, Task<()>>>,
     image_lock: Mutex<()>,
     clean: bool,
+    /// Whether a controller has taken account of this life of the process, and of what it may have lost.
+    counted: Cell<bool>,
     watermarks: BTreeMap<TopicPartition, Offset>,
     failure: watch::Sender<Option<LogError>>,
 }
@@ -107,11 +109,11 @@ async fn live(
         fetchers: RefCell::default(),
         image_lock: Mutex::new(()),
         clean,
+        counted: Cell::new(false),
         watermarks,
         failure: watch::Sender::new(None),
     });
     broker.load().await?;
-    write_text(host, BOOT_ID, &host.boot_id().to_string()).await?;
     host.spawn("broker-control", broker.clone().listen_to_brokers());
     host.spawn("broker-clients", requests::listen(broker.clone()));
     host.spawn("broker-registration", broker.clone().register(servers.to_vec(), intact));
@@ -213,9 +215,10 @@ impl Broker {
 
     /// Registers, again after each expiry of the session, and stands for controller under each.
     async fn register(self: Rc<Self>, servers: Vec<Address>, intact: bool) {
-        let mut intact = intact;
         loop {
             let session = self.session.borrow().clone();
+            // The process has lived on: it has all of which a controller has taken account.
+            let intact = intact || self.counted.get();
             let registered = self.register_once(&session, intact).await;
             match registered {
                 Ok(epoch) => {
@@ -241,8 +244,6 @@ impl Broker {
                 }
             }
             self.epoch.set(None);
-            // The process has lived on, and with it all that it had.
-            intact = true;
             *self.session.borrow_mut() =
                 Session::begin(&self.host, &servers, self.config.session_timeout.get());
         }
@@ -344,6 +345,11 @@ impl Broker {
             partition.delete().await?;
         }
         *self.image.borrow_mut() = Some(image);
+        if !self.counted.replace(true) {
+            // Only now: the next life of the process may call itself intact when what this one had lost is in the books. A crash
+            // between a loss of power and the first word of a controller must not wash it away.
+            write_text(&self.host, BOOT_ID, &self.host.boot_id().to_string()).await?;
+        }
         Ok(Controlled::Done)
     }
 
