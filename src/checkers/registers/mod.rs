@@ -2,7 +2,7 @@
 //!
 //! A write is told its transaction (zxid) and its version, and a read the transaction at which it was answered: the order of all
 //! writes is known, so nothing has to be searched for. What is promised of it (ZooKeeper's guarantees) is checked in four files:
-//! [`order`] for what all clients see together, [`sessions`] for what one session sees, [`watches`], and [`lives`] for ephemeral
+//! `order` for what all clients see together, `sessions` for what one session sees, `watches`, and `lives` for ephemeral
 //! znodes and locks. What is not promised is not checked: a read without `sync` may be stale, `sync` may be answered by a leader that
 //! another has replaced already, and two clients may both believe that they hold a lock.
 
