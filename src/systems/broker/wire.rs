@@ -19,6 +19,7 @@ use kafka_protocol::protocol::{
 use tokio::sync::oneshot;
 
 use crate::base::HostId;
+use crate::world::rpc::CallError;
 use crate::world::{Address, Connection, Host, Sender};
 
 /// The requests brokers understand, each with the oldest and newest version they speak. (Later versions name topics by id.)
@@ -191,17 +192,6 @@ pub fn response_name(key: ApiKey) -> &'static str {
         ApiKey::Fetch => "Fetched",
         _ => "Response",
     }
-}
-
-/// Why a request brought no answer.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
-pub enum CallError {
-    /// It never left.
-    #[error("not sent")]
-    NotSent,
-    /// It may have been carried out.
-    #[error("outcome unknown")]
-    Unknown,
 }
 
 type Waiting = Rc<RefCell<BTreeMap<i32, oneshot::Sender<Bytes>>>>;

@@ -19,7 +19,7 @@ use crate::systems::broker::api::partitioner::partition_for;
 use crate::systems::broker::api::view::View;
 use crate::systems::broker::id::{Offset, TopicPartition};
 use crate::systems::broker::records::{Message, Sequenced, encode};
-use crate::systems::broker::wire::{CallError, Channel, Request, Response, text};
+use crate::systems::broker::wire::{Channel, Request, Response, text};
 use crate::world::property::bug;
 use crate::world::{Address, Host, Task, select};
 
@@ -389,9 +389,6 @@ impl State {
         }
         let answer = channel.call(ApiKey::Produce, &request, patience).await;
         let mut outcomes: BTreeMap<TopicPartition, Outcome> = BTreeMap::new();
-        let unanswered = match &answer {
-            Ok(_) | Err(CallError::Unknown) | Err(CallError::NotSent) => Outcome::Retry { refresh: true },
-        };
         if let Ok(Response::Produce(response)) = answer {
             for topic in response.responses {
                 for partition in topic.partition_responses {
@@ -403,10 +400,7 @@ impl State {
         }
         let mut refresh = None;
         for (id, number, ..) in &batches {
-            let outcome = outcomes.remove(id).unwrap_or(match unanswered {
-                Outcome::Retry { refresh } => Outcome::Retry { refresh },
-                _ => Outcome::Silent,
-            });
+            let outcome = outcomes.remove(id).unwrap_or(Outcome::Retry { refresh: true });
             if let Outcome::Retry { refresh: true } = outcome {
                 refresh = Some(id.topic.clone());
             }
