@@ -143,6 +143,12 @@ pub const BUGS: &[(&str, &str, &str, &str)] = &[
         "a leader drops a change of the in-sync set to which it got no answer",
     ),
     (
+        "K27",
+        "broker",
+        "a follower that has lost power since it caught up is counted in sync (KIP-903)",
+        "the controller does not ask in which life of a broker its leader met it",
+    ),
+    (
         "T14",
         "broker",
         "an idempotent producer writes a record twice (redpanda 3039)",

@@ -10,9 +10,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::systems::broker::TopicConfig;
 use crate::systems::broker::id::{
-    BrokerEpoch, BrokerId, ControllerEpoch, LeaderEpoch, StateVersion, TopicPartition,
+    BrokerEpoch, BrokerId, ControllerEpoch, LeaderEpoch, StateVersion, TopicId, TopicPartition,
 };
 use crate::world::Address;
+use crate::world::property::bug;
 
 /// What a broker says of itself when it registers.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -58,6 +59,8 @@ pub struct PartitionState {
 /// A topic.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Topic {
+    /// Which of those that ever had its name.
+    pub id: TopicId,
     /// Its settings.
     pub config: TopicConfig,
     /// Its parts.
@@ -77,6 +80,8 @@ pub struct Image {
     pub topics: BTreeMap<String, Topic>,
     /// The lives of brokers that the partitions' states take account of.
     pub known: BTreeMap<BrokerId, BrokerEpoch>,
+    /// Whether the topics that exist from the start have been created.
+    pub bootstrapped: bool,
 }
 
 /// Why a change of the in-sync set is refused.
@@ -88,7 +93,7 @@ pub enum AlterError {
     Fenced,
     /// It builds on an old state.
     InvalidVersion,
-    /// It names a broker that is not alive.
+    /// It names a broker that is not alive, or one that has restarted since.
     Ineligible,
     /// There is no such topic partition.
     UnknownTopicPartition,
@@ -119,15 +124,20 @@ impl Image {
         self.brokers.contains_key(&broker)
     }
 
-    /// Each topic partition with its topic's settings.
-    pub fn partitions(&self) -> impl Iterator<Item = (TopicPartition, &TopicConfig, &PartitionState)> {
+    /// Each topic partition with its topic.
+    pub fn partitions(&self) -> impl Iterator<Item = (TopicPartition, &Topic, &PartitionState)> {
         self.topics.iter().flat_map(|(name, topic)| {
             topic
                 .partitions
                 .iter()
                 .enumerate()
-                .map(move |(index, state)| (TopicPartition::new(name, index as i32), &topic.config, state))
+                .map(move |(index, state)| (TopicPartition::new(name, index as i32), topic, state))
         })
+    }
+
+    /// The name of a topic.
+    pub fn name_of(&self, id: TopicId) -> Option<&str> {
+        self.topics.iter().find(|(_, topic)| topic.id == id).map(|(name, _)| name.as_str())
     }
 
     /// The state of a topic partition.
@@ -159,7 +169,7 @@ impl Image {
         self.known.extend(brokers.iter().map(|(id, live)| (*id, live.epoch)));
         self.brokers = brokers;
         let partitions: Vec<(TopicPartition, TopicConfig, PartitionState)> =
-            self.partitions().map(|(id, config, state)| (id, config.clone(), state.clone())).collect();
+            self.partitions().map(|(id, topic, state)| (id, topic.config.clone(), state.clone())).collect();
         let mut changes = Vec::new();
         for (id, config, before) in partitions {
             let mut state = before.clone();
@@ -242,7 +252,7 @@ impl Image {
         if state.leader.is_none() { state } else { state.led_by(None) }
     }
 
-    /// A leader asks for another in-sync set.
+    /// A leader asks for another in-sync set, of brokers in the lives in which it met them; `None` where it has met none yet.
     ///
     /// # Errors
     /// See [`AlterError`].
@@ -251,7 +261,7 @@ impl Image {
         id: &TopicPartition,
         leader: (BrokerId, BrokerEpoch, LeaderEpoch),
         version: StateVersion,
-        in_sync: &BTreeSet<BrokerId>,
+        in_sync: &BTreeMap<BrokerId, Option<BrokerEpoch>>,
     ) -> Result<Change, AlterError> {
         let (config, state) = self.state(id).ok_or(AlterError::UnknownTopicPartition)?;
         let (broker, broker_epoch, leader_epoch) = leader;
@@ -262,11 +272,16 @@ impl Image {
         if state.version != version {
             return Err(AlterError::InvalidVersion);
         }
-        let fit = |other: &BrokerId| self.is_alive(*other) && state.replicas.contains(other);
-        if !in_sync.contains(&broker) || !in_sync.iter().all(fit) {
+        // One that has restarted since it caught up may have lost what it caught up with (KIP-903).
+        let fit = |(other, met): (&BrokerId, &Option<BrokerEpoch>)| {
+            let live = self.brokers.get(other).map(|live| live.epoch);
+            let same = met.is_none() || *met == live || bug("K27");
+            live.is_some() && same && state.replicas.contains(other)
+        };
+        if !in_sync.contains_key(&broker) || !in_sync.iter().all(fit) {
             return Err(AlterError::Ineligible);
         }
-        Ok((id.clone(), state.with_in_sync(in_sync.clone(), config.min_in_sync)))
+        Ok((id.clone(), state.with_in_sync(in_sync.keys().copied().collect(), config.min_in_sync)))
     }
 
     /// Moves leadership to the preferred replicas where they are in sync, and away from brokers that are stopping.
@@ -285,34 +300,40 @@ impl Image {
         changes
     }
 
-    /// Where the replicas of a new topic stand: spread over the zones, and over the brokers within them (KIP-36).
-    pub fn place(&self, config: &TopicConfig, first: usize) -> Option<Topic> {
+    /// Where the replicas of a new topic stand: spread over the zones, and over the brokers within them (KIP-36). No two of a part
+    /// share a zone unless every zone has one. `None` if there are too few brokers.
+    pub fn place(&self, id: TopicId, config: &TopicConfig, first: usize) -> Option<Topic> {
         let mut zones: BTreeMap<&str, Vec<BrokerId>> = BTreeMap::new();
-        for (id, live) in &self.brokers {
-            zones.entry(&live.registration.zone).or_default().push(*id);
+        for (broker, live) in &self.brokers {
+            zones.entry(&live.registration.zone).or_default().push(*broker);
         }
+        let zone_count = zones.len();
         // Brokers in an order that goes round the zones.
         let longest = zones.values().map(Vec::len).max()?;
-        let order: Vec<BrokerId> = (0..longest)
-            .flat_map(|at| zones.values().filter_map(move |zone| zone.get(at)))
-            .copied()
+        let order: Vec<(BrokerId, &str)> = (0..longest)
+            .flat_map(|at| zones.iter().filter_map(move |(zone, brokers)| Some((*brokers.get(at)?, *zone))))
             .collect();
-        if order.len() < config.replicas as usize {
+        let count = order.len();
+        let replication = config.replicas as usize;
+        if count < replication {
             return None;
         }
         let partition = |index: usize| {
             let start = first + index;
             // After each round the followers are shifted against the leader, so that a lost broker's load spreads.
-            let shift = start / order.len();
-            let mut replicas = vec![order[start % order.len()]];
-            let mut step = 1 + shift % (order.len().max(2) - 1);
-            while replicas.len() < config.replicas as usize {
-                let candidate = order[(start + step) % order.len()];
-                if !replicas.contains(&candidate) {
-                    replicas.push(candidate);
-                }
+            let shift = start / count * zone_count.max(1);
+            let mut chosen = vec![order[start % count]];
+            let mut step = 0;
+            while chosen.len() < replication {
+                let candidate = order[(start + 1 + (shift + step) % (count - 1)) % count];
                 step += 1;
+                let held: BTreeSet<&str> = chosen.iter().map(|(_, zone)| *zone).collect();
+                let crowded = held.contains(candidate.1) && held.len() < zone_count;
+                if !crowded && !chosen.contains(&candidate) {
+                    chosen.push(candidate);
+                }
             }
+            let replicas: Vec<BrokerId> = chosen.into_iter().map(|(broker, _)| broker).collect();
             PartitionState {
                 leader: replicas.first().copied(),
                 in_sync: replicas.iter().copied().collect(),
@@ -324,15 +345,15 @@ impl Image {
                 version: StateVersion::new(0),
             }
         };
-        Some(Topic {
-            config: config.clone(),
-            partitions: (0..config.partitions as usize).map(partition).collect(),
-        })
+        let partitions = (0..config.partitions as usize).map(partition).collect();
+        Some(Topic { id, config: config.clone(), partitions })
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
     use crate::base::HostId;
 
@@ -355,8 +376,9 @@ mod tests {
             brokers,
             topics: BTreeMap::new(),
             known,
+            bootstrapped: true,
         };
-        let topic = image.place(&TopicConfig::new("t", 1, 3, 2), 0).expect("three brokers");
+        let topic = image.place(TopicId::new(1), &TopicConfig::new("t", 1, 3, 2), 0).expect("three brokers");
         image.topics.insert("t".into(), topic);
         image
     }
@@ -368,18 +390,47 @@ mod tests {
         image.topics["t"].partitions[0].clone()
     }
 
-    #[test]
-    fn replicas_stand_in_different_zones() {
-        let mut image = image();
-        image.brokers = (1..=6).map(|number| live(number, 1, true)).collect();
-        let topic = image.place(&TopicConfig::new("u", 12, 3, 2), 1).expect("six brokers");
-        for partition in &topic.partitions {
-            let zones: BTreeSet<i32> = partition.replicas.iter().map(|broker| broker.get() % 3).collect();
-            let brokers: BTreeSet<&BrokerId> = partition.replicas.iter().collect();
-            assert_eq!(brokers.len(), 3, "{:?}", partition.replicas);
-            assert!(2 <= zones.len(), "{:?}", partition.replicas);
+    proptest! {
+        #[test]
+        fn replicas_stand_in_different_zones_and_brokers_bear_equal_shares(
+            brokers in 1..=9_i32, replicas in 1..=4_u32, rounds in 1..=3_u32, first in 0..20_usize,
+        ) {
+            let mut image = image();
+            image.brokers = (1..=brokers).map(|number| live(number, 1, true)).collect();
+            let partitions = brokers as u32 * rounds;
+            let config = TopicConfig::new("u", partitions, replicas, 1);
+            let Some(topic) = image.place(TopicId::new(2), &config, first) else {
+                prop_assert!(brokers < replicas as i32);
+                return Ok(());
+            };
+            let mut led: BTreeMap<BrokerId, u32> = BTreeMap::new();
+            for partition in &topic.partitions {
+                let zones: BTreeSet<i32> = partition.replicas.iter().map(|broker| broker.get() % 3).collect();
+                let distinct: BTreeSet<&BrokerId> = partition.replicas.iter().collect();
+                prop_assert_eq!(distinct.len(), replicas as usize);
+                prop_assert_eq!(zones.len(), (replicas as usize).min(3).min(brokers as usize));
+                *led.entry(partition.replicas[0]).or_default() += 1;
+            }
+            prop_assert!(led.values().all(|count| *count == rounds), "{:?}", led);
         }
-        assert_eq!(image.place(&TopicConfig::new("u", 1, 7, 1), 0), None);
+    }
+
+    #[test]
+    fn a_follower_that_has_restarted_since_it_caught_up_is_not_counted_in() {
+        let image = image();
+        let id = TopicPartition::new("t", 0);
+        let leader = image.topics["t"].partitions[0].leader.expect("it has one");
+        let asking = (leader, BrokerEpoch::new(1), LeaderEpoch::new(0));
+        let met = |epoch| {
+            let others = (1..=3).map(|number| (b(number), Some(BrokerEpoch::new(1))));
+            let mut set: BTreeMap<BrokerId, Option<BrokerEpoch>> = others.collect();
+            set.insert(b(if leader == b(3) { 2 } else { 3 }), epoch);
+            set
+        };
+        let ask = |epoch| image.alter_in_sync(&id, asking, StateVersion::new(0), &met(epoch));
+        assert!(ask(Some(BrokerEpoch::new(1))).is_ok());
+        assert!(ask(None).is_ok());
+        assert_eq!(ask(Some(BrokerEpoch::new(0))).err(), Some(AlterError::Ineligible));
     }
 
     #[test]

@@ -3,8 +3,8 @@
 //! The state of the cluster is in znodes. Each change is one `multi` that demands the controller's own epoch and the state's version,
 //! so that a controller that was replaced without noticing can change nothing (KAFKA-6082).
 //!
-//! `/controller` (ephemeral), `/controller_epoch`, `/brokers/ids/<id>` (ephemeral), `/brokers/known`, `/brokers/topics/<topic>`,
-//! `/brokers/topics/<topic>/<index>`.
+//! `/controller` (ephemeral), `/controller_epoch`, `/brokers/ids/<id>` (ephemeral), `/brokers/known`, `/brokers/bootstrapped`,
+//! `/brokers/topics/<topic>`, `/brokers/topics/<topic>/<index>`.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -13,12 +13,14 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use serde::Serialize;
+use rand::Rng;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, oneshot};
 
+use crate::base::Stream;
 use crate::systems::broker::cluster::{Change, Image, LiveBroker, PartitionState, Registration, Topic};
-use crate::systems::broker::id::{BrokerEpoch, BrokerId, ControllerEpoch, StateVersion};
+use crate::systems::broker::id::{BrokerEpoch, BrokerId, ControllerEpoch, StateVersion, TopicId};
 use crate::systems::broker::message::{CONTROL_PORT, Control, Controlled};
 use crate::systems::broker::{Config, Observer, TopicConfig};
 use crate::systems::coordination::api::{
@@ -70,6 +72,16 @@ impl From<Error> for Ended {
 /// How values stand in znodes, and in messages that carry them.
 pub fn json(value: &impl Serialize) -> Bytes {
     serde_json::to_vec(value).expect("plain values with text keys").into()
+}
+
+/// Tells that the topics of the settings have been created once; what happens to them since is the operator's affair.
+const BOOTSTRAPPED: &str = "/brokers/bootstrapped";
+
+/// What the znode of a topic holds.
+#[derive(Serialize, Deserialize)]
+struct TopicRecord {
+    id: TopicId,
+    config: TopicConfig,
 }
 
 async fn read<T: DeserializeOwned>(session: &Session, path: &str) -> Result<(T, i32, i64), Error> {
@@ -158,6 +170,7 @@ async fn run_for_office(
 
 struct Reign {
     seat: Seat,
+    topic_ids: Stream,
     epoch_version: i32,
     image: Image,
     stopping: BTreeSet<BrokerId>,
@@ -183,7 +196,7 @@ impl Reign {
         let mut topics = BTreeMap::new();
         for name in session.children("/brokers/topics").await? {
             let path = format!("/brokers/topics/{name}");
-            let (config, _, _): (TopicConfig, _, _) = read(session, &path).await?;
+            let (TopicRecord { id, config }, _, _) = read(session, &path).await?;
             let mut partitions = Vec::new();
             for index in 0..config.partitions {
                 let (mut state, version, _): (PartitionState, _, _) =
@@ -191,12 +204,19 @@ impl Reign {
                 state.version = StateVersion::new(version);
                 partitions.push(state);
             }
-            topics.insert(name, Topic { config, partitions });
+            topics.insert(name, Topic { id, config, partitions });
         }
-        let image =
-            Image { controller: seat.me, controller_epoch: epoch, brokers: BTreeMap::new(), topics, known };
+        let image = Image {
+            controller: seat.me,
+            controller_epoch: epoch,
+            brokers: BTreeMap::new(),
+            topics,
+            known,
+            bootstrapped: session.exists(BOOTSTRAPPED).await?.is_some(),
+        };
         Ok(Self {
             seat: seat.clone(),
+            topic_ids: seat.host.random("broker/topic-ids"),
             epoch_version,
             image,
             stopping: BTreeSet::new(),
@@ -214,19 +234,14 @@ impl Reign {
         let rebalance_every = self.seat.config.preferred_leader_every.get();
         let mut rebalance_at = host.now() + rebalance_every;
         let mut brokers_changed = self.look_at_brokers(session).await?;
-        for topic in self.seat.config.topics.clone() {
-            self.create_topic(topic).await?;
-        }
+        self.bootstrap().await?;
         loop {
             select! {
                 () = session.expired() => return Err(Ended::Expired),
                 change = &mut brokers_changed => {
                     change.ok_or(Ended::Expired)?;
                     brokers_changed = self.look_at_brokers(session).await?;
-                    // A topic that had to wait for brokers may be possible now.
-                    for topic in self.seat.config.topics.clone() {
-                        self.create_topic(topic).await?;
-                    }
+                    self.bootstrap().await?;
                 }
                 petition = inbox.recv() => {
                     let Some((control, answer)) = petition else { return Ok(()) };
@@ -358,7 +373,7 @@ impl Reign {
             }
             Control::CreateTopic(config) => {
                 let Ok(config) = serde_json::from_slice::<TopicConfig>(&config) else {
-                    return Ok(Controlled::TooFewBrokers);
+                    return Ok(Controlled::Malformed);
                 };
                 if self.image.topics.contains_key(&config.name) {
                     Controlled::TopicConflict
@@ -390,15 +405,30 @@ impl Reign {
         })
     }
 
-    /// False if there are too few brokers. A topic that exists is left alone.
-    async fn create_topic(&mut self, config: TopicConfig) -> Result<bool, Ended> {
-        if self.image.topics.contains_key(&config.name) {
-            return Ok(true);
+    /// Creates the topics that exist from the start, once: as soon as all brokers are there, so that they bear equal shares.
+    async fn bootstrap(&mut self) -> Result<(), Ended> {
+        if self.image.bootstrapped || self.image.brokers.len() < self.seat.config.brokers as usize {
+            return Ok(());
         }
+        for topic in self.seat.config.topics.clone() {
+            if !self.image.topics.contains_key(&topic.name) {
+                self.create_topic(topic).await?;
+            }
+        }
+        self.multi(vec![create(BOOTSTRAPPED, "", Mode::Persistent)]).await?;
+        self.image.bootstrapped = true;
+        self.publish();
+        Ok(())
+    }
+
+    /// False if there are too few brokers.
+    async fn create_topic(&mut self, config: TopicConfig) -> Result<bool, Ended> {
         let first = self.image.topics.values().map(|topic| topic.partitions.len()).sum();
-        let Some(topic) = self.image.place(&config, first) else { return Ok(false) };
+        let id = TopicId::new(self.topic_ids.random_range(1..=u64::MAX));
+        let Some(topic) = self.image.place(id, &config, first) else { return Ok(false) };
         let path = format!("/brokers/topics/{}", config.name);
-        let mut writes = vec![create(&path, json(&config), Mode::Persistent)];
+        let record = TopicRecord { id, config: config.clone() };
+        let mut writes = vec![create(&path, json(&record), Mode::Persistent)];
         for (index, state) in topic.partitions.iter().enumerate() {
             writes.push(create(&format!("{path}/{index}"), json(state), Mode::Persistent));
         }

@@ -5,15 +5,15 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use kafka_protocol::error::ResponseError;
-use kafka_protocol::messages::fetch_request::{FetchPartition, FetchTopic};
+use kafka_protocol::messages::fetch_request::{FetchPartition, FetchTopic, ReplicaState};
 use kafka_protocol::messages::fetch_response::PartitionData;
-use kafka_protocol::messages::{ApiKey, FetchRequest, TopicName};
+use kafka_protocol::messages::{ApiKey, FetchRequest};
 
-use crate::systems::broker::id::{BrokerId, LeaderEpoch, Offset, TopicPartition};
+use crate::systems::broker::id::{BrokerId, LeaderEpoch, Offset, TopicId};
 use crate::systems::broker::log::LogError;
 use crate::systems::broker::partition::{Fetched, Partition};
 use crate::systems::broker::server::Broker;
-use crate::systems::broker::wire::{Channel, Request, Response, text};
+use crate::systems::broker::wire::{Channel, Request, Response};
 use crate::world::property::bug;
 
 /// Bytes fetched of one partition at once (`replica.fetch.max.bytes`).
@@ -40,8 +40,12 @@ pub async fn run(broker: Rc<Broker>, leader: BrokerId) {
         let channel = channel.as_ref().expect("just made");
         let followed: Vec<Rc<Partition>> =
             broker.leaders().into_iter().filter(|(other, _)| *other == leader).map(|(_, p)| p).collect();
-        let mut asked: BTreeMap<TopicPartition, (LeaderEpoch, Rc<Partition>)> = BTreeMap::new();
-        let mut topics: BTreeMap<Rc<str>, Vec<FetchPartition>> = BTreeMap::new();
+        let Some(own_epoch) = broker.epoch() else {
+            broker.host.sleep(BACK_OFF).await;
+            continue;
+        };
+        let mut asked: BTreeMap<(TopicId, i32), (LeaderEpoch, Rc<Partition>)> = BTreeMap::new();
+        let mut topics: BTreeMap<TopicId, Vec<FetchPartition>> = BTreeMap::new();
         for partition in followed {
             let Some((epoch, end, last)) = partition.position(leader).await else { continue };
             let fetch = FetchPartition::default()
@@ -52,19 +56,22 @@ pub async fn run(broker: Rc<Broker>, leader: BrokerId) {
                 .with_last_fetched_epoch(last.filter(|_| !bug("K02")).map_or(-1, LeaderEpoch::get))
                 .with_log_start_offset(partition.log_start().get())
                 .with_partition_max_bytes(BYTES_MAX);
-            topics.entry(partition.id.topic.clone()).or_default().push(fetch);
-            asked.insert(partition.id.clone(), (epoch, partition));
+            topics.entry(partition.topic).or_default().push(fetch);
+            asked.insert((partition.topic, partition.id.index), (epoch, partition));
         }
         if asked.is_empty() {
             broker.host.sleep(BACK_OFF).await;
             continue;
         }
         let topics = topics.into_iter().map(|(topic, partitions)| {
-            FetchTopic::default().with_topic(TopicName(text(&topic))).with_partitions(partitions)
+            FetchTopic::default().with_topic_id(topic.to_uuid()).with_partitions(partitions)
         });
+        let replica = ReplicaState::default()
+            .with_replica_id(broker.me.get().into())
+            .with_replica_epoch(own_epoch.get());
         let wait = broker.config.replica_fetch_wait.get();
         let request = FetchRequest::default()
-            .with_replica_id(broker.me.get().into())
+            .with_replica_state(replica)
             .with_max_wait_ms(wait.as_millis() as i32)
             .with_min_bytes(1)
             .with_max_bytes(i32::MAX)
@@ -74,9 +81,11 @@ pub async fn run(broker: Rc<Broker>, leader: BrokerId) {
             Ok(Response::Fetch(response)) => {
                 let mut trouble = false;
                 for topic in response.responses {
+                    let Some(topic_id) = TopicId::from_uuid(topic.topic_id) else { continue };
                     for data in topic.partitions {
-                        let id = TopicPartition::new(topic.topic.as_str(), data.partition_index);
-                        let Some((epoch, partition)) = asked.get(&id) else { continue };
+                        let Some((epoch, partition)) = asked.get(&(topic_id, data.partition_index)) else {
+                            continue;
+                        };
                         match take(partition, *epoch, data).await {
                             Ok(fine) => trouble |= !fine,
                             Err(LogError::Disk(error)) => return broker.fail(error.into()),
@@ -107,18 +116,13 @@ async fn take(partition: &Partition, epoch: LeaderEpoch, data: PartitionData) ->
                 records: data.records.unwrap_or_default(),
                 high_watermark: Offset::new(data.high_watermark),
                 log_start: Offset::new(data.log_start_offset),
-                complete: false,
                 diverging,
             };
             partition.copy(epoch, &fetched).await?;
             Ok(true)
         }
         Some(ResponseError::OffsetOutOfRange) => {
-            // `last_stable_offset` of an error tells where the leader's log ends.
-            let (start, end) = (Offset::new(data.log_start_offset), Offset::new(data.last_stable_offset));
-            if Offset::new(0) <= start && Offset::new(0) <= end {
-                partition.fit(epoch, start, end).await?;
-            }
+            partition.begin_at(epoch, Offset::new(data.log_start_offset)).await?;
             Ok(false)
         }
         Some(_) => Ok(false),

@@ -4,6 +4,7 @@ use std::fmt;
 use std::rc::Rc;
 
 use serde::{Deserialize, Serialize};
+use uuid::Uuid;
 
 crate::id!(
     /// A broker, numbered from 1.
@@ -31,10 +32,27 @@ crate::id!(
     "v"
 );
 crate::id!(
+    /// One creation of a topic: another that is created later under the same name has another (KIP-516).
+    TopicId(u64),
+    "t"
+);
+crate::id!(
     /// A record's place in a topic partition.
     Offset(i64),
     "@"
 );
+
+impl TopicId {
+    /// As it stands in the Kafka protocol.
+    pub const fn to_uuid(self) -> Uuid {
+        Uuid::from_u128(self.0 as u128)
+    }
+
+    /// The topic that the Kafka protocol calls so; `None` if that is no topic of ours.
+    pub fn from_uuid(uuid: Uuid) -> Option<Self> {
+        u64::try_from(uuid.as_u128()).ok().filter(|number| *number != 0).map(Self)
+    }
+}
 
 impl Offset {
     /// The offset this many records further.

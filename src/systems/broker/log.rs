@@ -12,7 +12,7 @@ use crate::systems::broker::id::{LeaderEpoch, Offset};
 use crate::systems::broker::producers::{Appended, Producers, Sequence};
 use crate::systems::broker::records::{Batch, BatchError, batches, stamp};
 use crate::systems::broker::segment::{Segment, paths};
-use crate::world::{Disk, DiskError, Open};
+use crate::world::{Disk, DiskError};
 
 /// Why a log cannot do what it is asked.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
@@ -46,6 +46,15 @@ pub struct LogSettings {
     pub index_interval: u64,
 }
 
+/// How much one read may bring.
+#[derive(Clone, Copy, Debug)]
+pub struct Limit {
+    /// At most so many bytes.
+    pub bytes_max: usize,
+    /// But one batch in any case, so that readers get past a large one (KIP-74).
+    pub at_least_one: bool,
+}
+
 /// A log, open.
 pub struct Log {
     disk: Disk,
@@ -69,6 +78,18 @@ pub struct AppendInfo {
 }
 
 const EPOCHS_FILE: &str = "leader-epoch-checkpoint";
+
+/// Removes the log in a directory. What an interrupted removal leaves is a log that ends earlier.
+///
+/// # Errors
+/// If the disk fails.
+pub async fn delete(disk: &Disk, directory: &str) -> Result<(), LogError> {
+    for name in disk.list(directory).await?.iter().rev() {
+        disk.remove(&format!("{directory}/{name}")).await?;
+    }
+    disk.remove(directory).await?;
+    Ok(())
+}
 
 impl Log {
     /// Opens the log in a directory, creating what is missing. `clean`: whether it was closed in good order, so that nothing needs
@@ -243,11 +264,11 @@ impl Log {
         Ok(())
     }
 
-    /// Whole batches from the one that holds `from`, up to `bytes_max` (but at least one) and below `upto`.
+    /// Whole batches from the one that holds `from`, up to `limit` and below `upto`.
     ///
     /// # Errors
     /// `OutOfRange` if `from` is not within the log.
-    pub async fn read(&self, from: Offset, upto: Offset, bytes_max: usize) -> Result<Bytes, LogError> {
+    pub async fn read(&self, from: Offset, upto: Offset, limit: Limit) -> Result<Bytes, LogError> {
         if from < self.start() || self.end < from {
             return Err(LogError::OutOfRange(from));
         }
@@ -255,7 +276,7 @@ impl Log {
             return Ok(Bytes::new());
         }
         let at = self.segments.partition_point(|segment| segment.base <= from) - 1;
-        self.segments[at].read(from, upto, bytes_max).await
+        self.segments[at].read(from, upto, limit).await
     }
 
     /// Whether the record at `offset` stands in a segment that is closed: a fetch there never grows by waiting.
@@ -381,36 +402,20 @@ impl Log {
 
     async fn read_epochs(&self) -> Result<Option<Epochs>, LogError> {
         let path = format!("{}/{EPOCHS_FILE}", self.directory);
-        let file = match self.disk.open(&path, Open::Existing).await {
-            Ok(file) => file,
-            Err(DiskError::NotFound) => return Ok(None),
-            Err(error) => return Err(error.into()),
-        };
-        let bytes = file.read_at(0, file.len() as usize).await?;
-        Ok(serde_json::from_slice(&bytes).ok())
+        let bytes = self.disk.read(&path).await?;
+        Ok(bytes.and_then(|bytes| serde_json::from_slice(&bytes).ok()))
     }
 
     async fn write_epochs(&self) -> Result<(), LogError> {
-        let path = format!("{}/{EPOCHS_FILE}", self.directory);
-        let fresh = format!("{path}.tmp");
-        let file = self.disk.open(&fresh, Open::Truncate).await?;
-        file.write_at(0, &serde_json::to_vec(&self.epochs).expect("plain numbers")).await?;
-        file.sync().await?;
-        self.disk.rename(&fresh, &path).await?;
-        self.disk.sync_dir(&self.directory).await?;
-        Ok(())
+        let bytes = serde_json::to_vec(&self.epochs).expect("plain numbers");
+        Ok(self.disk.replace(&format!("{}/{EPOCHS_FILE}", self.directory), &bytes).await?)
     }
 
-    /// Removes the log from the disk.
+    /// Removes the log from the disk. Nothing may be appended after.
     ///
     /// # Errors
     /// If the disk fails.
-    pub async fn delete(&mut self) -> Result<(), LogError> {
-        while let Some(segment) = self.segments.pop_back() {
-            self.remove(&segment).await?;
-        }
-        let _ = self.disk.remove(&format!("{}/{EPOCHS_FILE}", self.directory)).await;
-        self.disk.remove(&self.directory).await?;
-        Ok(())
+    pub async fn delete(&self) -> Result<(), LogError> {
+        delete(&self.disk, &self.directory).await
     }
 }

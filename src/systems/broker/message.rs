@@ -1,6 +1,6 @@
 //! What controller and brokers say to one another. Serde and postcard: Kafka's own messages for it are gone since its ZooKeeper era.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -32,8 +32,8 @@ pub enum Control {
         leader_epoch: LeaderEpoch,
         /// The state it builds on.
         version: StateVersion,
-        /// The set as it should be.
-        in_sync: BTreeSet<BrokerId>,
+        /// The set as it should be, with the lives in which the leader met its members (KIP-903).
+        in_sync: BTreeMap<BrokerId, Option<BrokerEpoch>>,
     },
     /// To the controller: create a topic with these settings, in JSON.
     CreateTopic(Bytes),
@@ -62,6 +62,8 @@ pub enum Controlled {
     TopicConflict,
     /// There are too few brokers for so many replicas.
     TooFewBrokers,
+    /// It cannot be read.
+    Malformed,
     /// How many topic partitions the stopping broker still leads.
     Leading(u32),
 }

@@ -12,17 +12,19 @@ use tokio::sync::{Mutex, Notify};
 use crate::base::{ByteSize, SimTime};
 use crate::systems::broker::Observer;
 use crate::systems::broker::TopicConfig;
-use crate::systems::broker::cluster::PartitionState;
+use crate::systems::broker::cluster::{PartitionState, Topic};
 use crate::systems::broker::epochs::diverges_at;
-use crate::systems::broker::id::{BrokerId, LeaderEpoch, Offset, TopicPartition};
-use crate::systems::broker::log::{AppendInfo, Log, LogError};
-use crate::systems::broker::replica::{LeaderState, Proposal, Replica, Role};
+use crate::systems::broker::id::{BrokerEpoch, BrokerId, LeaderEpoch, Offset, TopicId, TopicPartition};
+use crate::systems::broker::log::{AppendInfo, Limit, Log, LogError};
+use crate::systems::broker::replica::{LeaderState, Progress, Proposal, Replica, Role};
 use crate::world::property::bug;
 
 /// A topic partition on this broker.
 pub struct Partition {
     /// Which.
     pub id: TopicPartition,
+    /// Which of the topics that ever had this name.
+    pub topic: TopicId,
     /// Its topic's settings.
     pub config: TopicConfig,
     /// What it is and what is committed.
@@ -74,6 +76,10 @@ pub enum Refusal {
     NotEnoughReplicas,
     /// This leader does not know yet how far its predecessors had committed.
     OffsetNotAvailable,
+    /// There is no such topic, or it has no such part.
+    UnknownTopicPartition,
+    /// No topic has this id: it was deleted, or this broker has not heard of it yet (KIP-516).
+    UnknownTopicId,
     /// The log says no.
     Log(LogError),
 }
@@ -84,7 +90,18 @@ impl From<LogError> for Refusal {
     }
 }
 
-/// What a fetch finds.
+/// What a leader finds for a fetch.
+#[derive(Clone, Debug)]
+pub struct Found {
+    /// What it answers.
+    pub fetched: Fetched,
+    /// Waiting brings no more: the records stand in a closed segment, or the logs differ.
+    pub complete: bool,
+    /// Another in-sync set, to be asked of the controller.
+    pub proposal: Option<Proposal>,
+}
+
+/// What a fetch brings.
 #[derive(Clone, Debug)]
 pub struct Fetched {
     /// Whole batches.
@@ -93,8 +110,6 @@ pub struct Fetched {
     pub high_watermark: Offset,
     /// The offset of the first record that is kept.
     pub log_start: Offset,
-    /// Waiting brings no more: the records stand in a closed segment.
-    pub complete: bool,
     /// The fetcher's log differs: the largest epoch up to its own that this log has, and where that ends.
     pub diverging: Option<(LeaderEpoch, Offset)>,
 }
@@ -102,32 +117,27 @@ pub struct Fetched {
 /// What a fetcher asks.
 #[derive(Clone, Copy, Debug)]
 pub struct FetchFrom {
-    /// The follower; `None` for a consumer.
-    pub follower: Option<BrokerId>,
+    /// The follower and its life; `None` for a consumer.
+    pub follower: Option<(BrokerId, BrokerEpoch)>,
     /// The leader it knows; `None` if it does not care.
     pub epoch: Option<LeaderEpoch>,
     /// Where it wants to begin.
     pub offset: Offset,
     /// The epoch of the record before that; `None` if it has none.
     pub last_epoch: Option<LeaderEpoch>,
-    /// How many bytes it wants.
-    pub bytes_max: usize,
+    /// How much it wants.
+    pub limit: Limit,
 }
 
 impl Partition {
     /// A topic partition that has not been told what it is.
-    pub fn new(
-        id: TopicPartition,
-        config: TopicConfig,
-        log: Log,
-        replica: Replica,
-        observer: Observer,
-    ) -> Self {
+    pub fn new(id: TopicPartition, topic: &Topic, log: Log, replica: Replica, observer: Observer) -> Self {
         let (log_end, log_start) = (Cell::new(log.end()), Cell::new(log.start()));
         let replica = RefCell::new(replica);
         Self {
             id,
-            config,
+            topic: topic.id,
+            config: topic.config.clone(),
             replica,
             log: Mutex::new(log),
             log_end,
@@ -241,7 +251,7 @@ impl Partition {
     ///
     /// # Errors
     /// See [`Refusal`].
-    pub async fn fetch(&self, from: FetchFrom, now: SimTime) -> Result<(Fetched, Option<Proposal>), Refusal> {
+    pub async fn fetch(&self, from: FetchFrom, now: SimTime) -> Result<Found, Refusal> {
         let mut log = self.log.lock().await;
         self.leading(from.epoch)?;
         let diverging = from.last_epoch.and_then(|last| {
@@ -252,20 +262,21 @@ impl Partition {
             (epoch < last || end < from.offset).then_some((epoch, end))
         });
         let mut proposal = None;
-        if let Some(follower) = from.follower {
+        if let Some((follower, epoch)) = from.follower {
             let diverged = diverging.is_some() || log.end() < from.offset;
-            proposal =
-                self.replica.borrow_mut().on_follower_fetch(follower, from.offset, diverged, log.end(), now);
+            let progress = Progress { follower, epoch, offset: from.offset, diverged };
+            proposal = self.replica.borrow_mut().on_follower_fetch(progress, log.end(), now);
             self.note(&mut log);
         }
         let high_watermark = self.high_watermark();
         let upto = if from.follower.is_some() || bug("K13") { log.end() } else { high_watermark };
         let records = match diverging {
             Some(_) => Bytes::new(),
-            None => log.read(from.offset, upto, from.bytes_max).await?,
+            None => log.read(from.offset, upto, from.limit).await?,
         };
-        let complete = !records.is_empty() && log.is_closed_at(from.offset);
-        Ok((Fetched { records, high_watermark, log_start: log.start(), complete, diverging }, proposal))
+        let complete = diverging.is_some() || (!records.is_empty() && log.is_closed_at(from.offset));
+        let fetched = Fetched { records, high_watermark, log_start: log.start(), diverging };
+        Ok(Found { fetched, complete, proposal })
     }
 
     /// Where a follower that copies from `leader` in `epoch` goes on: its log end, and the epoch of its last record.
@@ -302,25 +313,19 @@ impl Partition {
         Ok(())
     }
 
-    /// The leader has nothing at this follower's log end: its log ends before, or begins after.
+    /// The leader of `epoch` has nothing at this follower's log end. If that is because its log begins after, this one begins anew
+    /// there; if its log differed or ended before, it would have told the diverging epoch.
     ///
     /// # Errors
     /// If the disk fails.
-    pub async fn fit(
-        &self,
-        epoch: LeaderEpoch,
-        leader_start: Offset,
-        leader_end: Offset,
-    ) -> Result<(), LogError> {
+    pub async fn begin_at(&self, epoch: LeaderEpoch, leader_start: Offset) -> Result<(), LogError> {
         let mut log = self.log.lock().await;
         let follows =
             matches!(self.replica.borrow().role, Role::Follower { epoch: known, .. } if known == epoch);
         if !follows {
             return Ok(());
         }
-        if leader_end < log.end() {
-            self.cut(&mut log, leader_end).await?;
-        } else if log.end() < leader_start {
+        if log.end() < leader_start {
             crate::reached!("a follower began anew at its leader's log start");
             log.start_at(leader_start).await?;
         }
@@ -395,7 +400,7 @@ impl Partition {
     /// # Errors
     /// If the disk fails.
     pub async fn delete(&self) -> Result<(), LogError> {
-        let mut log = self.log.lock().await;
+        let log = self.log.lock().await;
         self.replica.borrow_mut().role = Role::Idle;
         let deleted = log.delete().await;
         self.changes.happened();

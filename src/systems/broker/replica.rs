@@ -8,12 +8,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use crate::base::SimTime;
-use crate::systems::broker::id::{BrokerId, LeaderEpoch, Offset, StateVersion};
+use crate::systems::broker::id::{BrokerEpoch, BrokerId, LeaderEpoch, Offset, StateVersion};
 use crate::world::property::bug;
 
 /// What a leader knows of a follower.
 #[derive(Clone, Copy, Debug)]
 struct FollowerState {
+    /// The life in which it last fetched; `None` before its first fetch.
+    epoch: Option<BrokerEpoch>,
     log_end: Offset,
     /// When it last had all that the leader had.
     caught_up_at: SimTime,
@@ -60,8 +62,22 @@ pub struct Proposal {
     pub epoch: LeaderEpoch,
     /// The version it builds on.
     pub version: StateVersion,
-    /// The set as it should be.
-    pub in_sync: BTreeSet<BrokerId>,
+    /// The set as it should be, with the lives in which this leader met its members (KIP-903); `None` for itself, and where it has met
+    /// none.
+    pub in_sync: BTreeMap<BrokerId, Option<BrokerEpoch>>,
+}
+
+/// How far a follower is, as its fetch tells.
+#[derive(Clone, Copy, Debug)]
+pub struct Progress {
+    /// The follower.
+    pub follower: BrokerId,
+    /// Its life.
+    pub epoch: BrokerEpoch,
+    /// It has all before this.
+    pub offset: Offset,
+    /// But for its log differing there.
+    pub diverged: bool,
 }
 
 /// A replica.
@@ -130,6 +146,7 @@ impl Replica {
             return false;
         }
         let fresh = FollowerState {
+            epoch: None,
             log_end: Offset::new(0),
             caught_up_at: now,
             last_fetch_at: now,
@@ -166,12 +183,10 @@ impl Replica {
         self.advance(log_end);
     }
 
-    /// A follower fetches from `offset`: it has all before. `diverged`: its log differs there, so that it has not.
+    /// A follower fetches.
     pub fn on_follower_fetch(
         &mut self,
-        follower: BrokerId,
-        offset: Offset,
-        diverged: bool,
+        Progress { follower, epoch, offset, diverged }: Progress,
         log_end: Offset,
         now: SimTime,
     ) -> Option<Proposal> {
@@ -181,6 +196,11 @@ impl Replica {
             return None;
         }
         let known = leadership.followers.get_mut(&follower)?;
+        if known.epoch.is_some_and(|met| epoch < met) {
+            crate::reached!("a leader ignored the fetch of a follower's former life");
+            return None;
+        }
+        known.epoch = Some(epoch);
         if log_end <= offset {
             known.caught_up_at = now;
         } else if known.leader_end_at_last_fetch <= offset {
@@ -244,8 +264,7 @@ impl Replica {
     /// state a new version, on which the old proposal can never be taken.
     pub fn reaffirm(&self) -> Option<Proposal> {
         let leadership = self.leadership()?;
-        let in_sync = leadership.in_sync.clone();
-        Some(Proposal { epoch: leadership.epoch, version: leadership.version, in_sync })
+        Some(leadership.proposal(&leadership.in_sync))
     }
 
     /// A follower learns its leader's high watermark.
@@ -293,7 +312,14 @@ impl Replica {
 
 impl Leadership {
     fn propose(&mut self, in_sync: BTreeSet<BrokerId>) -> Proposal {
-        self.proposed = Some(in_sync.clone());
+        let proposal = self.proposal(&in_sync);
+        self.proposed = Some(in_sync);
+        proposal
+    }
+
+    fn proposal(&self, in_sync: &BTreeSet<BrokerId>) -> Proposal {
+        let met = |broker: &BrokerId| self.followers.get(broker).and_then(|follower| follower.epoch);
+        let in_sync = in_sync.iter().map(|broker| (*broker, met(broker))).collect();
         Proposal { epoch: self.epoch, version: self.version, in_sync }
     }
 }
@@ -313,6 +339,9 @@ mod tests {
     fn second(seconds: u64) -> SimTime {
         SimTime::ZERO + Duration::from_secs(seconds)
     }
+    fn progress(follower: i32, offset: i64) -> Progress {
+        Progress { follower: b(follower), epoch: BrokerEpoch::new(1), offset: at(offset), diverged: false }
+    }
     fn state(epoch: i32, version: i32, in_sync: &[i32]) -> LeaderState {
         LeaderState {
             epoch: LeaderEpoch::new(epoch),
@@ -327,12 +356,13 @@ mod tests {
         let mut replica = Replica::new(b(1), 2, at(0));
         assert!(replica.lead(state(1, 0, &[1, 2, 3]), at(10), second(0)));
         assert_eq!(replica.high_watermark(), at(0), "nobody has fetched yet");
-        replica.on_follower_fetch(b(2), at(10), false, at(10), second(1));
-        replica.on_follower_fetch(b(3), at(7), false, at(10), second(1));
+        replica.on_follower_fetch(progress(2, 10), at(10), second(1));
+        replica.on_follower_fetch(progress(3, 7), at(10), second(1));
         assert_eq!(replica.high_watermark(), at(7));
         assert_eq!(replica.on_tick(at(10), second(1), LAG), None);
         let proposal = replica.on_tick(at(10), second(3), LAG).expect("b3 has lagged for three seconds");
-        assert_eq!(proposal.in_sync, BTreeSet::from([b(1), b(2)]));
+        let met = BTreeMap::from([(b(1), None), (b(2), Some(BrokerEpoch::new(1)))]);
+        assert_eq!(proposal.in_sync, met);
         assert_eq!(replica.high_watermark(), at(7), "until the controller has agreed");
         assert!(!replica.lead(state(1, 1, &[1, 2]), at(10), second(3)));
         assert_eq!(replica.high_watermark(), at(10));
@@ -345,9 +375,9 @@ mod tests {
     fn a_follower_that_may_have_joined_is_waited_for() {
         let mut replica = Replica::new(b(1), 2, at(0));
         replica.lead(state(1, 7, &[1, 2]), at(0), second(0));
-        let joins = replica.on_follower_fetch(b(3), at(0), false, at(0), second(1)).expect("it has all");
+        let joins = replica.on_follower_fetch(progress(3, 0), at(0), second(1)).expect("it has all");
         assert_eq!(joins.in_sync.len(), 3);
-        replica.on_follower_fetch(b(2), at(5), false, at(5), second(2));
+        replica.on_follower_fetch(progress(2, 5), at(5), second(2));
         assert_eq!(replica.high_watermark(), at(0), "the controller may count b3 in already");
         assert!(replica.awaits(joins.version));
         assert_eq!(replica.on_tick(at(5), second(9), LAG), None, "one proposal at a time");
@@ -363,8 +393,22 @@ mod tests {
         let mut replica = Replica::new(b(1), 1, at(3));
         replica.lead(state(5, 0, &[1, 2]), at(10), second(0));
         assert_eq!(replica.high_watermark(), at(3), "it lags what older leaders committed");
-        assert_eq!(replica.on_follower_fetch(b(3), at(4), false, at(10), second(1)), None);
-        assert_eq!(replica.on_follower_fetch(b(3), at(10), true, at(10), second(1)), None, "its log differs");
-        assert!(replica.on_follower_fetch(b(3), at(10), false, at(10), second(1)).is_some());
+        assert_eq!(replica.on_follower_fetch(progress(3, 4), at(10), second(1)), None);
+        let diverged = Progress { diverged: true, ..progress(3, 10) };
+        assert_eq!(replica.on_follower_fetch(diverged, at(10), second(1)), None, "its log differs");
+        assert!(replica.on_follower_fetch(progress(3, 10), at(10), second(1)).is_some());
+    }
+
+    #[test]
+    fn the_fetch_of_a_former_life_is_no_progress() {
+        let mut replica = Replica::new(b(1), 1, at(0));
+        replica.lead(state(1, 0, &[1]), at(0), second(0));
+        replica.on_append(at(5));
+        let reborn = Progress { epoch: BrokerEpoch::new(2), ..progress(2, 3) };
+        assert_eq!(replica.on_follower_fetch(reborn, at(5), second(1)), None);
+        assert_eq!(replica.on_follower_fetch(progress(2, 5), at(5), second(1)), None, "delayed on its way");
+        let reborn = Progress { epoch: BrokerEpoch::new(2), ..progress(2, 5) };
+        let joins = replica.on_follower_fetch(reborn, at(5), second(2)).expect("it has all now");
+        assert_eq!(joins.in_sync[&b(2)], Some(BrokerEpoch::new(2)));
     }
 }

@@ -8,6 +8,7 @@ use kafka_protocol::error::ResponseError;
 use kafka_protocol::messages::api_versions_response::ApiVersion;
 use kafka_protocol::messages::create_topics_response::CreatableTopicResult;
 use kafka_protocol::messages::delete_topics_response::DeletableTopicResult;
+use kafka_protocol::messages::fetch_request::{FetchPartition, FetchTopic};
 use kafka_protocol::messages::fetch_response::{
     EpochEndOffset as Diverging, FetchableTopicResponse, PartitionData,
 };
@@ -33,10 +34,10 @@ use tokio::sync::Notify;
 use crate::base::{ByteSize, SimTime, Span};
 use crate::systems::broker::TopicConfig;
 use crate::systems::broker::controller::json;
-use crate::systems::broker::id::{BrokerId, LeaderEpoch, Offset, TopicPartition};
-use crate::systems::broker::log::LogError;
+use crate::systems::broker::id::{BrokerEpoch, BrokerId, LeaderEpoch, Offset, TopicId, TopicPartition};
+use crate::systems::broker::log::{Limit, LogError};
 use crate::systems::broker::message::{Control, Controlled};
-use crate::systems::broker::partition::{FetchFrom, Partition, Refusal};
+use crate::systems::broker::partition::{FetchFrom, Fetched, Found, Partition, Refusal};
 use crate::systems::broker::server::{Broker, CLIENT_PORT};
 use crate::systems::broker::wire::{
     APIS, Request, Response, decode_request, encode_response, host_name, response_name, text,
@@ -104,6 +105,8 @@ fn code(refusal: &Refusal) -> i16 {
         Refusal::UnknownEpoch => ResponseError::UnknownLeaderEpoch,
         Refusal::NotEnoughReplicas => ResponseError::NotEnoughReplicas,
         Refusal::OffsetNotAvailable => ResponseError::OffsetNotAvailable,
+        Refusal::UnknownTopicPartition => ResponseError::UnknownTopicOrPartition,
+        Refusal::UnknownTopicId => ResponseError::UnknownTopicId,
         Refusal::Log(LogError::Batch(_)) => ResponseError::CorruptMessage,
         Refusal::Log(LogError::OutOfOrder) => ResponseError::OutOfOrderSequenceNumber,
         Refusal::Log(LogError::Fenced) => ResponseError::InvalidProducerEpoch,
@@ -111,6 +114,41 @@ fn code(refusal: &Refusal) -> i16 {
         Refusal::Log(LogError::Disk(_) | LogError::Corrupt(_)) => ResponseError::KafkaStorageError,
     }
     .code()
+}
+
+/// What a fetch can be answered now.
+struct FetchedNow {
+    response: FetchResponse,
+    /// Bytes of records in it.
+    bytes: usize,
+    /// Waiting would bring no more.
+    at_once: bool,
+}
+
+/// The follower that fetches, and its life. Versions before 15 tell no life: it counts as the earliest.
+fn follower(request: &FetchRequest) -> Option<(BrokerId, BrokerEpoch)> {
+    let named = request.replica_id.0.max(request.replica_state.replica_id.0);
+    (0 <= named).then(|| (BrokerId::new(named), BrokerEpoch::new(request.replica_state.replica_epoch)))
+}
+
+fn asked_from(asked: &FetchPartition, follower: Option<(BrokerId, BrokerEpoch)>, limit: Limit) -> FetchFrom {
+    let epoch = |number: i32| (0 <= number).then(|| LeaderEpoch::new(number));
+    FetchFrom {
+        follower,
+        epoch: epoch(asked.current_leader_epoch),
+        offset: Offset::new(asked.fetch_offset),
+        last_epoch: epoch(asked.last_fetched_epoch),
+        limit,
+    }
+}
+
+fn fetched(data: PartitionData, fetched: Fetched) -> PartitionData {
+    let diverging = fetched.diverging.map_or((-1, -1), |(epoch, end)| (epoch.get(), end.get()));
+    data.with_high_watermark(fetched.high_watermark.get())
+        .with_last_stable_offset(fetched.high_watermark.get())
+        .with_log_start_offset(fetched.log_start.get())
+        .with_diverging_epoch(Diverging::default().with_epoch(diverging.0).with_end_offset(diverging.1))
+        .with_records(Some(fetched.records))
 }
 
 impl Broker {
@@ -140,7 +178,26 @@ impl Broker {
     }
 
     fn lookup(&self, topic: &TopicName, index: i32) -> Result<Rc<Partition>, Refusal> {
-        self.partition(&TopicPartition::new(topic.as_str(), index)).ok_or(Refusal::NotLeader)
+        let id = TopicPartition::new(topic.as_str(), index);
+        self.partition(&id).ok_or_else(|| {
+            let image = self.image.borrow();
+            let exists = image.as_ref().is_none_or(|image| image.state(&id).is_some());
+            if exists { Refusal::NotLeader } else { Refusal::UnknownTopicPartition }
+        })
+    }
+
+    /// A topic as fetches name it: by its id, or, in old versions, by its name.
+    fn lookup_fetched(&self, topic: &FetchTopic, index: i32) -> Result<Rc<Partition>, Refusal> {
+        if topic.topic_id.is_nil() {
+            return self.lookup(&topic.topic, index);
+        }
+        let id = TopicId::from_uuid(topic.topic_id).ok_or(Refusal::UnknownTopicId)?;
+        let name = {
+            let image = self.image.borrow();
+            let name = image.as_ref().and_then(|image| image.name_of(id));
+            TopicName(text(name.ok_or(Refusal::UnknownTopicId)?))
+        };
+        self.lookup(&name, index)
     }
 
     /// A failed disk ends the process; everything else is the client's to know.
@@ -180,6 +237,7 @@ impl Broker {
                     .with_replica_nodes(ids(&mut state.replicas.iter()))
                     .with_isr_nodes(ids(&mut state.in_sync.iter()))
             };
+            let answer = answer.with_topic_id(topic.id.to_uuid());
             answer.with_partitions(topic.partitions.iter().enumerate().map(partition).collect())
         };
         let topics = match &request.topics {
@@ -287,12 +345,14 @@ impl Broker {
         let partitions: Vec<Result<Rc<Partition>, Refusal>> = request
             .topics
             .iter()
-            .flat_map(|topic| topic.partitions.iter().map(|asked| self.lookup(&topic.topic, asked.partition)))
+            .flat_map(|topic| {
+                topic.partitions.iter().map(|asked| self.lookup_fetched(topic, asked.partition))
+            })
             .collect();
         let waiter = Rc::new(Notify::new());
         loop {
             partitions.iter().flatten().for_each(|partition| partition.changes.tell(&waiter));
-            let (response, bytes, at_once) = self.fetch_now(&request, &partitions).await;
+            let FetchedNow { response, bytes, at_once } = self.fetch_now(&request, &partitions).await;
             let left = deadline.since(self.host.now());
             if at_once || bytes_min <= bytes || left.is_zero() {
                 self.host.count("broker.bytes-out", bytes as u64);
@@ -303,72 +363,55 @@ impl Broker {
         }
     }
 
-    /// What can be fetched now: the answer, how many bytes of records, and whether it must not wait.
     async fn fetch_now(
         self: &Rc<Self>,
         request: &FetchRequest,
         partitions: &[Result<Rc<Partition>, Refusal>],
-    ) -> (FetchResponse, usize, bool) {
-        let mut found = partitions.iter();
-        let follower = (0 <= request.replica_id.0).then(|| BrokerId::new(request.replica_id.0));
+    ) -> FetchedNow {
+        let mut partitions = partitions.iter();
+        let follower = follower(request);
         let mut left = usize::try_from(request.max_bytes).unwrap_or(0);
         let (mut bytes, mut at_once) = (0, false);
         let mut topics = Vec::new();
         for topic in &request.topics {
             let mut answers = Vec::new();
             for asked in &topic.partitions {
-                let data = PartitionData::default()
-                    .with_partition_index(asked.partition)
-                    .with_high_watermark(-1)
-                    .with_last_stable_offset(-1)
-                    .with_log_start_offset(-1);
-                let epoch = |number: i32| (0 <= number).then(|| LeaderEpoch::new(number));
-                let from = FetchFrom {
-                    follower,
-                    epoch: epoch(asked.current_leader_epoch),
-                    offset: Offset::new(asked.fetch_offset),
-                    last_epoch: epoch(asked.last_fetched_epoch),
-                    bytes_max: left.min(usize::try_from(asked.partition_max_bytes).unwrap_or(0)),
-                };
-                let partition = found.next().expect("each was looked up");
-                let fetched = match partition {
-                    Ok(partition) => partition.fetch(from, self.host.now()).await,
+                let bytes_max = left.min(usize::try_from(asked.partition_max_bytes).unwrap_or(0));
+                let limit = Limit { bytes_max, at_least_one: bytes == 0 };
+                let partition = partitions.next().expect("each was looked up");
+                let found = match partition {
+                    Ok(partition) => {
+                        partition.fetch(asked_from(asked, follower, limit), self.host.now()).await
+                    }
                     Err(refusal) => Err(refusal.clone()),
                 };
-                answers.push(match fetched {
-                    Ok((fetched, proposal)) => {
-                        if let (Some(proposal), Ok(partition)) = (proposal, partition) {
-                            self.propose(&partition.id, proposal);
-                        }
-                        bytes += fetched.records.len();
-                        left = left.saturating_sub(fetched.records.len());
-                        at_once |= fetched.complete || fetched.diverging.is_some();
-                        let (epoch, end) =
-                            fetched.diverging.map_or((-1, -1), |(epoch, end)| (epoch.get(), end.get()));
-                        data.with_high_watermark(fetched.high_watermark.get())
-                            .with_last_stable_offset(fetched.high_watermark.get())
-                            .with_log_start_offset(fetched.log_start.get())
-                            .with_diverging_epoch(Diverging::default().with_epoch(epoch).with_end_offset(end))
-                            .with_records(Some(fetched.records))
+                if let (Ok(Found { proposal: Some(proposal), .. }), Ok(partition)) = (&found, partition) {
+                    self.propose(&partition.id, proposal.clone());
+                }
+                let data = PartitionData::default().with_partition_index(asked.partition);
+                answers.push(match found {
+                    Ok(found) => {
+                        bytes += found.fetched.records.len();
+                        left = left.saturating_sub(found.fetched.records.len());
+                        at_once |= found.complete;
+                        fetched(data, found.fetched)
                     }
                     Err(refusal) => {
                         at_once = true;
-                        let data =
-                            data.with_error_code(self.notice(&refusal)).with_records(Some(Bytes::new()));
-                        match partition {
-                            Ok(partition) => data
-                                .with_log_start_offset(partition.log_start().get())
-                                .with_last_stable_offset(partition.log_end().get()),
-                            Err(_) => data,
-                        }
+                        let log_start =
+                            partition.as_ref().map_or(-1, |partition| partition.log_start().get());
+                        data.with_error_code(self.notice(&refusal))
+                            .with_high_watermark(-1)
+                            .with_last_stable_offset(-1)
+                            .with_log_start_offset(log_start)
+                            .with_records(Some(Bytes::new()))
                     }
                 });
             }
-            topics.push(
-                FetchableTopicResponse::default().with_topic(topic.topic.clone()).with_partitions(answers),
-            );
+            let answer = FetchableTopicResponse::default().with_topic(topic.topic.clone());
+            topics.push(answer.with_topic_id(topic.topic_id).with_partitions(answers));
         }
-        (FetchResponse::default().with_responses(topics), bytes, at_once)
+        FetchedNow { response: FetchResponse::default().with_responses(topics), bytes, at_once }
     }
 
     async fn list_offsets(&self, request: ListOffsetsRequest) -> ListOffsetsResponse {
@@ -529,6 +572,7 @@ fn outcome(answer: Result<Controlled, CallError>, conflict: ResponseError) -> Op
         Ok(Controlled::Done) => None,
         Ok(Controlled::TopicConflict) => Some(conflict),
         Ok(Controlled::TooFewBrokers) => Some(ResponseError::InvalidReplicationFactor),
+        Ok(Controlled::Malformed) => Some(ResponseError::InvalidRequest),
         Ok(Controlled::Unknown) | Err(CallError::Unknown) => Some(ResponseError::RequestTimedOut),
         Ok(_) | Err(CallError::NotSent) => Some(ResponseError::NotController),
     }

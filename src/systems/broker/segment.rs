@@ -3,7 +3,7 @@
 use bytes::{Buf, Bytes};
 
 use crate::systems::broker::id::Offset;
-use crate::systems::broker::log::LogError;
+use crate::systems::broker::log::{Limit, LogError};
 use crate::systems::broker::records::{Batch, batches};
 use crate::world::{Disk, File, Open};
 
@@ -145,8 +145,9 @@ impl Segment {
         after.checked_sub(1).map_or(0, |at| u64::from(self.index[at].1))
     }
 
-    /// Whole batches from the one that holds `from`, up to `bytes_max` (but at least one: KIP-74) and below `upto`.
-    pub async fn read(&self, from: Offset, upto: Offset, bytes_max: usize) -> Result<Bytes, LogError> {
+    /// Whole batches from the one that holds `from`, up to `limit` and below `upto`.
+    pub async fn read(&self, from: Offset, upto: Offset, limit: Limit) -> Result<Bytes, LogError> {
+        let Limit { bytes_max, at_least_one } = limit;
         let start = self.position(from);
         let mut length = bytes_max.saturating_add(self.index_interval as usize * 2);
         loop {
@@ -162,13 +163,15 @@ impl Segment {
                     break;
                 }
                 let begin = *first.get_or_insert(at);
-                if begin < end && bytes_max < at + batch.size - begin {
+                if (begin < end || !at_least_one) && bytes_max < at + batch.size - begin {
                     break;
                 }
                 end = at + batch.size;
             }
             match first {
                 Some(first) if first < end => return Ok(bytes.slice(first..end)),
+                // Its first batch is too large, and must not be.
+                Some(_) if !at_least_one => return Ok(Bytes::new()),
                 _ if reached_end => return Ok(Bytes::new()),
                 // The one batch is larger than what was read.
                 _ => length = length.saturating_mul(2),

@@ -7,18 +7,18 @@ use std::time::Duration;
 
 use tokio::sync::{Mutex, mpsc, oneshot};
 
-use crate::systems::broker::cluster::{AlterError, Image, Registration};
+use crate::systems::broker::cluster::{AlterError, Image, Registration, Topic};
 use crate::systems::broker::controller::{self, Petition, Seat, json};
-use crate::systems::broker::id::{BrokerEpoch, BrokerId, Offset, TopicPartition};
-use crate::systems::broker::log::{Log, LogError, LogSettings};
+use crate::systems::broker::id::{BrokerEpoch, BrokerId, Offset, TopicId, TopicPartition};
+use crate::systems::broker::log::{self, Log, LogError, LogSettings};
 use crate::systems::broker::message::{CONTROL_PORT, Control, Controlled};
 use crate::systems::broker::partition::Partition;
 use crate::systems::broker::replica::{Proposal, Replica};
-use crate::systems::broker::{Config, Observer, TopicConfig, fetcher, requests};
+use crate::systems::broker::{Config, Observer, fetcher, requests};
 use crate::systems::coordination::api::{Code, Error, Mode, Session};
 use crate::world::property::bug;
 use crate::world::rpc::{self, CallError, Caller};
-use crate::world::{Address, DiskError, Host, Level, Open, Task, select, watch};
+use crate::world::{Address, DiskError, Host, Level, Task, select, watch};
 
 /// Where brokers hear clients.
 pub const CLIENT_PORT: u16 = 9092;
@@ -35,6 +35,7 @@ const CHECKPOINT_EVERY: Duration = Duration::from_secs(5);
 const CLEAN_SHUTDOWN: &str = "/data/clean-shutdown";
 const BOOT_ID: &str = "/data/boot-id";
 const WATERMARKS: &str = "/data/replication-offset-checkpoint";
+const LOGS: &str = "/data/logs";
 
 /// A broker while its process runs.
 pub struct Broker {
@@ -59,7 +60,7 @@ pub struct Broker {
     clean: bool,
     /// Whether a controller has taken account of this life of the process, and of what it may have lost.
     counted: Cell<bool>,
-    watermarks: BTreeMap<TopicPartition, Offset>,
+    watermarks: BTreeMap<String, Offset>,
     failure: watch::Sender<Option<LogError>>,
 }
 
@@ -89,7 +90,8 @@ async fn live(
     disk.create_dir_all("/data").await?;
     disk.sync_dir("/").await?;
     let clean = disk.exists(CLEAN_SHUTDOWN).await;
-    let intact = clean || read_text(host, BOOT_ID).await? == Some(host.boot_id().to_string());
+    let boot_id = disk.read(BOOT_ID).await?;
+    let intact = clean || boot_id.is_some_and(|before| before == host.boot_id().to_string().as_bytes());
     if clean {
         disk.remove(CLEAN_SHUTDOWN).await?;
         disk.sync_dir("/data").await?;
@@ -129,76 +131,49 @@ async fn live(
     }
 }
 
-async fn read_text(host: &Host, path: &str) -> Result<Option<String>, LogError> {
-    let file = match host.disk().open(path, Open::Existing).await {
-        Ok(file) => file,
-        Err(DiskError::NotFound) => return Ok(None),
-        Err(error) => return Err(error.into()),
-    };
-    let bytes = file.read_at(0, file.len() as usize).await?;
-    Ok(String::from_utf8(bytes.to_vec()).ok())
+/// The high watermarks as they were last written down, by the directories of the logs.
+async fn read_watermarks(host: &Host) -> Result<BTreeMap<String, Offset>, LogError> {
+    let bytes = host.disk().read(WATERMARKS).await?.unwrap_or_default();
+    Ok(serde_json::from_slice(&bytes).unwrap_or_default())
 }
 
-/// Replaces a small file in one step.
-async fn write_text(host: &Host, path: &str, text: &str) -> Result<(), LogError> {
-    let disk = host.disk();
-    let fresh = format!("{path}.tmp");
-    let file = disk.open(&fresh, Open::Truncate).await?;
-    file.write_at(0, text.as_bytes()).await?;
-    file.sync().await?;
-    disk.rename(&fresh, path).await?;
-    disk.sync_dir("/data").await?;
-    Ok(())
-}
-
-async fn read_watermarks(host: &Host) -> Result<BTreeMap<TopicPartition, Offset>, LogError> {
-    let text = read_text(host, WATERMARKS).await?.unwrap_or_default();
-    let line = |line: &str| {
-        let mut words = line.split(' ');
-        let (topic, index, offset) =
-            (words.next()?, words.next()?.parse().ok()?, words.next()?.parse().ok()?);
-        Some((TopicPartition::new(topic, index), Offset::new(offset)))
-    };
-    Ok(text.lines().filter_map(line).collect())
+/// The directory of a log. A topic that is created anew gets new ones.
+fn log_directory(id: &TopicPartition, topic: TopicId) -> String {
+    format!("{LOGS}/{}-{}.{:016x}", id.topic, id.index, topic.get())
 }
 
 impl Broker {
     /// Opens all logs on the disk, before anything is served.
     async fn load(&self) -> Result<(), LogError> {
         let disk = self.host.disk();
-        disk.create_dir_all("/data/logs").await?;
+        disk.create_dir_all(LOGS).await?;
         disk.sync_dir("/data").await?;
         // Which settings a topic has, the controller will tell; reading needs none of them.
-        for name in disk.list("/data/logs").await? {
+        for name in disk.list(LOGS).await? {
             let settings =
                 LogSettings { segment_bytes: u64::MAX, index_interval: self.config.index_interval.get() };
-            let log = Log::open(&disk, &format!("/data/logs/{name}"), settings, self.clean).await?;
+            let log = Log::open(&disk, &format!("{LOGS}/{name}"), settings, self.clean).await?;
             self.host.log(Level::Debug, || format!("recovered {name} from {} to {}", log.start(), log.end()));
         }
         Ok(())
     }
 
-    async fn open_partition(
-        &self,
-        id: &TopicPartition,
-        config: &TopicConfig,
-    ) -> Result<Rc<Partition>, LogError> {
+    async fn open_partition(&self, id: &TopicPartition, topic: &Topic) -> Result<Rc<Partition>, LogError> {
         let known = self.partitions.borrow().get(id).cloned();
         if let Some(partition) = known {
             return Ok(partition);
         }
         let settings = LogSettings {
-            segment_bytes: config.segment.get(),
+            segment_bytes: topic.config.segment.get(),
             index_interval: self.config.index_interval.get(),
         };
-        let directory = format!("/data/logs/{}-{}", id.topic, id.index);
+        let directory = log_directory(id, topic.id);
         // The load has verified what there is.
         let log = Log::open(&self.host.disk(), &directory, settings, true).await?;
-        self.host.disk().sync_dir("/data/logs").await?;
-        let watermark = self.watermarks.get(id).copied().unwrap_or_default().min(log.end());
-        let replica = Replica::new(self.me, config.min_in_sync, watermark);
-        let partition =
-            Rc::new(Partition::new(id.clone(), config.clone(), log, replica, self.observer.clone()));
+        self.host.disk().sync_dir(LOGS).await?;
+        let watermark = self.watermarks.get(&directory).copied().unwrap_or_default().min(log.end());
+        let replica = Replica::new(self.me, topic.config.min_in_sync, watermark);
+        let partition = Rc::new(Partition::new(id.clone(), topic, log, replica, self.observer.clone()));
         self.partitions.borrow_mut().insert(id.clone(), partition.clone());
         Ok(partition)
     }
@@ -294,7 +269,7 @@ impl Broker {
 
     async fn on_control(&self, control: Control) -> Controlled {
         if let Control::Image(bytes) = control {
-            let Ok(image) = serde_json::from_slice::<Image>(&bytes) else { return Controlled::NotController };
+            let Ok(image) = serde_json::from_slice::<Image>(&bytes) else { return Controlled::Malformed };
             return match self.on_image(image).await {
                 Ok(controlled) => controlled,
                 Err(error) => {
@@ -327,30 +302,60 @@ impl Broker {
             return Ok(Controlled::StaleBroker);
         }
         let image = Rc::new(image);
-        let mut mine = BTreeSet::new();
-        for (id, config, state) in image.partitions() {
+        self.remove_deleted(&image).await?;
+        for (id, topic, state) in image.partitions() {
             if state.replicas.contains(&self.me) {
-                let partition = self.open_partition(&id, config).await?;
+                let partition = self.open_partition(&id, topic).await?;
                 partition.on_state(state, self.host.now()).await?;
-                mine.insert(id);
             }
-        }
-        let gone: Vec<(TopicPartition, Rc<Partition>)> = {
-            let partitions = self.partitions.borrow();
-            let gone = partitions.iter().filter(|(id, _)| !mine.contains(id));
-            gone.map(|(id, partition)| (id.clone(), partition.clone())).collect()
-        };
-        for (id, partition) in gone {
-            self.partitions.borrow_mut().remove(&id);
-            partition.delete().await?;
         }
         *self.image.borrow_mut() = Some(image);
         if !self.counted.replace(true) {
             // Only now: the next life of the process may call itself intact when what this one had lost is in the books. A crash
             // between a loss of power and the first word of a controller must not wash it away.
-            write_text(&self.host, BOOT_ID, &self.host.boot_id().to_string()).await?;
+            self.host.disk().replace(BOOT_ID, self.host.boot_id().to_string().as_bytes()).await?;
         }
         Ok(Controlled::Done)
+    }
+
+    /// Removes the logs of topics that exist no more, also of those that were deleted while this broker was away.
+    async fn remove_deleted(&self, image: &Image) -> Result<(), LogError> {
+        let mine = image.partitions().filter(|(_, _, state)| state.replicas.contains(&self.me));
+        let wanted: BTreeSet<String> = mine.map(|(id, topic, _)| log_directory(&id, topic.id)).collect();
+        let gone: Vec<Rc<Partition>> = {
+            let partitions = self.partitions.borrow();
+            let gone =
+                |partition: &&Rc<Partition>| !wanted.contains(&log_directory(&partition.id, partition.topic));
+            partitions.values().filter(gone).cloned().collect()
+        };
+        for partition in &gone {
+            self.partitions.borrow_mut().remove(&partition.id);
+            partition.delete().await?;
+        }
+        let disk = self.host.disk();
+        let mut strays = 0;
+        if !self.counted.get() {
+            for name in disk.list(LOGS).await? {
+                let directory = format!("{LOGS}/{name}");
+                if !wanted.contains(&directory) {
+                    log::delete(&disk, &directory).await?;
+                    strays += 1;
+                }
+            }
+        }
+        crate::sometimes!(
+            0 < strays,
+            "a broker removed the log of a topic that was deleted while it was away"
+        );
+        if !gone.is_empty() || 0 < strays {
+            disk.sync_dir(LOGS).await?;
+        }
+        Ok(())
+    }
+
+    /// The fencing number of its registration; `None` while it has none.
+    pub fn epoch(&self) -> Option<BrokerEpoch> {
+        self.epoch.get()
     }
 
     /// Asks the controller, if one is known.
@@ -487,23 +492,21 @@ impl Broker {
         let registered = self.epoch.get();
         let current = image.brokers.get(&self.me).map(|live| live.epoch);
         let mut mine = image.partitions().filter(|(_, _, state)| state.replicas.contains(&self.me));
-        let topics_exist = self.config.topics.iter().all(|topic| image.topics.contains_key(&topic.name));
         registered.is_some()
             && registered == current
-            && topics_exist
+            && image.bootstrapped
             && mine.all(|(_, _, state)| state.leader.is_some() && state.in_sync.len() == state.replicas.len())
     }
 
     async fn write_watermarks(&self) -> Result<(), LogError> {
-        let text: String = {
+        let watermarks: BTreeMap<String, Offset> = {
             let partitions = self.partitions.borrow();
-            let line = |partition: &Rc<Partition>| {
-                let TopicPartition { topic, index } = &partition.id;
-                format!("{topic} {index} {}\n", partition.high_watermark().get())
+            let watermark = |partition: &Rc<Partition>| {
+                (log_directory(&partition.id, partition.topic), partition.high_watermark())
             };
-            partitions.values().map(line).collect()
+            partitions.values().map(watermark).collect()
         };
-        write_text(&self.host, WATERMARKS, &text).await
+        Ok(self.host.disk().replace(WATERMARKS, &json(&watermarks)).await?)
     }
 
     /// Stops in good order: leadership first, then the logs, then the registration.
@@ -520,7 +523,7 @@ impl Broker {
             partition.flush().await?;
         }
         self.write_watermarks().await?;
-        write_text(&self.host, CLEAN_SHUTDOWN, "").await?;
+        self.host.disk().replace(CLEAN_SHUTDOWN, b"").await?;
         let session = self.session.borrow().clone();
         let _ = self.host.timeout(Duration::from_secs(1), session.close()).await;
         crate::reached!("a broker stopped in good order");

@@ -22,10 +22,11 @@ use crate::base::HostId;
 use crate::world::rpc::CallError;
 use crate::world::{Address, Connection, Host, Sender};
 
-/// The requests brokers understand, each with the oldest and newest version they speak. (Later versions name topics by id.)
+/// The requests brokers understand, each with the oldest and newest version they speak. Fetches of version 13 on name topics by id
+/// (KIP-516), those of version 15 on tell a follower's life (KIP-903).
 pub const APIS: [(ApiKey, i16, i16); 9] = [
     (ApiKey::Produce, 3, 9),
-    (ApiKey::Fetch, 4, 12),
+    (ApiKey::Fetch, 4, 15),
     (ApiKey::ListOffsets, 1, 7),
     (ApiKey::Metadata, 4, 12),
     (ApiKey::ApiVersions, 0, 3),

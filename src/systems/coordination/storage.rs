@@ -46,32 +46,15 @@ pub struct Storage {
 const EPOCHS: &str = "/data/epochs";
 const CURRENT: &str = "/data/current";
 
-/// Replaces a small file in one step: whoever reads it after a power loss finds the old value or the new one.
-async fn replace(disk: &Disk, path: &str, content: &[u8]) -> Result<(), StorageError> {
-    let fresh = format!("{path}.tmp");
-    let file = disk.open(&fresh, Open::Truncate).await?;
-    file.write_at(0, content).await?;
-    file.sync().await?;
-    disk.rename(&fresh, path).await?;
-    let at = path.rfind('/').unwrap_or(0);
-    disk.sync_dir(&path[..at]).await?;
-    Ok(())
-}
-
 async fn replace_value(disk: &Disk, path: &str, value: &impl Serialize) -> Result<(), StorageError> {
     let body = postcard::to_stdvec(value).expect("plain numbers");
     let mut content = crc32c::crc32c(&body).to_be_bytes().to_vec();
     content.extend(body);
-    replace(disk, path, &content).await
+    Ok(disk.replace(path, &content).await?)
 }
 
 async fn read_value<T: DeserializeOwned + Default>(disk: &Disk, path: &str) -> Result<T, StorageError> {
-    let file = match disk.open(path, Open::Existing).await {
-        Ok(file) => file,
-        Err(DiskError::NotFound) => return Ok(T::default()),
-        Err(error) => return Err(error.into()),
-    };
-    let content = file.read_at(0, file.len() as usize).await?;
+    let Some(content) = disk.read(path).await? else { return Ok(T::default()) };
     let value = content.split_first_chunk::<4>().and_then(|(crc, body)| {
         (crc32c::crc32c(body) == u32::from_be_bytes(*crc)).then(|| postcard::from_bytes(body).ok())?
     });
@@ -180,7 +163,7 @@ impl Storage {
     /// If the disk fails.
     pub async fn save(&self, zxid: Zxid, image: Bytes) -> Result<(), StorageError> {
         let directory = self.directory();
-        replace(&self.disk, &path(&directory, zxid), &image).await?;
+        self.disk.replace(&path(&directory, zxid), &image).await?;
         let snapshots = self.snapshots().await?;
         let (old, kept) = snapshots.split_at(snapshots.len().saturating_sub(self.snapshots_kept));
         for zxid in old {
@@ -205,7 +188,7 @@ impl Storage {
         for name in self.disk.list(&fresh).await? {
             self.disk.remove(&format!("{fresh}/{name}")).await?;
         }
-        replace(&self.disk, &path(&fresh, zxid), &image).await?;
+        self.disk.replace(&path(&fresh, zxid), &image).await?;
         self.disk.sync_dir("/data").await?;
         replace_value(&self.disk, CURRENT, &generation).await?;
         self.generation = generation;

@@ -82,6 +82,31 @@ impl Disk {
         Ok(File { disk: self.clone(), inode, path: path.into() })
     }
 
+    /// All that a file holds; `None` if there is no such file.
+    ///
+    /// # Errors
+    /// `Io`.
+    pub async fn read(&self, path: &str) -> Result<Option<Bytes>, DiskError> {
+        match self.open(path, Open::Existing).await {
+            Ok(file) => file.read_at(0, file.len() as usize).await.map(Some),
+            Err(DiskError::NotFound) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Replaces a file in one step, durably: whoever reads it after a loss of power finds the old content or the new one.
+    ///
+    /// # Errors
+    /// `NotFound` without the directory, `NoSpace`, `Io`; the file holds the old content or the new one then.
+    pub async fn replace(&self, path: &str, content: &[u8]) -> Result<(), DiskError> {
+        let fresh = format!("{path}.tmp");
+        let file = self.open(&fresh, Open::Truncate).await?;
+        file.write_at(0, content).await?;
+        file.sync().await?;
+        self.rename(&fresh, path).await?;
+        self.sync_dir(parent(path)).await
+    }
+
     /// Creates a directory and those above it, where they do not exist. Each is durable once its parent is synced.
     ///
     /// # Errors

@@ -5,14 +5,14 @@ use std::time::Duration;
 
 use kafka_protocol::error::ResponseError;
 use kafka_protocol::messages::fetch_request::{FetchPartition, FetchTopic};
-use kafka_protocol::messages::{ApiKey, FetchRequest, TopicName};
+use kafka_protocol::messages::{ApiKey, FetchRequest};
 use tokio::sync::mpsc;
 
 use crate::systems::broker::api::offsets::{self, Which};
 use crate::systems::broker::api::view::View;
-use crate::systems::broker::id::{LeaderEpoch, Offset, TopicPartition};
+use crate::systems::broker::id::{LeaderEpoch, Offset, TopicId, TopicPartition};
 use crate::systems::broker::records::{Message, decode};
-use crate::systems::broker::wire::{Channel, Request, Response, text};
+use crate::systems::broker::wire::{Channel, Request, Response};
 use crate::world::{Address, Host, Task};
 
 /// How a consumer fetches.
@@ -56,7 +56,8 @@ impl Drop for Consumer {
 }
 
 impl Consumer {
-    /// Begins to read these partitions, each from its offset, or (`None`) from its first record.
+    /// Begins to read these partitions, each from its offset, or (`None`) from its first record. One whose offset is not in the log
+    /// begins at the first record (`auto.offset.reset=earliest`).
     pub fn begin(
         host: &Host,
         brokers: &[Address],
@@ -74,6 +75,7 @@ impl Consumer {
                     config: config.clone(),
                     id,
                     next: offset,
+                    topic: None,
                     channel: None,
                     consumed: sender.clone(),
                 };
@@ -95,6 +97,8 @@ struct Reader {
     config: ConsumerConfig,
     id: TopicPartition,
     next: Option<Offset>,
+    /// The topic it read last.
+    topic: Option<TopicId>,
     channel: Option<Channel>,
     consumed: mpsc::UnboundedSender<Consumed>,
 }
@@ -129,7 +133,12 @@ impl Reader {
     }
 
     async fn fetch(&mut self, offset: Offset) -> Option<()> {
-        let (name, index) = (TopicName(text(&self.id.topic)), self.id.index);
+        let (topic_id, index) = (self.view.topic(&self.id.topic)?, self.id.index);
+        if self.topic.replace(topic_id).is_some_and(|before| before != topic_id) {
+            // Deleted and created anew: nothing of it has been read.
+            self.next = None;
+            return Some(());
+        }
         let config = self.config.clone();
         let (channel, epoch) = self.leader()?;
         let partition = FetchPartition::default()
@@ -139,9 +148,8 @@ impl Reader {
             .with_last_fetched_epoch(-1)
             .with_log_start_offset(-1)
             .with_partition_max_bytes(config.bytes_max);
-        let topic = FetchTopic::default().with_topic(name).with_partitions(vec![partition]);
+        let topic = FetchTopic::default().with_topic_id(topic_id.to_uuid()).with_partitions(vec![partition]);
         let request = FetchRequest::default()
-            .with_replica_id((-1).into())
             .with_max_wait_ms(config.wait_max.as_millis() as i32)
             .with_min_bytes(config.bytes_min)
             .with_max_bytes(config.bytes_max)
@@ -155,6 +163,12 @@ impl Reader {
             Some(ResponseError::OffsetOutOfRange) if offset.get() < data.log_start_offset => {
                 // Retention has passed this consumer by.
                 self.next = Some(Offset::new(data.log_start_offset));
+                return Some(());
+            }
+            Some(ResponseError::OffsetOutOfRange) => {
+                // The log ends before what was read: an unclean election has lost that (`auto.offset.reset=earliest`).
+                crate::reached!("a consumer began anew behind the end of the log");
+                self.next = None;
                 return Some(());
             }
             Some(_) => return None,

@@ -10,7 +10,7 @@ use kafka_protocol::messages::{ApiKey, MetadataRequest, TopicName};
 use rand::Rng;
 
 use crate::base::Stream;
-use crate::systems::broker::id::{BrokerId, LeaderEpoch, TopicPartition};
+use crate::systems::broker::id::{BrokerId, LeaderEpoch, TopicId, TopicPartition};
 use crate::systems::broker::wire::{Channel, Request, Response, parse_host, text};
 use crate::world::{Address, Host};
 
@@ -33,7 +33,8 @@ struct Known {
     brokers: BTreeMap<BrokerId, Address>,
     controller: Option<BrokerId>,
     leaders: BTreeMap<TopicPartition, (BrokerId, LeaderEpoch)>,
-    parts: BTreeMap<String, i32>,
+    /// Which topic has a name, and how many parts.
+    topics: BTreeMap<String, (TopicId, i32)>,
 }
 
 impl View {
@@ -58,7 +59,12 @@ impl View {
 
     /// How many parts a topic has.
     pub fn parts(&self, topic: &str) -> Option<i32> {
-        self.0.known.borrow().parts.get(topic).copied()
+        self.0.known.borrow().topics.get(topic).map(|(_, parts)| *parts)
+    }
+
+    /// Which of the topics that ever had this name.
+    pub fn topic(&self, name: &str) -> Option<TopicId> {
+        self.0.known.borrow().topics.get(name).map(|(id, _)| *id)
     }
 
     /// The controller's address.
@@ -92,8 +98,14 @@ impl View {
         known.controller = (0 <= metadata.controller_id.0).then(|| BrokerId::new(metadata.controller_id.0));
         let mut found = false;
         for answer in metadata.topics.iter().filter(|answer| answer.error_code == 0) {
+            let Some(topic_id) = TopicId::from_uuid(answer.topic_id) else { continue };
             found = true;
-            known.parts.insert(topic.to_owned(), answer.partitions.len() as i32);
+            let entry = (topic_id, answer.partitions.len() as i32);
+            let before = known.topics.insert(topic.to_owned(), entry);
+            if before.is_some_and(|(id, _)| id != topic_id) {
+                // Created anew: its leaders' epochs begin anew too.
+                known.leaders.retain(|id, _| *id.topic != *topic);
+            }
             for partition in &answer.partitions {
                 let id = TopicPartition::new(topic, partition.partition_index);
                 let epoch = LeaderEpoch::new(partition.leader_epoch);
