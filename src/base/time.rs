@@ -140,6 +140,8 @@ impl fmt::Display for Span {
             .iter()
             .rev()
             .find(|(_, size)| *size <= nanos && (nanos / size).fract() == 0.0)
+            // 13.003588s tells more than 13003588us.
+            .filter(|(_, size)| nanos / size < 10_000.0)
             .or_else(|| TIME_UNITS.iter().take(4).rev().find(|(_, size)| *size <= nanos))
             .unwrap_or(&TIME_UNITS[3]);
         write!(out, "{}{unit}", nanos / size)
@@ -182,6 +184,8 @@ mod tests {
     fn spans_read_and_print_with_their_unit() {
         for (text, nanos, printed) in [
             ("200us", 200_000, "200us"),
+            ("13003588us", 13_003_588_000, "13.003588s"),
+            ("1500ms", 1_500_000_000, "1500ms"),
             ("1.5s", 1_500_000_000, "1500ms"),
             ("3m", 180_000_000_000, "3m"),
             ("0s", 0, "0s"),

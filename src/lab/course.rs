@@ -303,6 +303,7 @@ fn conclude(
         not_reached,
         counters: counters.collect(),
         records: outcome.records,
+        storm: outcome.storm,
         hashes: outcome.hashes,
         samples: outcome.samples,
         hosts: outcome.hosts,

@@ -99,6 +99,8 @@ pub struct Run {
     pub counters: Vec<(String, u64)>,
     /// The readable record.
     pub records: Vec<Record>,
+    /// The faults as they came, and went.
+    pub storm: Vec<Record>,
     /// The hash after each event, if asked for.
     pub hashes: Vec<u64>,
     /// Time series, sampled once a virtual second.

@@ -6,10 +6,11 @@ use std::time::Duration;
 use crate::base::{HostId, Seed, SimTime};
 use crate::checkers::Check;
 use crate::lab::{Run, Verdict};
-use crate::world::Digest;
 use crate::world::fault::{FaultCount, FaultPlan};
 use crate::world::metrics::Sample;
 use crate::world::property::{PropertyKind, PropertyTally, Violation};
+use crate::world::trace::What;
+use crate::world::{Digest, Record};
 
 /// A run in which a property and a check were broken.
 pub(crate) fn violated() -> Run {
@@ -49,6 +50,13 @@ pub(crate) fn violated() -> Run {
         not_reached: vec!["a leader was fenced".to_owned()],
         counters: vec![("clickstream sent".to_owned(), 60_000)],
         records: Vec::new(),
+        storm: vec![Record {
+            at: SimTime::ZERO + Duration::from_millis(12_400),
+            host: Some(HostId::new(0)),
+            what: What::Fault,
+            text: "crash of broker-2, down 2s".to_owned(),
+            position: 7,
+        }],
         hashes: vec![1, 2, 3],
         samples: [1.0, 2.0]
             .map(|value| Sample { at: SimTime::ZERO, host: Some(HostId::new(0)), name: "bytes", value })

@@ -10,6 +10,9 @@ use crate::world::property::PropertyKind;
 /// How many visited events are named before the rest is only counted.
 const EVENTS_MAX: usize = 12;
 
+/// How many faults are told before the rest is only counted.
+const STORM_MAX: usize = 60;
+
 impl Report<'_> {
     /// The whole summary.
     pub fn text(&self) -> String {
@@ -27,6 +30,7 @@ impl Report<'_> {
         self.write_why(out)?;
         self.write_checks(out)?;
         self.write_faults(out)?;
+        self.write_storm(out)?;
         self.write_properties(out)?;
         self.write_pairs(out, "workloads", &run.counters)?;
         self.write_pairs(out, "drawn by the seed", &run.drawn)?;
@@ -106,6 +110,22 @@ impl Report<'_> {
             let (injected, weakened, skipped) = (count.injected, count.downgraded, count.skipped);
             writeln!(out, "  {kind:<16} {injected:>9} {weakened:>9} {skipped:>15}")
         })
+    }
+
+    /// The faults in the order in which they came.
+    fn write_storm(&self, out: &mut String) -> fmt::Result {
+        let storm = &self.run.storm;
+        if storm.is_empty() {
+            return Ok(());
+        }
+        writeln!(out, "\nthe storm")?;
+        for record in storm.iter().take(STORM_MAX) {
+            writeln!(out, "  {:>12} {}", record.at.to_string(), record.text)?;
+        }
+        match storm.len().checked_sub(STORM_MAX) {
+            Some(more @ 1..) => writeln!(out, "  and {more} more: --trace writes them all to plan.toml"),
+            _ => Ok(()),
+        }
     }
 
     fn write_properties(&self, out: &mut String) -> fmt::Result {

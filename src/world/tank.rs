@@ -76,6 +76,8 @@ pub struct Outcome {
     pub properties: Vec<PropertyTally>,
     /// The readable record: everything if asked for, else the last notable events.
     pub records: Vec<Record>,
+    /// The faults as they came, and went.
+    pub storm: Vec<Record>,
     /// The hash after each event, if asked for.
     pub hashes: Vec<u64>,
     /// Time series, sampled once a virtual second.
@@ -340,6 +342,7 @@ impl Kernel {
             violation: properties.violation.clone(),
             properties: properties.tallies(),
             records: trace.take_records(),
+            storm: trace.take_faults(),
             hashes: trace.take_hashes(),
             samples: self.metrics.borrow_mut().take(),
             hosts: self.hosts.borrow().iter().map(|host| host.name.to_string()).collect(),

@@ -142,6 +142,8 @@ pub(crate) struct Trace {
     position: u64,
     recording: Recording,
     records: VecDeque<Record>,
+    /// The faults alone, all of them.
+    faults: Vec<Record>,
     hashes: Vec<u64>,
     pub(crate) messages: u64,
     pub(crate) disk_operations: u64,
@@ -154,6 +156,7 @@ impl Trace {
             position: 0,
             recording,
             records: VecDeque::new(),
+            faults: Vec::new(),
             hashes: Vec::new(),
             messages: 0,
             disk_operations: 0,
@@ -202,7 +205,11 @@ impl Trace {
             What::Delivered | What::Connection | What::Disk | What::Log(_) => false,
         };
         if self.recording.everything || notable {
-            self.keep(at, host, what, text());
+            let text = text();
+            if what == What::Fault {
+                self.faults.push(Record { at, host, what, text: text.clone(), position: self.position });
+            }
+            self.keep(at, host, what, text);
         }
     }
 
@@ -238,6 +245,10 @@ impl Trace {
 
     pub(crate) fn take_records(&mut self) -> Vec<Record> {
         std::mem::take(&mut self.records).into()
+    }
+
+    pub(crate) fn take_faults(&mut self) -> Vec<Record> {
+        std::mem::take(&mut self.faults)
     }
 
     pub(crate) fn take_hashes(&mut self) -> Vec<u64> {

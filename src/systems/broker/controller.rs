@@ -295,6 +295,10 @@ impl Reign {
             return Ok(());
         }
         for (id, mut state) in changes {
+            self.seat
+                .host
+                .buggify_delay("broker: before a controller writes", Duration::from_millis(500))
+                .await;
             let before = state.version;
             state.controller_epoch = self.image.controller_epoch;
             state.version = before.next();

@@ -79,6 +79,7 @@ pub async fn run(broker: Rc<Broker>, leader: BrokerId) {
         let patience = wait + Duration::from_secs(1);
         match channel.call(ApiKey::Fetch, &Request::Fetch(request), patience).await {
             Ok(Response::Fetch(response)) => {
+                broker.host.buggify_delay("broker: between fetch and copy", Duration::from_millis(300)).await;
                 let mut trouble = false;
                 for topic in response.responses {
                     let Some(topic_id) = TopicId::from_uuid(topic.topic_id) else { continue };

@@ -306,6 +306,7 @@ impl Broker {
         let partition = self.lookup(topic, index).map_err(|refusal| code(&refusal))?;
         let result = partition.append(records, acks == -1).await;
         let (info, epoch) = result.map_err(|refusal| self.notice(&refusal))?;
+        self.host.buggify_delay("broker: between append and answer", Duration::from_millis(300)).await;
         self.host.count("broker.bytes-in", records.len() as u64);
         Ok(Appended { base: info.appended.base, last: info.appended.last, partition, epoch })
     }
@@ -371,6 +372,10 @@ impl Broker {
         let mut partitions = partitions.iter();
         let follower = follower(request);
         let mut left = usize::try_from(request.max_bytes).unwrap_or(0);
+        if self.host.buggify("broker: a small fetch") {
+            // One batch in all: a follower comes on in small steps, and one partition at a time.
+            left = 1;
+        }
         let (mut bytes, mut at_once) = (0, false);
         let mut topics = Vec::new();
         for topic in &request.topics {

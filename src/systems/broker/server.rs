@@ -289,6 +289,7 @@ impl Broker {
 
     /// Takes over the cluster as the controller sees it.
     async fn on_image(&self, image: Image) -> Result<Controlled, LogError> {
+        self.host.buggify_delay("broker: before an image is taken over", Duration::from_millis(500)).await;
         let _one_at_a_time = self.image_lock.lock().await;
         let newest = self.image.borrow().as_ref().map(|image| image.controller_epoch);
         if let Some(newest) = newest.filter(|newest| image.controller_epoch < *newest) {
@@ -386,6 +387,7 @@ impl Broker {
         let version = proposal.version;
         let mut may_be_taken = false;
         let mut wait = TICK;
+        self.host.buggify_delay("broker: before a proposal", Duration::from_millis(500)).await;
         while partition.replica.borrow().awaits(version) {
             // Without a registration nobody listens; with the next one comes a new state.
             if let Some(broker_epoch) = self.epoch.get() {
