@@ -193,8 +193,14 @@ impl Reign {
             }
             topics.insert(name, Topic { config, partitions });
         }
-        let image =
-            Image { controller: seat.me, controller_epoch: epoch, brokers: BTreeMap::new(), topics, known };
+        let image = Image {
+            controller: seat.me,
+            controller_epoch: epoch,
+            number: 0,
+            brokers: BTreeMap::new(),
+            topics,
+            known,
+        };
         Ok(Self {
             seat: seat.clone(),
             epoch_version,
@@ -408,7 +414,8 @@ impl Reign {
         Ok(true)
     }
 
-    fn publish(&self) {
+    fn publish(&mut self) {
+        self.image.number += 1;
         self.published.send(Some(Rc::new(self.image.clone())));
     }
 
