@@ -74,6 +74,8 @@ pub struct Image {
     pub controller: BrokerId,
     /// The controller's fencing number.
     pub controller_epoch: ControllerEpoch,
+    /// The how-manieth this controller has published.
+    pub number: u64,
     /// The brokers that are alive.
     pub brokers: BTreeMap<BrokerId, LiveBroker>,
     /// The topics.
@@ -373,6 +375,7 @@ mod tests {
         let mut image = Image {
             controller: b(1),
             controller_epoch: ControllerEpoch::new(1),
+            number: 0,
             brokers,
             topics: BTreeMap::new(),
             known,

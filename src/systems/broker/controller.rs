@@ -209,6 +209,7 @@ impl Reign {
         let image = Image {
             controller: seat.me,
             controller_epoch: epoch,
+            number: 0,
             brokers: BTreeMap::new(),
             topics,
             known,
@@ -442,7 +443,8 @@ impl Reign {
         Ok(true)
     }
 
-    fn publish(&self) {
+    fn publish(&mut self) {
+        self.image.number += 1;
         self.published.send(Some(Rc::new(self.image.clone())));
     }
 

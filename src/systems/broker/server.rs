@@ -291,10 +291,18 @@ impl Broker {
     async fn on_image(&self, image: Image) -> Result<Controlled, LogError> {
         self.host.buggify_delay("broker: before an image is taken over", Duration::from_millis(500)).await;
         let _one_at_a_time = self.image_lock.lock().await;
-        let newest = self.image.borrow().as_ref().map(|image| image.controller_epoch);
-        if let Some(newest) = newest.filter(|newest| image.controller_epoch < *newest) {
-            crate::reached!("a broker refused an old controller");
-            return Ok(Controlled::StaleController(newest));
+        let newest = self.image.borrow().as_ref().map(|image| (image.controller_epoch, image.number));
+        if let Some((epoch, number)) = newest {
+            if image.controller_epoch < epoch {
+                crate::reached!("a broker refused an old controller");
+                return Ok(Controlled::StaleController(epoch));
+            }
+            // A courier that got no answer brings a newer image, and the two may come together, or in the wrong order. The older must
+            // not stay: it would show an old in-sync set for ever, and lack a topic whose log would then be deleted.
+            if image.controller_epoch == epoch && image.number < number {
+                crate::reached!("a broker ignored an image older than the one it has");
+                return Ok(Controlled::Done);
+            }
         }
         // A controller that has not noticed this broker's restart still counts on what it had before (KIP-380).
         let meant_for = image.brokers.get(&self.me).map(|live| live.epoch);
