@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::systems::broker::TopicConfig;
 use crate::systems::broker::id::{
-    BrokerEpoch, BrokerId, ControllerEpoch, LeaderEpoch, StateVersion, TopicPartition,
+    BrokerEpoch, BrokerId, ControllerEpoch, LeaderEpoch, StateVersion, TopicId, TopicPartition,
 };
 use crate::world::Address;
 
@@ -58,6 +58,8 @@ pub struct PartitionState {
 /// A topic.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Topic {
+    /// Which of its name.
+    pub id: TopicId,
     /// Its settings.
     pub config: TopicConfig,
     /// Its parts.
@@ -119,14 +121,14 @@ impl Image {
         self.brokers.contains_key(&broker)
     }
 
-    /// Each topic partition with its topic's settings.
-    pub fn partitions(&self) -> impl Iterator<Item = (TopicPartition, &TopicConfig, &PartitionState)> {
+    /// Each topic partition with its topic.
+    pub fn partitions(&self) -> impl Iterator<Item = (TopicPartition, &Topic, &PartitionState)> {
         self.topics.iter().flat_map(|(name, topic)| {
             topic
                 .partitions
                 .iter()
                 .enumerate()
-                .map(move |(index, state)| (TopicPartition::new(name, index as i32), &topic.config, state))
+                .map(move |(index, state)| (TopicPartition::new(name, index as i32), topic, state))
         })
     }
 
@@ -159,7 +161,7 @@ impl Image {
         self.known.extend(brokers.iter().map(|(id, live)| (*id, live.epoch)));
         self.brokers = brokers;
         let partitions: Vec<(TopicPartition, TopicConfig, PartitionState)> =
-            self.partitions().map(|(id, config, state)| (id, config.clone(), state.clone())).collect();
+            self.partitions().map(|(id, topic, state)| (id, topic.config.clone(), state.clone())).collect();
         let mut changes = Vec::new();
         for (id, config, before) in partitions {
             let mut state = before.clone();
@@ -286,7 +288,7 @@ impl Image {
     }
 
     /// Where the replicas of a new topic stand: spread over the zones, and over the brokers within them (KIP-36).
-    pub fn place(&self, config: &TopicConfig, first: usize) -> Option<Topic> {
+    pub fn place(&self, id: TopicId, config: &TopicConfig, first: usize) -> Option<Topic> {
         let mut zones: BTreeMap<&str, Vec<BrokerId>> = BTreeMap::new();
         for (id, live) in &self.brokers {
             zones.entry(&live.registration.zone).or_default().push(*id);
@@ -325,6 +327,7 @@ impl Image {
             }
         };
         Some(Topic {
+            id,
             config: config.clone(),
             partitions: (0..config.partitions as usize).map(partition).collect(),
         })
@@ -356,7 +359,7 @@ mod tests {
             topics: BTreeMap::new(),
             known,
         };
-        let topic = image.place(&TopicConfig::new("t", 1, 3, 2), 0).expect("three brokers");
+        let topic = image.place(TopicId::new(1), &TopicConfig::new("t", 1, 3, 2), 0).expect("three brokers");
         image.topics.insert("t".into(), topic);
         image
     }
@@ -372,14 +375,14 @@ mod tests {
     fn replicas_stand_in_different_zones() {
         let mut image = image();
         image.brokers = (1..=6).map(|number| live(number, 1, true)).collect();
-        let topic = image.place(&TopicConfig::new("u", 12, 3, 2), 1).expect("six brokers");
+        let topic = image.place(TopicId::new(2), &TopicConfig::new("u", 12, 3, 2), 1).expect("six brokers");
         for partition in &topic.partitions {
             let zones: BTreeSet<i32> = partition.replicas.iter().map(|broker| broker.get() % 3).collect();
             let brokers: BTreeSet<&BrokerId> = partition.replicas.iter().collect();
             assert_eq!(brokers.len(), 3, "{:?}", partition.replicas);
             assert!(2 <= zones.len(), "{:?}", partition.replicas);
         }
-        assert_eq!(image.place(&TopicConfig::new("u", 1, 7, 1), 0), None);
+        assert_eq!(image.place(TopicId::new(2), &TopicConfig::new("u", 1, 7, 1), 0), None);
     }
 
     #[test]

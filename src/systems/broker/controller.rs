@@ -18,7 +18,7 @@ use serde::de::DeserializeOwned;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::systems::broker::cluster::{Change, Image, LiveBroker, PartitionState, Registration, Topic};
-use crate::systems::broker::id::{BrokerEpoch, BrokerId, ControllerEpoch, StateVersion};
+use crate::systems::broker::id::{BrokerEpoch, BrokerId, ControllerEpoch, StateVersion, TopicId};
 use crate::systems::broker::message::{CONTROL_PORT, Control, Controlled};
 use crate::systems::broker::{Config, Observer, TopicConfig};
 use crate::systems::coordination::api::{
@@ -160,6 +160,8 @@ struct Reign {
     seat: Seat,
     epoch_version: i32,
     image: Image,
+    /// How many topics it has created.
+    created: u32,
     stopping: BTreeSet<BrokerId>,
     published: watch::Sender<Option<Rc<Image>>>,
     couriers: BTreeMap<BrokerId, (BrokerEpoch, Task<()>)>,
@@ -183,7 +185,7 @@ impl Reign {
         let mut topics = BTreeMap::new();
         for name in session.children("/brokers/topics").await? {
             let path = format!("/brokers/topics/{name}");
-            let (config, _, _): (TopicConfig, _, _) = read(session, &path).await?;
+            let ((id, config), _, _): ((TopicId, TopicConfig), _, _) = read(session, &path).await?;
             let mut partitions = Vec::new();
             for index in 0..config.partitions {
                 let (mut state, version, _): (PartitionState, _, _) =
@@ -191,7 +193,7 @@ impl Reign {
                 state.version = StateVersion::new(version);
                 partitions.push(state);
             }
-            topics.insert(name, Topic { config, partitions });
+            topics.insert(name, Topic { id, config, partitions });
         }
         let image =
             Image { controller: seat.me, controller_epoch: epoch, brokers: BTreeMap::new(), topics, known };
@@ -199,6 +201,7 @@ impl Reign {
             seat: seat.clone(),
             epoch_version,
             image,
+            created: 0,
             stopping: BTreeSet::new(),
             published: watch::Sender::new(None),
             couriers: BTreeMap::new(),
@@ -289,7 +292,9 @@ impl Reign {
                 // The connection broke, or the broker's session is over and the next one has not begun.
                 self.seat.host.sleep(RETRY_FIRST).await;
             }
-            self.seat.observer.state_written(&id, &state);
+            if let Some(topic) = self.image.topics.get(&*id.topic) {
+                self.seat.observer.of(topic.id).state_written(&id, &state);
+            }
             self.image.apply((id, state));
         }
         // Not before all is written: an image that shows a broker's new life beside states that count on its former one would have an
@@ -396,9 +401,11 @@ impl Reign {
             return Ok(true);
         }
         let first = self.image.topics.values().map(|topic| topic.partitions.len()).sum();
-        let Some(topic) = self.image.place(&config, first) else { return Ok(false) };
+        let id = TopicId::given(self.image.controller_epoch, self.created);
+        let Some(topic) = self.image.place(id, &config, first) else { return Ok(false) };
+        self.created += 1;
         let path = format!("/brokers/topics/{}", config.name);
-        let mut writes = vec![create(&path, json(&config), Mode::Persistent)];
+        let mut writes = vec![create(&path, json(&(id, &config)), Mode::Persistent)];
         for (index, state) in topic.partitions.iter().enumerate() {
             writes.push(create(&format!("{path}/{index}"), json(state), Mode::Persistent));
         }

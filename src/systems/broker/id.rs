@@ -31,6 +31,11 @@ crate::id!(
     "v"
 );
 crate::id!(
+    /// Which topic of its name: each creation gives another number (KIP-516).
+    TopicId(i64),
+    "i"
+);
+crate::id!(
     /// A record's place in a topic partition.
     Offset(i64),
     "@"
@@ -41,6 +46,13 @@ impl Offset {
     #[must_use]
     pub const fn plus(self, records: i64) -> Self {
         Self(self.0 + records)
+    }
+}
+
+impl TopicId {
+    /// The `count`th topic that a controller creates. Its epoch is its own, so that no number is given twice.
+    pub const fn given(by: ControllerEpoch, count: u32) -> Self {
+        Self(((by.get() as i64) << 32) | count as i64)
     }
 }
 

@@ -368,7 +368,9 @@ impl Log {
     /// # Errors
     /// If the disk fails: nothing that was not durable before is now.
     pub async fn flush(&self) -> Result<(), LogError> {
-        self.segments.back().expect("a log has a segment").flush().await?;
+        // A log that has been deleted has none.
+        let Some(active) = self.segments.back() else { return Ok(()) };
+        active.flush().await?;
         self.disk.sync_dir(&self.directory).await?;
         Ok(())
     }
@@ -406,11 +408,19 @@ impl Log {
     /// # Errors
     /// If the disk fails.
     pub async fn delete(&mut self) -> Result<(), LogError> {
-        while let Some(segment) = self.segments.pop_back() {
-            self.remove(&segment).await?;
-        }
-        let _ = self.disk.remove(&format!("{}/{EPOCHS_FILE}", self.directory)).await;
-        self.disk.remove(&self.directory).await?;
-        Ok(())
+        self.segments.clear();
+        delete(&self.disk, &self.directory).await
     }
+}
+
+/// Removes the log in a directory from the disk, whatever state it is in.
+///
+/// # Errors
+/// If the disk fails.
+pub async fn delete(disk: &Disk, directory: &str) -> Result<(), LogError> {
+    for name in disk.list(directory).await? {
+        disk.remove(&format!("{directory}/{name}")).await?;
+    }
+    disk.remove(directory).await?;
+    Ok(())
 }

@@ -14,7 +14,7 @@ use crate::systems::broker::Observer;
 use crate::systems::broker::TopicConfig;
 use crate::systems::broker::cluster::PartitionState;
 use crate::systems::broker::epochs::diverges_at;
-use crate::systems::broker::id::{BrokerId, LeaderEpoch, Offset, TopicPartition};
+use crate::systems::broker::id::{BrokerId, LeaderEpoch, Offset, TopicId, TopicPartition};
 use crate::systems::broker::log::{AppendInfo, Log, LogError};
 use crate::systems::broker::replica::{LeaderState, Proposal, Replica, Role};
 use crate::world::property::bug;
@@ -23,6 +23,8 @@ use crate::world::property::bug;
 pub struct Partition {
     /// Which.
     pub id: TopicPartition,
+    /// Of which topic of that name.
+    pub topic: TopicId,
     /// Its topic's settings.
     pub config: TopicConfig,
     /// What it is and what is committed.
@@ -117,7 +119,7 @@ pub struct FetchFrom {
 impl Partition {
     /// A topic partition that has not been told what it is.
     pub fn new(
-        id: TopicPartition,
+        (id, topic): (TopicPartition, TopicId),
         config: TopicConfig,
         log: Log,
         replica: Replica,
@@ -127,6 +129,7 @@ impl Partition {
         let replica = RefCell::new(replica);
         Self {
             id,
+            topic,
             config,
             replica,
             log: Mutex::new(log),
@@ -135,7 +138,7 @@ impl Partition {
             unclean: Cell::new(false),
             seen: Cell::default(),
             changes: Changes::default(),
-            observer,
+            observer: observer.of(topic),
         }
     }
 

@@ -170,6 +170,7 @@ impl Broker {
             let Some(topic) = image.topics.get(name) else {
                 return answer.with_error_code(ResponseError::UnknownTopicOrPartition.code());
             };
+            let id = format!("{:032x}", topic.id.get()).parse().expect("32 hexadecimal digits are a UUID");
             let partition = |(index, state): (usize, &crate::systems::broker::cluster::PartitionState)| {
                 let error = if state.leader.is_none() { ResponseError::LeaderNotAvailable.code() } else { 0 };
                 MetadataResponsePartition::default()
@@ -180,7 +181,9 @@ impl Broker {
                     .with_replica_nodes(ids(&mut state.replicas.iter()))
                     .with_isr_nodes(ids(&mut state.in_sync.iter()))
             };
-            answer.with_partitions(topic.partitions.iter().enumerate().map(partition).collect())
+            answer
+                .with_topic_id(id)
+                .with_partitions(topic.partitions.iter().enumerate().map(partition).collect())
         };
         let topics = match &request.topics {
             None => image.topics.keys().map(|name| topic(name)).collect(),

@@ -7,14 +7,14 @@ use std::time::Duration;
 
 use tokio::sync::{Mutex, mpsc, oneshot};
 
-use crate::systems::broker::cluster::{AlterError, Image, Registration};
+use crate::systems::broker::cluster::{AlterError, Image, Registration, Topic};
 use crate::systems::broker::controller::{self, Petition, Seat, json};
-use crate::systems::broker::id::{BrokerEpoch, BrokerId, Offset, TopicPartition};
-use crate::systems::broker::log::{Log, LogError, LogSettings};
+use crate::systems::broker::id::{BrokerEpoch, BrokerId, Offset, TopicId, TopicPartition};
+use crate::systems::broker::log::{self, Log, LogError, LogSettings};
 use crate::systems::broker::message::{CONTROL_PORT, Control, Controlled};
 use crate::systems::broker::partition::Partition;
 use crate::systems::broker::replica::{Proposal, Replica};
-use crate::systems::broker::{Config, Observer, TopicConfig, fetcher, requests};
+use crate::systems::broker::{Config, Observer, fetcher, requests};
 use crate::systems::coordination::api::{Code, Error, Mode, Session};
 use crate::world::property::bug;
 use crate::world::rpc::{self, CallError, Caller};
@@ -35,6 +35,12 @@ const CHECKPOINT_EVERY: Duration = Duration::from_secs(5);
 const CLEAN_SHUTDOWN: &str = "/data/clean-shutdown";
 const BOOT_ID: &str = "/data/boot-id";
 const WATERMARKS: &str = "/data/replication-offset-checkpoint";
+const LOGS: &str = "/data/logs";
+
+/// Where the log of a topic partition stands, by name: not where that of an earlier topic of its name did.
+fn directory((id, topic): &(TopicPartition, TopicId)) -> String {
+    format!("{}-{}.{topic}", id.topic, id.index)
+}
 
 /// A broker while its process runs.
 pub struct Broker {
@@ -59,7 +65,7 @@ pub struct Broker {
     clean: bool,
     /// Whether a controller has taken account of this life of the process, and of what it may have lost.
     counted: Cell<bool>,
-    watermarks: BTreeMap<TopicPartition, Offset>,
+    watermarks: BTreeMap<String, Offset>,
     failure: watch::Sender<Option<LogError>>,
 }
 
@@ -151,13 +157,11 @@ async fn write_text(host: &Host, path: &str, text: &str) -> Result<(), LogError>
     Ok(())
 }
 
-async fn read_watermarks(host: &Host) -> Result<BTreeMap<TopicPartition, Offset>, LogError> {
+async fn read_watermarks(host: &Host) -> Result<BTreeMap<String, Offset>, LogError> {
     let text = read_text(host, WATERMARKS).await?.unwrap_or_default();
     let line = |line: &str| {
-        let mut words = line.split(' ');
-        let (topic, index, offset) =
-            (words.next()?, words.next()?.parse().ok()?, words.next()?.parse().ok()?);
-        Some((TopicPartition::new(topic, index), Offset::new(offset)))
+        let (log, offset) = line.split_once(' ')?;
+        Some((log.to_owned(), Offset::new(offset.parse().ok()?)))
     };
     Ok(text.lines().filter_map(line).collect())
 }
@@ -166,13 +170,13 @@ impl Broker {
     /// Opens all logs on the disk, before anything is served.
     async fn load(&self) -> Result<(), LogError> {
         let disk = self.host.disk();
-        disk.create_dir_all("/data/logs").await?;
+        disk.create_dir_all(LOGS).await?;
         disk.sync_dir("/data").await?;
         // Which settings a topic has, the controller will tell; reading needs none of them.
-        for name in disk.list("/data/logs").await? {
+        for name in disk.list(LOGS).await? {
             let settings =
                 LogSettings { segment_bytes: u64::MAX, index_interval: self.config.index_interval.get() };
-            let log = Log::open(&disk, &format!("/data/logs/{name}"), settings, self.clean).await?;
+            let log = Log::open(&disk, &format!("{LOGS}/{name}"), settings, self.clean).await?;
             self.host.log(Level::Debug, || format!("recovered {name} from {} to {}", log.start(), log.end()));
         }
         Ok(())
@@ -181,7 +185,7 @@ impl Broker {
     async fn open_partition(
         &self,
         id: &TopicPartition,
-        config: &TopicConfig,
+        Topic { id: topic, config, .. }: &Topic,
     ) -> Result<Rc<Partition>, LogError> {
         let known = self.partitions.borrow().get(id).cloned();
         if let Some(partition) = known {
@@ -191,14 +195,15 @@ impl Broker {
             segment_bytes: config.segment.get(),
             index_interval: self.config.index_interval.get(),
         };
-        let directory = format!("/data/logs/{}-{}", id.topic, id.index);
+        let identity = (id.clone(), *topic);
+        let name = directory(&identity);
         // The load has verified what there is.
-        let log = Log::open(&self.host.disk(), &directory, settings, true).await?;
-        self.host.disk().sync_dir("/data/logs").await?;
-        let watermark = self.watermarks.get(id).copied().unwrap_or_default().min(log.end());
+        let log = Log::open(&self.host.disk(), &format!("{LOGS}/{name}"), settings, true).await?;
+        self.host.disk().sync_dir(LOGS).await?;
+        let watermark = self.watermarks.get(&name).copied().unwrap_or_default().min(log.end());
         let replica = Replica::new(self.me, config.min_in_sync, watermark);
-        let partition =
-            Rc::new(Partition::new(id.clone(), config.clone(), log, replica, self.observer.clone()));
+        let observer = self.observer.clone();
+        let partition = Rc::new(Partition::new(identity, config.clone(), log, replica, observer));
         self.partitions.borrow_mut().insert(id.clone(), partition.clone());
         Ok(partition)
     }
@@ -327,22 +332,12 @@ impl Broker {
             return Ok(Controlled::StaleBroker);
         }
         let image = Rc::new(image);
-        let mut mine = BTreeSet::new();
-        for (id, config, state) in image.partitions() {
+        self.delete_what_is_gone(&image).await?;
+        for (id, topic, state) in image.partitions() {
             if state.replicas.contains(&self.me) {
-                let partition = self.open_partition(&id, config).await?;
+                let partition = self.open_partition(&id, topic).await?;
                 partition.on_state(state, self.host.now()).await?;
-                mine.insert(id);
             }
-        }
-        let gone: Vec<(TopicPartition, Rc<Partition>)> = {
-            let partitions = self.partitions.borrow();
-            let gone = partitions.iter().filter(|(id, _)| !mine.contains(id));
-            gone.map(|(id, partition)| (id.clone(), partition.clone())).collect()
-        };
-        for (id, partition) in gone {
-            self.partitions.borrow_mut().remove(&id);
-            partition.delete().await?;
         }
         *self.image.borrow_mut() = Some(image);
         if !self.counted.replace(true) {
@@ -351,6 +346,33 @@ impl Broker {
             write_text(&self.host, BOOT_ID, &self.host.boot_id().to_string()).await?;
         }
         Ok(Controlled::Done)
+    }
+
+    /// Removes the logs of topics that were deleted, whether or not others of their names have been created since; with the first
+    /// image, also those of topics that were deleted while the process was away.
+    async fn delete_what_is_gone(&self, image: &Image) -> Result<(), LogError> {
+        let mine = image.partitions().filter(|(_, _, state)| state.replicas.contains(&self.me));
+        let mine: BTreeSet<(TopicPartition, TopicId)> = mine.map(|(id, topic, _)| (id, topic.id)).collect();
+        let gone: Vec<Rc<Partition>> = {
+            let partitions = self.partitions.borrow();
+            let is_gone =
+                |partition: &&Rc<Partition>| !mine.contains(&(partition.id.clone(), partition.topic));
+            partitions.values().filter(is_gone).cloned().collect()
+        };
+        for partition in gone {
+            self.partitions.borrow_mut().remove(&partition.id);
+            partition.delete().await?;
+        }
+        if self.counted.get() {
+            return Ok(());
+        }
+        let disk = self.host.disk();
+        let kept: BTreeSet<String> = mine.iter().map(directory).collect();
+        for stray in disk.list(LOGS).await?.into_iter().filter(|name| !kept.contains(name)) {
+            crate::reached!("a broker removed the log of a topic that was deleted while it was away");
+            log::delete(&disk, &format!("{LOGS}/{stray}")).await?;
+        }
+        Ok(())
     }
 
     /// Asks the controller, if one is known.
@@ -498,8 +520,8 @@ impl Broker {
         let text: String = {
             let partitions = self.partitions.borrow();
             let line = |partition: &Rc<Partition>| {
-                let TopicPartition { topic, index } = &partition.id;
-                format!("{topic} {index} {}\n", partition.high_watermark().get())
+                let name = directory(&(partition.id.clone(), partition.topic));
+                format!("{name} {}\n", partition.high_watermark().get())
             };
             partitions.values().map(line).collect()
         };

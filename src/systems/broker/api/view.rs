@@ -34,6 +34,8 @@ struct Known {
     controller: Option<BrokerId>,
     leaders: BTreeMap<TopicPartition, (BrokerId, LeaderEpoch)>,
     parts: BTreeMap<String, i32>,
+    /// Which topic of its name is meant.
+    topics: BTreeMap<String, u128>,
 }
 
 impl View {
@@ -101,6 +103,11 @@ impl View {
         for answer in metadata.topics.iter().filter(|answer| answer.error_code == 0) {
             found = true;
             known.parts.insert(topic.to_owned(), answer.partitions.len() as i32);
+            let identity = answer.topic_id.as_u128();
+            if known.topics.insert(topic.to_owned(), identity).is_some_and(|before| before != identity) {
+                // What was known of an earlier topic of this name says nothing about this one (KIP-516).
+                known.leaders.retain(|id, _| *id.topic != *topic);
+            }
             for partition in &answer.partitions {
                 let id = TopicPartition::new(topic, partition.partition_index);
                 let epoch = LeaderEpoch::new(partition.leader_epoch);
