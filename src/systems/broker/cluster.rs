@@ -302,6 +302,7 @@ impl Image {
         if order.len() < config.replicas as usize {
             return None;
         }
+        let zone = |broker: &BrokerId| self.brokers[broker].registration.zone.as_str();
         let partition = |index: usize| {
             let start = first + index;
             // After each round the followers are shifted against the leader, so that a lost broker's load spreads.
@@ -310,7 +311,9 @@ impl Image {
             let mut step = 1 + shift % (order.len().max(2) - 1);
             while replicas.len() < config.replicas as usize {
                 let candidate = order[(start + step) % order.len()];
-                if !replicas.contains(&candidate) {
+                let zones_held: BTreeSet<&str> = replicas.iter().map(zone).collect();
+                let spreads = zones_held.len() == zones.len() || !zones_held.contains(zone(&candidate));
+                if spreads && !replicas.contains(&candidate) {
                     replicas.push(candidate);
                 }
                 step += 1;
@@ -380,7 +383,7 @@ mod tests {
             let zones: BTreeSet<i32> = partition.replicas.iter().map(|broker| broker.get() % 3).collect();
             let brokers: BTreeSet<&BrokerId> = partition.replicas.iter().collect();
             assert_eq!(brokers.len(), 3, "{:?}", partition.replicas);
-            assert!(2 <= zones.len(), "{:?}", partition.replicas);
+            assert_eq!(zones.len(), 3, "{:?}", partition.replicas);
         }
         assert_eq!(image.place(TopicId::new(2), &TopicConfig::new("u", 1, 7, 1), 0), None);
     }
