@@ -333,8 +333,8 @@ impl Log {
         Ok(())
     }
 
-    /// Removes old segments: those whose records are all older than `older_than`, and as many as the log is above `size_max`. Never
-    /// the active one, and nothing at or after `committed`. Returns how many.
+    /// Removes old segments: those whose records are all older than `older_than`, and as many as leave at least `size_max`. Nothing at
+    /// or after `committed`, and the active one only for its age, behind a new one. Returns how many.
     ///
     /// # Errors
     /// If the disk fails.
@@ -345,10 +345,15 @@ impl Log {
         committed: Offset,
     ) -> Result<usize, LogError> {
         let mut removed = 0;
+        let is_old = |segment: &Segment| older_than.is_some_and(|limit| segment.timestamp_max < limit);
+        let all_are_old = self.segments.iter().all(is_old);
+        if all_are_old && self.segments.back().is_some_and(|active| 0 < active.size) && self.end <= committed
+        {
+            self.roll_at(self.end).await?;
+        }
         while 1 < self.segments.len() && self.segments[1].base <= committed {
-            let old = older_than.is_some_and(|limit| self.segments[0].timestamp_max < limit);
-            let large = size_max.is_some_and(|max| max < self.size() - self.segments[0].size);
-            if !old && !large {
+            let large = size_max.is_some_and(|max| max <= self.size() - self.segments[0].size);
+            if !is_old(&self.segments[0]) && !large {
                 break;
             }
             let segment = self.segments.pop_front().expect("more than one");
