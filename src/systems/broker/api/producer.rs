@@ -18,7 +18,7 @@ use crate::base::SimTime;
 use crate::systems::broker::api::partitioner::partition_for;
 use crate::systems::broker::api::view::View;
 use crate::systems::broker::id::{Offset, TopicPartition};
-use crate::systems::broker::records::{Message, Sequenced, encode};
+use crate::systems::broker::records::{Message, Sequenced, encode, sequence_after};
 use crate::systems::broker::wire::{Channel, Request, Response, text};
 use crate::world::property::bug;
 use crate::world::{Address, Host, Task, select};
@@ -319,7 +319,7 @@ impl State {
             };
             if self.config.idempotent && batch.sequence.is_none() {
                 batch.sequence = Some(lane.sequence_next);
-                lane.sequence_next = lane.sequence_next.wrapping_add(batch.messages.len() as i32);
+                lane.sequence_next = sequence_after(lane.sequence_next, batch.messages.len() as i32);
             }
             let sequenced = match (*self.identity.borrow(), batch.sequence) {
                 (Some(producer), Some(sequence)) => Some(Sequenced { producer, epoch: lane.epoch, sequence }),
