@@ -63,14 +63,18 @@ pub async fn listen(broker: Rc<Broker>) {
                 // What cannot be read ends the connection: the next frame could not be trusted either.
                 let Some(incoming) = decode_request(frame) else { return };
                 let answer = match incoming.body {
-                    None => Some(Response::ApiVersions(
+                    None => Answer::Response(Response::ApiVersions(
                         ApiVersionsResponse::default()
                             .with_error_code(ResponseError::UnsupportedVersion.code())
                             .with_api_keys(versions()),
                     )),
                     Some(request) => this.answer(request, &ids).await,
                 };
-                let Some(answer) = answer else { continue };
+                let answer = match answer {
+                    Answer::Response(response) => response,
+                    Answer::None => continue,
+                    Answer::End => return,
+                };
                 // KIP-511: whoever asks in too new a version is answered in the oldest.
                 let version = if let Response::ApiVersions(versions) = &answer
                     && versions.error_code != 0
@@ -95,6 +99,20 @@ fn versions() -> Vec<ApiVersion> {
     APIS.iter().map(version).collect()
 }
 
+/// What follows on a request.
+enum Answer {
+    Response(Response),
+    /// None was asked for (acks=0).
+    None,
+    /// None was asked for, but the request was refused: only the end of the connection can tell the client to look for the leader.
+    End,
+}
+
+fn is_refusal(response: &ProduceResponse) -> bool {
+    let mut partitions = response.responses.iter().flat_map(|topic| &topic.partition_responses);
+    partitions.any(|partition| partition.error_code != 0)
+}
+
 type ProducerIds = Rc<tokio::sync::Mutex<std::ops::Range<i64>>>;
 
 fn code(refusal: &Refusal) -> i16 {
@@ -114,8 +132,8 @@ fn code(refusal: &Refusal) -> i16 {
 }
 
 impl Broker {
-    async fn answer(self: &Rc<Self>, request: Request, ids: &ProducerIds) -> Option<Response> {
-        Some(match request {
+    async fn answer(self: &Rc<Self>, request: Request, ids: &ProducerIds) -> Answer {
+        Answer::Response(match request {
             Request::ApiVersions(_) => {
                 Response::ApiVersions(ApiVersionsResponse::default().with_api_keys(versions()))
             }
@@ -124,7 +142,7 @@ impl Broker {
                 let silent = request.acks == 0;
                 let response = self.produce(request).await;
                 if silent {
-                    return None;
+                    return if is_refusal(&response) { Answer::End } else { Answer::None };
                 }
                 Response::Produce(response)
             }

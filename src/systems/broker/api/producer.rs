@@ -381,9 +381,14 @@ impl State {
         // The brokers' time and some for the way.
         let patience = REQUEST_TIMEOUT + Duration::from_secs(1);
         if acks == 0 {
+            // A leader that refuses can only end the connection.
+            let was_ended = !channel.is_connected();
             let sent = channel.send(ApiKey::Produce, &request, patience).await;
             for (id, number, ..) in &batches {
                 self.settle(id, *number, if sent.is_ok() { Outcome::Silent } else { Outcome::Refused });
+                if was_ended {
+                    self.refresh_soon(&id.topic);
+                }
             }
             return;
         }
