@@ -10,7 +10,7 @@ use bytes::{Bytes, BytesMut};
 use crate::systems::broker::epochs::Epochs;
 use crate::systems::broker::id::{LeaderEpoch, Offset};
 use crate::systems::broker::producers::{Appended, Producers, Sequence};
-use crate::systems::broker::records::{Batch, BatchError, batches, stamp};
+use crate::systems::broker::records::{Batch, BatchError, batches, decode, stamp};
 use crate::systems::broker::segment::{Segment, paths};
 use crate::world::{Disk, DiskError, Open};
 
@@ -263,15 +263,19 @@ impl Log {
         self.segments.back().is_some_and(|active| offset < active.base)
     }
 
-    /// The first record at or after a timestamp, and that record's batch's latest timestamp.
+    /// The first record made at a timestamp or later, and when it was made.
     ///
     /// # Errors
     /// If the disk fails.
     pub async fn offset_for_timestamp(&self, timestamp: i64) -> Result<Option<(Offset, i64)>, LogError> {
         for segment in self.segments.iter().filter(|segment| timestamp <= segment.timestamp_max) {
-            let found = segment.scan().await?.into_iter().find(|(_, batch)| timestamp <= batch.timestamp_max);
-            if let Some((_, batch)) = found {
-                return Ok(Some((batch.base, batch.timestamp_max)));
+            let batches = segment.scan().await?.into_iter().map(|(_, batch)| batch);
+            for batch in batches.filter(|batch| timestamp <= batch.timestamp_max) {
+                let records = decode(segment.read(batch.base, batch.last.next(), 0).await?);
+                let mut made = records.into_iter().flatten().map(|(at, record)| (at, record.timestamp));
+                if let Some(found) = made.find(|(_, made)| timestamp <= *made) {
+                    return Ok(Some(found));
+                }
             }
         }
         Ok(None)

@@ -117,6 +117,7 @@ type ProducerIds = Rc<tokio::sync::Mutex<std::ops::Range<i64>>>;
 
 fn code(refusal: &Refusal) -> i16 {
     match refusal {
+        Refusal::UnknownTopicPartition => ResponseError::UnknownTopicOrPartition,
         Refusal::NotLeader => ResponseError::NotLeaderOrFollower,
         Refusal::FencedEpoch => ResponseError::FencedLeaderEpoch,
         Refusal::UnknownEpoch => ResponseError::UnknownLeaderEpoch,
@@ -158,7 +159,12 @@ impl Broker {
     }
 
     fn lookup(&self, topic: &TopicName, index: i32) -> Result<Rc<Partition>, Refusal> {
-        self.partition(&TopicPartition::new(topic.as_str(), index)).ok_or(Refusal::NotLeader)
+        let id = TopicPartition::new(topic.as_str(), index);
+        self.partition(&id).ok_or_else(|| {
+            let image = self.image.borrow();
+            let exists = image.as_ref().is_some_and(|image| image.state(&id).is_some());
+            if exists { Refusal::NotLeader } else { Refusal::UnknownTopicPartition }
+        })
     }
 
     /// A failed disk ends the process; everything else is the client's to know.
@@ -343,12 +349,11 @@ impl Broker {
                     .with_high_watermark(-1)
                     .with_last_stable_offset(-1)
                     .with_log_start_offset(-1);
-                let epoch = |number: i32| (0 <= number).then(|| LeaderEpoch::new(number));
                 let from = FetchFrom {
                     follower,
-                    epoch: epoch(asked.current_leader_epoch),
+                    epoch: known_epoch(asked.current_leader_epoch),
                     offset: Offset::new(asked.fetch_offset),
-                    last_epoch: epoch(asked.last_fetched_epoch),
+                    last_epoch: known_epoch(asked.last_fetched_epoch),
                     bytes_max: left.min(usize::try_from(asked.partition_max_bytes).unwrap_or(0)),
                 };
                 let partition = found.next().expect("each was looked up");
@@ -357,7 +362,11 @@ impl Broker {
                     Err(refusal) => Err(refusal.clone()),
                 };
                 answers.push(match fetched {
-                    Ok((fetched, proposal)) => {
+                    Ok((mut fetched, proposal)) => {
+                        // A batch that is too large comes only where the answer would else be empty (KIP-74).
+                        if 0 < bytes && left < fetched.records.len() {
+                            fetched.records.clear();
+                        }
                         if let (Some(proposal), Ok(partition)) = (proposal, partition) {
                             self.propose(&partition.id, proposal);
                         }
@@ -403,18 +412,17 @@ impl Broker {
                     .with_partition_index(asked.partition_index)
                     .with_timestamp(-1)
                     .with_offset(-1);
+                let known = known_epoch(asked.current_leader_epoch);
                 let found = match self.lookup(&topic.name, asked.partition_index) {
                     Err(refusal) => Err(refusal),
                     Ok(partition) => match asked.timestamp {
                         // Only a leader knows.
-                        LATEST | EARLIEST if partition.replica.borrow().leadership().is_none() => {
-                            Err(Refusal::NotLeader)
-                        }
+                        LATEST | EARLIEST if let Err(refusal) = partition.leading(known) => Err(refusal),
                         // Before it has caught up with what older leaders committed, it must not tell an end that lies behind (KIP-207).
                         LATEST if partition.lags_committed() => Err(Refusal::OffsetNotAvailable),
                         LATEST => Ok(Some((partition.high_watermark(), -1))),
                         EARLIEST => Ok(Some((partition.log_start(), -1))),
-                        timestamp => partition.offset_at(timestamp).await,
+                        timestamp => partition.offset_at(known, timestamp).await,
                     },
                 };
                 partitions.push(match found {
@@ -443,8 +451,7 @@ impl Broker {
                     .with_partition(asked.partition)
                     .with_leader_epoch(-1)
                     .with_end_offset(-1);
-                let known =
-                    (0 <= asked.current_leader_epoch).then(|| LeaderEpoch::new(asked.current_leader_epoch));
+                let known = known_epoch(asked.current_leader_epoch);
                 let found = match self.lookup(&topic.topic, asked.partition) {
                     Ok(partition) => {
                         partition.end_of_epoch(known, LeaderEpoch::new(asked.leader_epoch)).await
@@ -509,10 +516,13 @@ impl Broker {
             let brokers = self.image.borrow().as_ref().map_or(0, |image| image.brokers.len() as u32);
             let error = if !sound {
                 Some(ResponseError::InvalidConfig)
-            } else if brokers < config.replicas {
-                Some(ResponseError::InvalidReplicationFactor)
-            } else if !config.validate(brokers).is_empty() {
-                Some(ResponseError::InvalidTopicException)
+            } else if let Some(problem) = config.validate(brokers).first() {
+                Some(match &*problem.path {
+                    "name" => ResponseError::InvalidTopicException,
+                    "partitions" => ResponseError::InvalidPartitions,
+                    "replicas" => ResponseError::InvalidReplicationFactor,
+                    _ => ResponseError::InvalidConfig,
+                })
             } else if request.validate_only {
                 None
             } else {
@@ -536,6 +546,11 @@ impl Broker {
         }
         DeleteTopicsResponse::default().with_responses(results)
     }
+}
+
+/// An epoch as a request carries it; -1 is none.
+fn known_epoch(number: i32) -> Option<LeaderEpoch> {
+    (0 <= number).then(|| LeaderEpoch::new(number))
 }
 
 struct Appended {

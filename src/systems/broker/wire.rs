@@ -26,7 +26,7 @@ use crate::world::{Address, Connection, Host, Sender};
 pub const APIS: [(ApiKey, i16, i16); 9] = [
     (ApiKey::Produce, 3, 9),
     (ApiKey::Fetch, 4, 12),
-    (ApiKey::ListOffsets, 1, 7),
+    (ApiKey::ListOffsets, 1, 6),
     (ApiKey::Metadata, 4, 12),
     (ApiKey::ApiVersions, 0, 3),
     (ApiKey::CreateTopics, 2, 7),
