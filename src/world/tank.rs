@@ -300,6 +300,11 @@ impl Tank {
         self.kernel.start(host);
     }
 
+    /// Asks a host's process to shut down in good order (SIGTERM); it is not killed, however long it takes.
+    pub fn request_shutdown(&self, host: HostId) {
+        self.kernel.request_shutdown(host);
+    }
+
     /// Stops scheduling a host's process.
     pub fn pause(&self, host: HostId) {
         self.kernel.pause(host);

@@ -44,7 +44,7 @@ const KNOWN: &[Known] = &[
     ),
     known("K01", "rejoin-and-fail", &["acts.stir=15s"], 2),
     known("K02", "rejoin-and-fail", &["acts.stir=15s"], 8),
-    known("K04", "rejoin-and-fail", &["acts.stir=15s"], 2),
+    known("K04", "rejoin-and-fail", &["acts.stir=15s"], 4),
     known("K10", "rejoin-and-fail", &["acts.stir=15s"], 16),
     known("K13", "rejoin-and-fail", &["acts.stir=15s"], 1),
     known("T14", "rejoin-and-fail", &["acts.stir=15s"], 1),

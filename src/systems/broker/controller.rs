@@ -13,12 +13,10 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use rand::Rng;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, oneshot};
 
-use crate::base::Stream;
 use crate::systems::broker::cluster::{Change, Image, LiveBroker, PartitionState, Registration, Topic};
 use crate::systems::broker::id::{BrokerEpoch, BrokerId, ControllerEpoch, StateVersion, TopicId};
 use crate::systems::broker::message::{CONTROL_PORT, Control, Controlled};
@@ -170,9 +168,10 @@ async fn run_for_office(
 
 struct Reign {
     seat: Seat,
-    topic_ids: Stream,
     epoch_version: i32,
     image: Image,
+    /// How many topics it has created.
+    created: u32,
     stopping: BTreeSet<BrokerId>,
     published: watch::Sender<Option<Rc<Image>>>,
     couriers: BTreeMap<BrokerId, (BrokerEpoch, Task<()>)>,
@@ -217,9 +216,9 @@ impl Reign {
         };
         Ok(Self {
             seat: seat.clone(),
-            topic_ids: seat.host.random("broker/topic-ids"),
             epoch_version,
             image,
+            created: 0,
             stopping: BTreeSet::new(),
             published: watch::Sender::new(None),
             couriers: BTreeMap::new(),
@@ -309,7 +308,9 @@ impl Reign {
                 // The connection broke, or the broker's session is over and the next one has not begun.
                 self.seat.host.sleep(RETRY_FIRST).await;
             }
-            self.seat.observer.state_written(&id, &state);
+            if let Some(topic) = self.image.topics.get(&*id.topic) {
+                self.seat.observer.of(topic.id).state_written(&id, &state);
+            }
             self.image.apply((id, state));
         }
         // Not before all is written: an image that shows a broker's new life beside states that count on its former one would have an
@@ -429,7 +430,8 @@ impl Reign {
     /// False if there are too few brokers.
     async fn create_topic(&mut self, config: TopicConfig) -> Result<bool, Ended> {
         let first = self.image.topics.values().map(|topic| topic.partitions.len()).sum();
-        let id = TopicId::new(self.topic_ids.random_range(1..=u64::MAX));
+        self.created += 1;
+        let id = TopicId::given(self.image.controller_epoch, self.created);
         let Some(topic) = self.image.place(id, &config, first) else { return Ok(false) };
         let path = format!("/brokers/topics/{}", config.name);
         let record = TopicRecord { id, config: config.clone() };

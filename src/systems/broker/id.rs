@@ -43,6 +43,11 @@ crate::id!(
 );
 
 impl TopicId {
+    /// The `count`th topic that a controller creates. Its epoch is its own, so that no number is given twice.
+    pub const fn given(by: ControllerEpoch, count: u32) -> Self {
+        Self(((by.get() as u64) << 32) | count as u64)
+    }
+
     /// As it stands in the Kafka protocol.
     pub const fn to_uuid(self) -> Uuid {
         Uuid::from_u128(self.0 as u128)

@@ -10,7 +10,7 @@ use bytes::{Bytes, BytesMut};
 use crate::systems::broker::epochs::Epochs;
 use crate::systems::broker::id::{LeaderEpoch, Offset};
 use crate::systems::broker::producers::{Appended, Producers, Sequence};
-use crate::systems::broker::records::{Batch, BatchError, batches, stamp};
+use crate::systems::broker::records::{Batch, BatchError, batches, decode, stamp};
 use crate::systems::broker::segment::{Segment, paths};
 use crate::world::{Disk, DiskError};
 
@@ -284,15 +284,20 @@ impl Log {
         self.segments.back().is_some_and(|active| offset < active.base)
     }
 
-    /// The first record at or after a timestamp, and that record's batch's latest timestamp.
+    /// The first record made at a timestamp or later, and when it was made.
     ///
     /// # Errors
     /// If the disk fails.
     pub async fn offset_for_timestamp(&self, timestamp: i64) -> Result<Option<(Offset, i64)>, LogError> {
+        let one_batch = Limit { bytes_max: 0, at_least_one: true };
         for segment in self.segments.iter().filter(|segment| timestamp <= segment.timestamp_max) {
-            let found = segment.scan().await?.into_iter().find(|(_, batch)| timestamp <= batch.timestamp_max);
-            if let Some((_, batch)) = found {
-                return Ok(Some((batch.base, batch.timestamp_max)));
+            let batches = segment.scan().await?.into_iter().map(|(_, batch)| batch);
+            for batch in batches.filter(|batch| timestamp <= batch.timestamp_max) {
+                let records = decode(segment.read(batch.base, batch.last.next(), one_batch).await?);
+                let mut made = records.into_iter().flatten().map(|(at, record)| (at, record.timestamp));
+                if let Some(found) = made.find(|(_, made)| timestamp <= *made) {
+                    return Ok(Some(found));
+                }
             }
         }
         Ok(None)
@@ -354,8 +359,8 @@ impl Log {
         Ok(())
     }
 
-    /// Removes old segments: those whose records are all older than `older_than`, and as many as the log is above `size_max`. Never
-    /// the active one, and nothing at or after `committed`. Returns how many.
+    /// Removes old segments: those whose records are all older than `older_than`, and as many as leave at least `size_max`. Nothing at
+    /// or after `committed`, and the active one only for its age, behind a new one. Returns how many.
     ///
     /// # Errors
     /// If the disk fails.
@@ -366,10 +371,15 @@ impl Log {
         committed: Offset,
     ) -> Result<usize, LogError> {
         let mut removed = 0;
+        let is_old = |segment: &Segment| older_than.is_some_and(|limit| segment.timestamp_max < limit);
+        let all_are_old = self.segments.iter().all(is_old);
+        if all_are_old && self.segments.back().is_some_and(|active| 0 < active.size) && self.end <= committed
+        {
+            self.roll_at(self.end).await?;
+        }
         while 1 < self.segments.len() && self.segments[1].base <= committed {
-            let old = older_than.is_some_and(|limit| self.segments[0].timestamp_max < limit);
-            let large = size_max.is_some_and(|max| max < self.size() - self.segments[0].size);
-            if !old && !large {
+            let large = size_max.is_some_and(|max| max <= self.size() - self.segments[0].size);
+            if !is_old(&self.segments[0]) && !large {
                 break;
             }
             let segment = self.segments.pop_front().expect("more than one");
@@ -389,7 +399,9 @@ impl Log {
     /// # Errors
     /// If the disk fails: nothing that was not durable before is now.
     pub async fn flush(&self) -> Result<(), LogError> {
-        self.segments.back().expect("a log has a segment").flush().await?;
+        // A log that has been deleted has none.
+        let Some(active) = self.segments.back() else { return Ok(()) };
+        active.flush().await?;
         self.disk.sync_dir(&self.directory).await?;
         Ok(())
     }

@@ -5,22 +5,35 @@ use std::rc::Rc;
 
 use crate::checkers::replication::{Cut, History, Written};
 use crate::systems::broker::cluster::PartitionState;
-use crate::systems::broker::id::{BrokerId, LeaderEpoch, Offset, TopicPartition};
+use crate::systems::broker::id::{BrokerId, LeaderEpoch, Offset, TopicId, TopicPartition};
 
 /// A notebook about a cluster that brokers only write into.
 #[derive(Clone, Default)]
-pub struct Observer(Rc<RefCell<History>>);
+pub struct Observer {
+    history: Rc<RefCell<History>>,
+    topic: TopicId,
+}
 
 impl Observer {
     /// An observer that writes into this history.
     pub fn new(history: Rc<RefCell<History>>) -> Self {
-        Self(history)
+        Self { history, topic: TopicId::default() }
+    }
+
+    /// The same notebook, for this topic: one that is created anew under an old name owes nothing to its predecessor.
+    #[must_use]
+    pub fn of(&self, topic: TopicId) -> Self {
+        Self { history: self.history.clone(), topic }
+    }
+
+    fn name(&self, id: &TopicPartition) -> String {
+        format!("{id} of {}", self.topic)
     }
 
     /// A controller has written a state.
     pub fn state_written(&self, id: &TopicPartition, state: &PartitionState) {
-        self.0.borrow_mut().written(
-            &id.to_string(),
+        self.history.borrow_mut().written(
+            &self.name(id),
             Written {
                 controller_epoch: state.controller_epoch.get(),
                 leader: state.leader.map(BrokerId::get),
@@ -32,7 +45,7 @@ impl Observer {
 
     /// A broker begins to lead.
     pub fn leads(&self, id: &TopicPartition, broker: BrokerId, epoch: LeaderEpoch) {
-        self.0.borrow_mut().leads(&id.to_string(), broker.get(), epoch.get());
+        self.history.borrow_mut().leads(&self.name(id), broker.get(), epoch.get());
     }
 
     /// Batches have come to lie below a replica's high watermark: first and last offset, and checksum.
@@ -40,8 +53,8 @@ impl Observer {
         if batches.is_empty() {
             return;
         }
-        let id = id.to_string();
-        let mut history = self.0.borrow_mut();
+        let id = self.name(id);
+        let mut history = self.history.borrow_mut();
         for (base, last, crc) in batches {
             history.committed(&id, broker.get(), (base.get(), last.get()), *crc);
         }
@@ -57,6 +70,6 @@ impl Observer {
         unclean: bool,
     ) {
         let cut = Cut { to: to.get(), high_watermark: high_watermark.get(), unclean };
-        self.0.borrow_mut().truncated(&id.to_string(), broker.get(), cut);
+        self.history.borrow_mut().truncated(&self.name(id), broker.get(), cut);
     }
 }

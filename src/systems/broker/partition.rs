@@ -66,6 +66,8 @@ impl Changes {
 /// Why a request cannot be served here.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Refusal {
+    /// No topic that this broker knows has such a part.
+    UnknownTopicPartition,
     /// This broker does not lead.
     NotLeader,
     /// The sender knows an older leader.
@@ -76,8 +78,6 @@ pub enum Refusal {
     NotEnoughReplicas,
     /// This leader does not know yet how far its predecessors had committed.
     OffsetNotAvailable,
-    /// There is no such topic, or it has no such part.
-    UnknownTopicPartition,
     /// No topic has this id: it was deleted, or this broker has not heard of it yet (KIP-516).
     UnknownTopicId,
     /// The log says no.
@@ -145,7 +145,7 @@ impl Partition {
             unclean: Cell::new(false),
             seen: Cell::default(),
             changes: Changes::default(),
-            observer,
+            observer: observer.of(topic.id),
         }
     }
 
@@ -220,7 +220,11 @@ impl Partition {
         Ok(())
     }
 
-    fn leading(&self, epoch: Option<LeaderEpoch>) -> Result<LeaderEpoch, Refusal> {
+    /// The epoch this replica leads in, as long as the sender knows no other.
+    ///
+    /// # Errors
+    /// See [`Refusal`].
+    pub fn leading(&self, epoch: Option<LeaderEpoch>) -> Result<LeaderEpoch, Refusal> {
         let replica = self.replica.borrow();
         let own = replica.epoch();
         match epoch {
@@ -345,7 +349,8 @@ impl Partition {
         Ok(())
     }
 
-    /// Where an epoch ends in this leader's log (OffsetForLeaderEpoch).
+    /// Where an epoch ends in this leader's log (OffsetForLeaderEpoch): the largest that it knows up to that one, and its end; `None` if
+    /// that epoch is yet to come.
     ///
     /// # Errors
     /// See [`Refusal`].
@@ -355,17 +360,23 @@ impl Partition {
         epoch: LeaderEpoch,
     ) -> Result<Option<(LeaderEpoch, Offset)>, Refusal> {
         let log = self.log.lock().await;
-        self.leading(known)?;
-        Ok(log.epochs().end_of(epoch, log.end()))
+        if self.leading(known)? < epoch {
+            return Ok(None);
+        }
+        Ok(Some(log.epochs().end_of(epoch, log.end()).unwrap_or((epoch, log.start()))))
     }
 
     /// The first committed record at or after a timestamp (ListOffsets).
     ///
     /// # Errors
     /// See [`Refusal`].
-    pub async fn offset_at(&self, timestamp: i64) -> Result<Option<(Offset, i64)>, Refusal> {
+    pub async fn offset_at(
+        &self,
+        known: Option<LeaderEpoch>,
+        timestamp: i64,
+    ) -> Result<Option<(Offset, i64)>, Refusal> {
         let log = self.log.lock().await;
-        self.leading(None)?;
+        self.leading(known)?;
         let found = log.offset_for_timestamp(timestamp).await?;
         Ok(found.filter(|(offset, _)| *offset < self.high_watermark()))
     }

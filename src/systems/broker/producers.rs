@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use crate::systems::broker::id::Offset;
-use crate::systems::broker::records::Batch;
+use crate::systems::broker::records::{Batch, sequence_after};
 use crate::world::property::bug;
 
 /// Batches remembered of each producer: as many as it may have in flight.
@@ -61,7 +61,7 @@ impl Producers {
             return if bug("T14") { Sequence::OutOfOrder } else { Sequence::Duplicate(*appended) };
         }
         match known.batches.back() {
-            Some((_, last, _)) if last.wrapping_add(1) != batch.sequence => Sequence::OutOfOrder,
+            Some((_, last, _)) if sequence_after(*last, 1) != batch.sequence => Sequence::OutOfOrder,
             _ => Sequence::Next,
         }
     }

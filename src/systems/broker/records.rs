@@ -55,8 +55,13 @@ pub struct Batch {
 impl Batch {
     /// The sequence number of its last record.
     pub fn sequence_last(&self) -> i32 {
-        self.sequence.wrapping_add(self.count - 1)
+        sequence_after(self.sequence, self.count - 1)
     }
+}
+
+/// The sequence number so many records after another: 0 follows on the largest.
+pub fn sequence_after(sequence: i32, records: i32) -> i32 {
+    if sequence < 0 { sequence } else { sequence.wrapping_add(records) & i32::MAX }
 }
 
 /// The batch at the front of `bytes`; `check` demands that its checksum is right.

@@ -64,14 +64,18 @@ pub async fn listen(broker: Rc<Broker>) {
                 // What cannot be read ends the connection: the next frame could not be trusted either.
                 let Some(incoming) = decode_request(frame) else { return };
                 let answer = match incoming.body {
-                    None => Some(Response::ApiVersions(
+                    None => Answer::Response(Response::ApiVersions(
                         ApiVersionsResponse::default()
                             .with_error_code(ResponseError::UnsupportedVersion.code())
                             .with_api_keys(versions()),
                     )),
                     Some(request) => this.answer(request, &ids).await,
                 };
-                let Some(answer) = answer else { continue };
+                let answer = match answer {
+                    Answer::Response(response) => response,
+                    Answer::None => continue,
+                    Answer::End => return,
+                };
                 // KIP-511: whoever asks in too new a version is answered in the oldest.
                 let version = if let Response::ApiVersions(versions) = &answer
                     && versions.error_code != 0
@@ -96,16 +100,30 @@ fn versions() -> Vec<ApiVersion> {
     APIS.iter().map(version).collect()
 }
 
+/// What follows on a request.
+enum Answer {
+    Response(Response),
+    /// None was asked for (acks=0).
+    None,
+    /// None was asked for, but the request was refused: only the end of the connection can tell the client to look for the leader.
+    End,
+}
+
+fn is_refusal(response: &ProduceResponse) -> bool {
+    let mut partitions = response.responses.iter().flat_map(|topic| &topic.partition_responses);
+    partitions.any(|partition| partition.error_code != 0)
+}
+
 type ProducerIds = Rc<tokio::sync::Mutex<std::ops::Range<i64>>>;
 
 fn code(refusal: &Refusal) -> i16 {
     match refusal {
+        Refusal::UnknownTopicPartition => ResponseError::UnknownTopicOrPartition,
         Refusal::NotLeader => ResponseError::NotLeaderOrFollower,
         Refusal::FencedEpoch => ResponseError::FencedLeaderEpoch,
         Refusal::UnknownEpoch => ResponseError::UnknownLeaderEpoch,
         Refusal::NotEnoughReplicas => ResponseError::NotEnoughReplicas,
         Refusal::OffsetNotAvailable => ResponseError::OffsetNotAvailable,
-        Refusal::UnknownTopicPartition => ResponseError::UnknownTopicOrPartition,
         Refusal::UnknownTopicId => ResponseError::UnknownTopicId,
         Refusal::Log(LogError::Batch(_)) => ResponseError::CorruptMessage,
         Refusal::Log(LogError::OutOfOrder) => ResponseError::OutOfOrderSequenceNumber,
@@ -152,8 +170,8 @@ fn fetched(data: PartitionData, fetched: Fetched) -> PartitionData {
 }
 
 impl Broker {
-    async fn answer(self: &Rc<Self>, request: Request, ids: &ProducerIds) -> Option<Response> {
-        Some(match request {
+    async fn answer(self: &Rc<Self>, request: Request, ids: &ProducerIds) -> Answer {
+        Answer::Response(match request {
             Request::ApiVersions(_) => {
                 Response::ApiVersions(ApiVersionsResponse::default().with_api_keys(versions()))
             }
@@ -162,7 +180,7 @@ impl Broker {
                 let silent = request.acks == 0;
                 let response = self.produce(request).await;
                 if silent {
-                    return None;
+                    return if is_refusal(&response) { Answer::End } else { Answer::None };
                 }
                 Response::Produce(response)
             }
@@ -430,18 +448,17 @@ impl Broker {
                     .with_partition_index(asked.partition_index)
                     .with_timestamp(-1)
                     .with_offset(-1);
+                let known = known_epoch(asked.current_leader_epoch);
                 let found = match self.lookup(&topic.name, asked.partition_index) {
                     Err(refusal) => Err(refusal),
                     Ok(partition) => match asked.timestamp {
                         // Only a leader knows.
-                        LATEST | EARLIEST if partition.replica.borrow().leadership().is_none() => {
-                            Err(Refusal::NotLeader)
-                        }
+                        LATEST | EARLIEST if let Err(refusal) = partition.leading(known) => Err(refusal),
                         // Before it has caught up with what older leaders committed, it must not tell an end that lies behind (KIP-207).
                         LATEST if partition.lags_committed() => Err(Refusal::OffsetNotAvailable),
                         LATEST => Ok(Some((partition.high_watermark(), -1))),
                         EARLIEST => Ok(Some((partition.log_start(), -1))),
-                        timestamp => partition.offset_at(timestamp).await,
+                        timestamp => partition.offset_at(known, timestamp).await,
                     },
                 };
                 partitions.push(match found {
@@ -470,8 +487,7 @@ impl Broker {
                     .with_partition(asked.partition)
                     .with_leader_epoch(-1)
                     .with_end_offset(-1);
-                let known =
-                    (0 <= asked.current_leader_epoch).then(|| LeaderEpoch::new(asked.current_leader_epoch));
+                let known = known_epoch(asked.current_leader_epoch);
                 let found = match self.lookup(&topic.topic, asked.partition) {
                     Ok(partition) => {
                         partition.end_of_epoch(known, LeaderEpoch::new(asked.leader_epoch)).await
@@ -536,10 +552,13 @@ impl Broker {
             let brokers = self.image.borrow().as_ref().map_or(0, |image| image.brokers.len() as u32);
             let error = if !sound {
                 Some(ResponseError::InvalidConfig)
-            } else if brokers < config.replicas {
-                Some(ResponseError::InvalidReplicationFactor)
-            } else if !config.validate(brokers).is_empty() {
-                Some(ResponseError::InvalidTopicException)
+            } else if let Some(problem) = config.validate(brokers).first() {
+                Some(match &*problem.path {
+                    "name" => ResponseError::InvalidTopicException,
+                    "partitions" => ResponseError::InvalidPartitions,
+                    "replicas" => ResponseError::InvalidReplicationFactor,
+                    _ => ResponseError::InvalidConfig,
+                })
             } else if request.validate_only {
                 None
             } else {
@@ -563,6 +582,11 @@ impl Broker {
         }
         DeleteTopicsResponse::default().with_responses(results)
     }
+}
+
+/// An epoch as a request carries it; -1 is none.
+fn known_epoch(number: i32) -> Option<LeaderEpoch> {
+    (0 <= number).then(|| LeaderEpoch::new(number))
 }
 
 struct Appended {

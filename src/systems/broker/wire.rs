@@ -217,6 +217,11 @@ impl Channel {
         self.to
     }
 
+    /// Whether a connection stands, as far as is known here.
+    pub fn is_connected(&self) -> bool {
+        self.link.borrow().is_some()
+    }
+
     /// Sends a request and waits for its answer, `patience` in all.
     ///
     /// # Errors

@@ -1,19 +1,38 @@
-//! Creates and deletes topics.
+//! Creates, describes and deletes topics.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use kafka_protocol::error::ResponseError;
 use kafka_protocol::messages::create_topics_request::{CreatableTopic, CreatableTopicConfig};
-use kafka_protocol::messages::{ApiKey, CreateTopicsRequest, DeleteTopicsRequest, TopicName};
+use kafka_protocol::messages::metadata_response::MetadataResponsePartition;
+use kafka_protocol::messages::{
+    ApiKey, BrokerId as MetadataBrokerId, CreateTopicsRequest, DeleteTopicsRequest, TopicName,
+};
 
 use crate::systems::broker::TopicConfig;
 use crate::systems::broker::api::view::View;
+use crate::systems::broker::id::{BrokerId, LeaderEpoch};
 use crate::systems::broker::wire::{Channel, Request, Response, text};
 use crate::world::{Address, Host};
 
 const PATIENCE: Duration = Duration::from_secs(5);
+const BACK_OFF: Duration = Duration::from_millis(100);
 
-/// Why a topic was not created or deleted.
+/// A topic partition as a broker knows it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct PartitionDescription {
+    /// Who leads; `None` while nobody can.
+    pub leader: Option<BrokerId>,
+    /// The fencing number of the latest leadership.
+    pub leader_epoch: LeaderEpoch,
+    /// All replicas; the first is preferred as leader.
+    pub replicas: Vec<BrokerId>,
+    /// Who is in sync.
+    pub in_sync: BTreeSet<BrokerId>,
+}
+
+/// Why a topic was not created, described or deleted.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum AdminError {
     /// The cluster refused: it did not happen.
@@ -82,6 +101,25 @@ impl Admin {
         }
     }
 
+    /// How the parts of a topic stand, as some broker knows: news from the controller reaches them one after the other.
+    ///
+    /// # Errors
+    /// `Refused` if that broker knows no such topic.
+    pub async fn describe_topic(&self, name: &str) -> Result<Vec<PartitionDescription>, AdminError> {
+        let deadline = self.host.now() + PATIENCE;
+        loop {
+            let metadata = self.view.ask(name).await;
+            if let Some(topic) = metadata.and_then(|metadata| metadata.topics.into_iter().next()) {
+                answer(Some(topic.error_code))?;
+                return Ok(topic.partitions.iter().map(PartitionDescription::read).collect());
+            }
+            if deadline <= self.host.now() {
+                return Err(AdminError::Unknown);
+            }
+            self.host.sleep(BACK_OFF).await;
+        }
+    }
+
     async fn ask(&self, topic: &str, key: ApiKey, request: Request) -> Result<Response, AdminError> {
         let deadline = self.host.now() + PATIENCE;
         loop {
@@ -93,7 +131,19 @@ impl Admin {
             if deadline <= self.host.now() {
                 return Err(AdminError::Refused("no controller is known".to_owned()));
             }
-            self.host.sleep(Duration::from_millis(100)).await;
+            self.host.sleep(BACK_OFF).await;
+        }
+    }
+}
+
+impl PartitionDescription {
+    fn read(metadata: &MetadataResponsePartition) -> Self {
+        let broker = |id: &MetadataBrokerId| BrokerId::new(id.0);
+        Self {
+            leader: (0 <= metadata.leader_id.0).then(|| broker(&metadata.leader_id)),
+            leader_epoch: LeaderEpoch::new(metadata.leader_epoch),
+            replicas: metadata.replica_nodes.iter().map(broker).collect(),
+            in_sync: metadata.isr_nodes.iter().map(broker).collect(),
         }
     }
 }

@@ -15,6 +15,16 @@ use crate::systems::broker::records::{Message, decode};
 use crate::systems::broker::wire::{Channel, Request, Response};
 use crate::world::{Address, Host, Task};
 
+/// Where a consumer goes on when there is no record at its offset: retention has passed it by, or an unclean election has taken
+/// records back (`auto.offset.reset`).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Reset {
+    /// At the first record that is kept.
+    Earliest,
+    /// At the next record that is committed.
+    Latest,
+}
+
 /// How a consumer fetches.
 #[derive(Clone, Debug)]
 pub struct ConsumerConfig {
@@ -24,11 +34,18 @@ pub struct ConsumerConfig {
     pub bytes_min: i32,
     /// Bytes fetched of one partition at once (`max.partition.fetch.bytes`).
     pub bytes_max: i32,
+    /// Where to go on when there is no record at its offset.
+    pub reset: Reset,
 }
 
 impl Default for ConsumerConfig {
     fn default() -> Self {
-        Self { wait_max: Duration::from_millis(250), bytes_min: 4096, bytes_max: 1 << 20 }
+        Self {
+            wait_max: Duration::from_millis(250),
+            bytes_min: 4096,
+            bytes_max: 1 << 20,
+            reset: Reset::Earliest,
+        }
     }
 }
 
@@ -91,6 +108,15 @@ impl Consumer {
     }
 }
 
+impl From<Reset> for Which {
+    fn from(reset: Reset) -> Self {
+        match reset {
+            Reset::Earliest => Self::Earliest,
+            Reset::Latest => Self::Latest,
+        }
+    }
+}
+
 struct Reader {
     host: Host,
     view: View,
@@ -107,7 +133,7 @@ impl Reader {
     async fn run(mut self) {
         loop {
             let fine = match self.next {
-                None => self.find_start().await,
+                None => self.go_to(Which::Earliest).await,
                 Some(offset) => self.fetch(offset).await,
             };
             if fine.is_none() {
@@ -125,10 +151,10 @@ impl Reader {
         Some((self.channel.as_ref()?, epoch))
     }
 
-    async fn find_start(&mut self) -> Option<()> {
+    async fn go_to(&mut self, which: Which) -> Option<()> {
         let id = self.id.clone();
         let (channel, epoch) = self.leader()?;
-        self.next = Some(offsets::ask(channel, &id, epoch, Which::Earliest).await?);
+        self.next = Some(offsets::ask(channel, &id, epoch, which).await??);
         Some(())
     }
 
@@ -160,16 +186,9 @@ impl Reader {
         let data = response.responses.into_iter().next()?.partitions.into_iter().next()?;
         match ResponseError::try_from_code(data.error_code) {
             None => {}
-            Some(ResponseError::OffsetOutOfRange) if offset.get() < data.log_start_offset => {
-                // Retention has passed this consumer by.
-                self.next = Some(Offset::new(data.log_start_offset));
-                return Some(());
-            }
             Some(ResponseError::OffsetOutOfRange) => {
-                // The log ends before what was read: an unclean election has lost that (`auto.offset.reset=earliest`).
-                crate::reached!("a consumer began anew behind the end of the log");
-                self.next = None;
-                return Some(());
+                crate::reached!("a consumer lost its place in the log");
+                return self.go_to(config.reset.into()).await;
             }
             Some(_) => return None,
         }

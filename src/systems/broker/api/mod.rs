@@ -7,11 +7,11 @@ mod partitioner;
 mod producer;
 mod view;
 
-pub use admin::{Admin, AdminError};
-pub use consumer::{Consumed, Consumer, ConsumerConfig};
-pub use offsets::{bounds, wait_for_topic};
+pub use admin::{Admin, AdminError, PartitionDescription};
+pub use consumer::{Consumed, Consumer, ConsumerConfig, Reset};
+pub use offsets::{bounds, offset_at, wait_for_topic};
 pub use partitioner::partition_for;
 pub use producer::{Acknowledgement, Acks, Delivery, Producer, ProducerConfig, SendError};
 
-pub use crate::systems::broker::id::{Offset, TopicPartition};
+pub use crate::systems::broker::id::{BrokerId, LeaderEpoch, Offset, TopicPartition};
 pub use crate::systems::broker::records::Message;

@@ -20,18 +20,21 @@ pub(super) enum Which {
     Earliest,
     /// That which the next committed record will have.
     Latest,
+    /// That of the first committed record made at this time or later, in milliseconds since the Unix epoch.
+    At(i64),
 }
 
-/// Asks the leader at the end of `channel`; `None` if it did not tell.
+/// Asks the leader at the end of `channel`; `None` if it did not tell, `Some(None)` if there is no such record.
 pub(super) async fn ask(
     channel: &Channel,
     id: &TopicPartition,
     epoch: LeaderEpoch,
     which: Which,
-) -> Option<Offset> {
+) -> Option<Option<Offset>> {
     let timestamp = match which {
         Which::Earliest => -2,
         Which::Latest => -1,
+        Which::At(timestamp) => timestamp,
     };
     let partition = ListOffsetsPartition::default()
         .with_partition_index(id.index)
@@ -43,7 +46,14 @@ pub(super) async fn ask(
     let answer = channel.call(ApiKey::ListOffsets, &Request::ListOffsets(request), PATIENCE).await.ok()?;
     let Response::ListOffsets(response) = answer else { return None };
     let found = response.topics.into_iter().next()?.partitions.into_iter().next()?;
-    (found.error_code == 0 && 0 <= found.offset).then(|| Offset::new(found.offset))
+    (found.error_code == 0).then(|| (0 <= found.offset).then(|| Offset::new(found.offset)))
+}
+
+/// A connection to whoever leads, as a random broker knows it now.
+async fn leader(host: &Host, view: &View, id: &TopicPartition) -> Option<(Channel, LeaderEpoch)> {
+    view.refresh(&id.topic).await;
+    let (leader, epoch) = view.leader(id)?;
+    Some((Channel::new(host, leader, host.name()), epoch))
 }
 
 /// Where a topic partition begins and ends, asking as long as it takes: the offset of the first record that is kept, and that which
@@ -51,13 +61,31 @@ pub(super) async fn ask(
 pub async fn bounds(host: &Host, brokers: &[Address], id: &TopicPartition) -> (Offset, Offset) {
     let view = View::new(host, brokers, "broker/offsets");
     loop {
-        view.refresh(&id.topic).await;
-        if let Some((leader, epoch)) = view.leader(id) {
-            let channel = Channel::new(host, leader, host.name());
-            let start = ask(&channel, id, epoch, Which::Earliest).await;
-            if let (Some(start), Some(end)) = (start, ask(&channel, id, epoch, Which::Latest).await) {
+        if let Some((channel, epoch)) = leader(host, &view, id).await {
+            let start = ask(&channel, id, epoch, Which::Earliest).await.flatten();
+            if let (Some(start), Some(end)) = (start, ask(&channel, id, epoch, Which::Latest).await.flatten())
+            {
                 return (start, end);
             }
+        }
+        host.sleep(BACK_OFF).await;
+    }
+}
+
+/// The offset of the first committed record that was made at this time or later, in milliseconds since the Unix epoch, asking as
+/// long as it takes; `None` if there is no such record yet.
+pub async fn offset_at(
+    host: &Host,
+    brokers: &[Address],
+    id: &TopicPartition,
+    timestamp: i64,
+) -> Option<Offset> {
+    let view = View::new(host, brokers, "broker/offsets");
+    loop {
+        if let Some((channel, epoch)) = leader(host, &view, id).await
+            && let Some(answer) = ask(&channel, id, epoch, Which::At(timestamp)).await
+        {
+            return answer;
         }
         host.sleep(BACK_OFF).await;
     }

@@ -18,7 +18,7 @@ use crate::base::SimTime;
 use crate::systems::broker::api::partitioner::partition_for;
 use crate::systems::broker::api::view::View;
 use crate::systems::broker::id::{Offset, TopicPartition};
-use crate::systems::broker::records::{Message, Sequenced, encode};
+use crate::systems::broker::records::{Message, Sequenced, encode, sequence_after};
 use crate::systems::broker::wire::{Channel, Request, Response, text};
 use crate::world::property::bug;
 use crate::world::{Address, Host, Task, select};
@@ -319,7 +319,7 @@ impl State {
             };
             if self.config.idempotent && batch.sequence.is_none() {
                 batch.sequence = Some(lane.sequence_next);
-                lane.sequence_next = lane.sequence_next.wrapping_add(batch.messages.len() as i32);
+                lane.sequence_next = sequence_after(lane.sequence_next, batch.messages.len() as i32);
             }
             let sequenced = match (*self.identity.borrow(), batch.sequence) {
                 (Some(producer), Some(sequence)) => Some(Sequenced { producer, epoch: lane.epoch, sequence }),
@@ -381,9 +381,14 @@ impl State {
         // The brokers' time and some for the way.
         let patience = REQUEST_TIMEOUT + Duration::from_secs(1);
         if acks == 0 {
+            // A leader that refuses can only end the connection.
+            let was_ended = !channel.is_connected();
             let sent = channel.send(ApiKey::Produce, &request, patience).await;
             for (id, number, ..) in &batches {
                 self.settle(id, *number, if sent.is_ok() { Outcome::Silent } else { Outcome::Refused });
+                if was_ended {
+                    self.refresh_soon(&id.topic);
+                }
             }
             return;
         }

@@ -6,7 +6,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use kafka_protocol::messages::metadata_request::MetadataRequestTopic;
-use kafka_protocol::messages::{ApiKey, MetadataRequest, TopicName};
+use kafka_protocol::messages::{ApiKey, MetadataRequest, MetadataResponse, TopicName};
 use rand::Rng;
 
 use crate::base::Stream;
@@ -82,13 +82,20 @@ impl View {
         Channel::new(host, candidates[at], host.name())
     }
 
-    /// Asks a random broker how things stand; false if it did not tell.
-    pub async fn refresh(&self, topic: &str) -> bool {
+    /// Asks a random broker how things stand.
+    pub async fn ask(&self, topic: &str) -> Option<MetadataResponse> {
         let channel = self.any_broker(&self.0.host);
         let asked = MetadataRequestTopic::default().with_name(Some(TopicName(text(topic))));
         let request = MetadataRequest::default().with_topics(Some(vec![asked]));
-        let answer = channel.call(ApiKey::Metadata, &Request::Metadata(request), PATIENCE).await;
-        let Ok(Response::Metadata(metadata)) = answer else { return false };
+        match channel.call(ApiKey::Metadata, &Request::Metadata(request), PATIENCE).await {
+            Ok(Response::Metadata(metadata)) => Some(metadata),
+            _ => None,
+        }
+    }
+
+    /// Takes over what a random broker tells; false if it did not.
+    pub async fn refresh(&self, topic: &str) -> bool {
+        let Some(metadata) = self.ask(topic).await else { return false };
         let mut known = self.0.known.borrow_mut();
         for broker in &metadata.brokers {
             if let (Some(host), Ok(port)) = (parse_host(&broker.host), u16::try_from(broker.port)) {
