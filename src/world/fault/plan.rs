@@ -83,6 +83,21 @@ pub enum PlannedKind {
     SlowDisk { host: String, factor: f64, length: Span },
 }
 
+/// What a planned fault hits; hosts are named by patterns.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PlannedTarget<'plan> {
+    /// One host.
+    Host(&'plan str),
+    /// Several hosts, in this order.
+    Hosts(&'plan [String]),
+    /// All servers of a zone.
+    Zone(&'plan str),
+    /// The links from some hosts to others.
+    Links(&'plan str, &'plan str),
+    /// The links between two sides.
+    Sides(&'plan [String], &'plan [String]),
+}
+
 /// What the seed decided about one rule in a swarm: 0 leaves the rule out, 2 makes it twice as frequent.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Intensity {
@@ -402,6 +417,60 @@ fn whole_micros(span: Duration) -> Span {
 }
 
 impl PlannedKind {
+    /// The key under which a plan names it, and under which it is counted.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Crash { .. } => "crash",
+            Self::PowerLoss { .. } => "power_loss",
+            Self::DiskLoss { .. } => "disk_loss",
+            Self::Pause { .. } => "pause",
+            Self::SlowCpu { .. } => "slow_cpu",
+            Self::CrashLoop { .. } => "crash_loop",
+            Self::RollingRestart { .. } => "rolling_restart",
+            Self::ZoneOutage { .. } => "zone_outage",
+            Self::ClockJump { .. } => "clock_jump",
+            Self::ClockDrift { .. } => "clock_drift",
+            Self::Partition { .. } => "partition",
+            Self::Delay { .. } => "delay",
+            Self::Jitter { .. } => "jitter",
+            Self::Bandwidth { .. } => "bandwidth",
+            Self::Reset { .. } => "reset",
+            Self::HalfOpen { .. } => "half_open",
+            Self::Refuse { .. } => "refuse",
+            Self::HoldBack { .. } => "hold_back",
+            Self::DiskFull { .. } => "disk_full",
+            Self::DiskError { .. } => "disk_error",
+            Self::SlowDisk { .. } => "slow_disk",
+        }
+    }
+
+    /// What it hits.
+    pub fn target(&self) -> PlannedTarget<'_> {
+        match self {
+            Self::Crash { host, .. }
+            | Self::PowerLoss { host, .. }
+            | Self::DiskLoss { host, .. }
+            | Self::Pause { host, .. }
+            | Self::SlowCpu { host, .. }
+            | Self::SlowDisk { host, .. }
+            | Self::CrashLoop { host, .. }
+            | Self::ClockJump { host, .. }
+            | Self::ClockDrift { host, .. }
+            | Self::DiskFull { host, .. }
+            | Self::DiskError { host, .. } => PlannedTarget::Host(host),
+            Self::RollingRestart { hosts, .. } => PlannedTarget::Hosts(hosts),
+            Self::ZoneOutage { zone, .. } => PlannedTarget::Zone(zone),
+            Self::Partition { from, to, .. } => PlannedTarget::Sides(from, to),
+            Self::Delay { from, to, .. }
+            | Self::Jitter { from, to, .. }
+            | Self::Bandwidth { from, to, .. }
+            | Self::Reset { from, to }
+            | Self::HalfOpen { from, to }
+            | Self::Refuse { from, to, .. }
+            | Self::HoldBack { from, to, .. } => PlannedTarget::Links(from, to),
+        }
+    }
+
     /// How long the target is broken.
     pub fn length(&self) -> Duration {
         match self {
