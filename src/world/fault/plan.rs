@@ -1,8 +1,9 @@
 //! The faults of one run, concrete: drawn from the rules by the seed, printed, saved as TOML and loadable again.
 //!
-//! Each rule draws from a stream of its own, and a background rule from one for each host, so that deleting a rule (or a planned
-//! fault) leaves all others as they were. Pure: carrying a plan out is `conduct`.
+//! Each rule draws from a stream of its own, keyed by what it says, and a background rule from one for each host, so that deleting,
+//! adding or moving a rule leaves all others as they were. Pure: carrying a plan out is `conduct`.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use rand::Rng;
@@ -119,15 +120,15 @@ impl FaultPlan {
     ) -> (Self, Vec<Intensity>) {
         let mut plan = Self::default();
         let mut intensities = Vec::new();
-        for (index, rule) in rules.iter().enumerate() {
+        for (index, (rule, key)) in rules.iter().zip(keys(rules)).enumerate() {
             let mut value = 1.0;
             if swarm {
-                let mut stream = seed.stream(&format!("swarm/{index}"));
+                let mut stream = seed.stream(&format!("swarm/{key}"));
                 value = if stream.random_bool(0.5) { 0.0 } else { stream.random_range(0.25..2.0) };
                 intensities.push(Intensity { rule: format!("{} {}", index + 1, rule.kind.name()), value });
             }
             if value != 0.0 {
-                Draw { rule, places, stir, seed, index, intensity: value }.draw_all(&mut plan.faults);
+                Draw { rule, key, places, stir, seed, intensity: value }.draw_all(&mut plan.faults);
             }
         }
         plan.faults.sort_by_key(|fault| (fault.at.is_none(), fault.at));
@@ -140,19 +141,31 @@ impl FaultPlan {
     }
 }
 
+/// What names each rule's streams: its canonical text, and how many that say the same stand before it.
+fn keys(rules: &[FaultRule]) -> Vec<String> {
+    let mut seen = BTreeMap::new();
+    let key = |rule| {
+        let text = serde_json::to_string(rule).expect("a rule holds nothing JSON cannot say");
+        let before = seen.entry(text.clone()).and_modify(|count| *count += 1).or_insert(0);
+        format!("{text}/{before}")
+    };
+    rules.iter().map(key).collect()
+}
+
 /// One rule, about to be drawn.
 struct Draw<'plan> {
     rule: &'plan FaultRule,
+    /// Names its streams.
+    key: String,
     places: &'plan [Place],
     stir: Duration,
     seed: Seed,
-    index: usize,
     intensity: f64,
 }
 
 impl Draw<'_> {
     fn draw_all(&self, faults: &mut Vec<PlannedFault>) {
-        let mut stream = self.seed.stream(&format!("faults/{}", self.index));
+        let mut stream = self.seed.stream(&format!("faults/{}", self.key));
         if let Some(at) = self.rule.at {
             self.timed(at.get(), self.kinds(&mut stream), faults);
         } else if let Some(on) = &self.rule.on {
@@ -178,11 +191,8 @@ impl Draw<'_> {
             let Some(mean) = background.rate.period() else { return };
             let mean = mean.div_f64(self.intensity);
             for target in self.targets() {
-                let mut stream = self.seed.stream(&format!(
-                    "faults/{}/{}",
-                    self.index,
-                    target.as_deref().unwrap_or("all")
-                ));
+                let mut stream =
+                    self.seed.stream(&format!("faults/{}/{}", self.key, target.as_deref().unwrap_or("all")));
                 let mut at = Duration::ZERO;
                 loop {
                     // The inverse of the exponential distribution; libm, because this decides what a digest sees.
@@ -511,13 +521,16 @@ mod tests {
         ]
     }
 
-    fn drawn(rules: &str, seed: u64, swarm: bool) -> FaultPlan {
+    fn rules(text: &str) -> Vec<FaultRule> {
         #[derive(Deserialize)]
         struct File {
             faults: Vec<FaultRule>,
         }
-        let file: File = toml::from_str(rules).expect("the test's rules are well formed");
-        FaultPlan::draw(&file.faults, &places(), Duration::from_secs(60), Seed::new(seed), swarm).0
+        toml::from_str::<File>(text).expect("the test's rules are well formed").faults
+    }
+
+    fn drawn(text: &str, seed: u64, swarm: bool) -> FaultPlan {
+        FaultPlan::draw(&rules(text), &places(), Duration::from_secs(60), Seed::new(seed), swarm).0
     }
 
     const MIXED: &str = r#"
@@ -537,23 +550,46 @@ mod tests {
         }
     }
 
+    /// The faults drawn from the rules at `kept`, in that order; as text, sorted.
+    fn drawn_of(all: &[FaultRule], kept: &[usize], seed: u64, swarm: bool) -> Vec<String> {
+        let rules: Vec<FaultRule> = kept.iter().map(|index| all[*index].clone()).collect();
+        let (plan, _) = FaultPlan::draw(&rules, &places(), Duration::from_secs(60), Seed::new(seed), swarm);
+        let mut faults: Vec<String> = plan.faults.iter().map(|fault| format!("{fault:?}")).collect();
+        faults.sort();
+        faults
+    }
+
     #[test]
-    fn deleting_a_rule_leaves_the_draws_of_the_rules_before_it() {
-        let all = drawn(MIXED, 3, false);
-        let crashes = |plan: &FaultPlan| {
-            plan.faults
-                .iter()
-                .filter(|fault| matches!(fault.kind, PlannedKind::Crash { .. }))
-                .cloned()
-                .collect::<Vec<_>>()
-        };
-        let one = drawn(
-            r#"faults = [{ every = "5s..10s", do = { crash = { any_of = "broker-*", down = "1s..3s" } } }]"#,
-            3,
-            false,
-        );
-        assert_eq!(crashes(&all), one.faults);
-        assert!((6..12).contains(&one.faults.len()), "one every 5 to 10 s in a minute");
+    fn deleting_or_moving_any_rule_leaves_the_draws_of_all_others() {
+        let mut all = rules(MIXED);
+        // Twice the same, far from one another: they strike independently.
+        all.push(all[0].clone());
+        let places: Vec<usize> = (0..all.len()).collect();
+        for (seed, swarm) in (0..10).flat_map(|seed| [(seed, false), (seed, true)]) {
+            let whole = drawn_of(&all, &places, seed, swarm);
+            let reversed: Vec<usize> = places.iter().rev().copied().collect();
+            assert_eq!(drawn_of(&all, &reversed, seed, swarm), whole, "seed {seed}");
+            for deleted in &places {
+                let kept: Vec<usize> = places.iter().filter(|index| *index != deleted).copied().collect();
+                let mut rest = whole.clone();
+                for fault in drawn_of(&all, &kept, seed, swarm) {
+                    let at = rest.iter().position(|other| *other == fault);
+                    let at = at.unwrap_or_else(|| panic!("seed {seed}, without rule {deleted}: {fault}"));
+                    rest.remove(at);
+                }
+                assert!(swarm || !rest.is_empty(), "seed {seed}: rule {deleted} had drawn something");
+            }
+        }
+    }
+
+    #[test]
+    fn rules_that_say_the_same_strike_independently() {
+        let all = rules(MIXED);
+        let twice = [all[0].clone(), all[0].clone()];
+        let both = drawn_of(&twice, &[0, 1], 3, false);
+        let one = drawn_of(&twice, &[0], 3, false);
+        assert!((6..12).contains(&one.len()), "one every 5 to 10 s in a minute");
+        assert!(both.windows(2).all(|pair| pair[0] != pair[1]), "{both:?}");
     }
 
     #[test]
