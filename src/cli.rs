@@ -12,7 +12,9 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::base::{Seed, Span};
 use crate::lab::Verdict;
-use crate::scenario::{Scenario, ScenarioError, load_plan};
+use crate::scenario::{Scenario, ScenarioError, Warning, advice, load_plan};
+use crate::systems;
+use crate::workloads;
 use crate::world::Level;
 use crate::world::fault::FaultPlan;
 
@@ -148,8 +150,11 @@ impl Subject {
     /// The scenario and plan it names; what is wrong with them has been told already, and the exit code is returned.
     fn load(&self) -> Result<(Scenario, Option<FaultPlan>), u8> {
         let scenario = Scenario::load(&self.file, &self.set).map_err(|error| bad_input(&error))?;
-        let plan = self.plan.as_deref().map(load_plan).transpose().map_err(|error| bad_input(&error))?;
-        Ok((scenario, plan))
+        warn(&scenario.warnings);
+        let Some(file) = &self.plan else { return Ok((scenario, None)) };
+        let (plan, warnings) = load_plan(file, &scenario).map_err(|error| bad_input(&error))?;
+        warn(&warnings);
+        Ok((scenario, Some(plan)))
     }
 
     fn seed(&self) -> Seed {
@@ -160,6 +165,11 @@ impl Subject {
 fn bad_input(error: &ScenarioError) -> u8 {
     tell(&error.render(io::stderr().is_terminal()));
     Verdict::BAD_INPUT
+}
+
+/// Tells what will have no effect. The run goes on.
+fn warn(warnings: &[Warning]) {
+    warnings.iter().for_each(|warning| tell(&warning.render(io::stderr().is_terminal())));
 }
 
 /// Writes to standard output. A reader that has gone (`| head`) has seen enough.
@@ -182,5 +192,10 @@ fn level(text: &str) -> Result<(String, Level), String> {
         "debug" => Level::Debug,
         _ => return Err(wrong()),
     };
+    let known = systems::NAMES.into_iter().chain(workloads::NAMES).chain(["*"]);
+    if !known.clone().any(|name| name == system) {
+        let advice = advice(system, known).unwrap_or_default();
+        return Err(format!("there is no system called `{system}`; {advice}"));
+    }
     Ok((system.to_owned(), level))
 }

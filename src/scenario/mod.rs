@@ -23,7 +23,7 @@ use crate::base::{Problem, Seed};
 use crate::workloads::clickstream::impression::Impression;
 use crate::world::fault::{FaultPlan, FaultRule};
 
-pub use error::{Mistake, ScenarioError};
+pub use error::{Mistake, ScenarioError, Warning};
 pub use file::{Acts, Expect, SettleForm, Systems, Workloads, Zones};
 pub use nearest::{advice, nearest};
 
@@ -60,6 +60,8 @@ pub struct Scenario {
     pub beyond_budget: bool,
     /// What a good run visits.
     pub expect: Expect,
+    /// What in its files will have no effect.
+    pub warnings: Vec<Warning>,
 }
 
 impl Scenario {
@@ -93,6 +95,7 @@ impl Scenario {
         let mut scenario = Self::from_file(file, path, overrides, &document);
         let mut mistakes = check::check(&scenario, &document);
         mistakes.extend(check::told(scenario.read_data(), &document));
+        scenario.warnings = check::warned(check::idle_rules(&scenario), &document);
         if mistakes.is_empty() { Ok(scenario) } else { Err(failed(mistakes)) }
     }
 
@@ -117,6 +120,7 @@ impl Scenario {
             bugs: file.bugs,
             beyond_budget: file.beyond_budget,
             expect: file.expect,
+            warnings: Vec::new(),
         }
     }
 
@@ -165,6 +169,14 @@ impl Scenario {
         [numbered("coordination", coordination), numbered("broker", brokers)].concat()
     }
 
+    /// The zones in which servers stand: those of a kind stand in the zones by turns.
+    pub fn zones_with_servers(&self) -> Vec<&str> {
+        let coordination = self.systems.coordination.as_ref().map_or(0, |config| config.servers);
+        let brokers = self.systems.broker.as_ref().map_or(0, |config| config.brokers);
+        let zones = self.zones.names.iter().map(String::as_str);
+        zones.take(coordination.max(brokers) as usize).collect()
+    }
+
     /// The names of all hosts: servers, then the workloads' clients.
     pub fn hosts(&self) -> Vec<String> {
         let mut hosts = self.servers();
@@ -187,11 +199,11 @@ impl Scenario {
     }
 }
 
-/// Reads a plan of faults that an earlier run has saved.
+/// Reads a plan of faults that an earlier run has saved, for a run of this scenario; with what in it will have no effect.
 ///
 /// # Errors
 /// What is wrong with the file.
-pub fn load_plan(path: &Path) -> Result<FaultPlan, ScenarioError> {
+pub fn load_plan(path: &Path, scenario: &Scenario) -> Result<(FaultPlan, Vec<Warning>), ScenarioError> {
     let mut files = Files::default();
     let mistakes = files.read(path);
     if !mistakes.is_empty() {
@@ -199,6 +211,10 @@ pub fn load_plan(path: &Path) -> Result<FaultPlan, ScenarioError> {
     }
     let document = Document { table: files.merged(), sources: &files.sources };
     let plan = document.whole().map_err(|error| ScenarioError::new(path, vec![document.mistake(&error)]))?;
-    let mistakes = check::told(check::plan_events(&plan), &document);
-    if mistakes.is_empty() { Ok(plan) } else { Err(ScenarioError::new(path, mistakes)) }
+    let mistakes = check::told(check::plan(&plan, scenario), &document);
+    if !mistakes.is_empty() {
+        return Err(ScenarioError::new(path, mistakes));
+    }
+    let warnings = check::warned(check::idle_faults(&plan, scenario), &document);
+    Ok((plan, warnings))
 }

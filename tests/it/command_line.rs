@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use wavetank::scenario::load_plan;
+use wavetank::scenario::{Scenario, load_plan};
 
 use crate::scenario_files::{GOOD, folder};
 
@@ -108,12 +108,15 @@ fn a_traced_run_leaves_its_files_and_its_plan_can_be_given_back() {
     assert_eq!(files, ["plan.toml", "run.json", "series.arrow", "trace.arrow"]);
     let saved = fs::read_to_string(folder.join("out/one/run.json")).expect("the run wrote it");
     assert_eq!(saved, ended.out);
-    let plan = load_plan(&folder.join("out/one/plan.toml")).expect("a saved plan reads back");
+    let scenario = Scenario::load(&folder.join("s.toml"), &[]).expect("it was just run");
+    let (plan, warnings) =
+        load_plan(&folder.join("out/one/plan.toml"), &scenario).expect("a saved plan reads back");
+    assert!(warnings.is_empty(), "{warnings:?}");
     assert_eq!(serde_json::to_value(&plan).expect("a plan is JSON"), json(&ended)["plan"]);
 
     fs::write(
         folder.join("plan.toml"),
-        "[[faults]]\nat = \"1s\"\ndo = { crash = { host = \"a\", down = \"1s\" } }\n",
+        "[[faults]]\nat = \"1s\"\ndo = { crash = { host = \"coordination-1\", down = \"1s\" } }\n",
     )
     .expect("the folder is ours");
     let again = wavetank(&folder, &["run", "s.toml", "--plan", "plan.toml", "--format", "json"]);
@@ -124,7 +127,9 @@ fn a_traced_run_leaves_its_files_and_its_plan_can_be_given_back() {
 
 #[test]
 fn bad_input_exits_2_with_the_place_and_writes_nothing() {
-    let folder = folder("cli_bad", &[("s.toml", GOOD), ("plan.toml", "[[faults]]\nat = \"soon\"\n")]);
+    let stranger = "[[faults]]\nat = \"1s\"\ndo = { crash = { host = \"broker-9\", down = \"1s\" } }\n";
+    let files = [("s.toml", GOOD), ("plan.toml", "[[faults]]\nat = \"soon\"\n"), ("stranger.toml", stranger)];
+    let folder = folder("cli_bad", &files);
     for (arguments, told) in [
         (vec!["run", "s.toml", "--set", "systems.broker.brokrs=5"], "did you mean `brokers`?"),
         (
@@ -136,6 +141,11 @@ fn bad_input_exits_2_with_the_place_and_writes_nothing() {
         (vec!["run", "s.toml", "--seed", "x"], "invalid value 'x'"),
         (vec!["run", "s.toml", "--sed", "1"], "--seed"),
         (vec!["replay", "s.toml", "--log", "broker"], "is not SYSTEM=LEVEL"),
+        (
+            vec!["replay", "s.toml", "--log", "brokr=debug"],
+            "no system called `brokr`; did you mean `broker`?",
+        ),
+        (vec!["run", "s.toml", "--plan", "stranger.toml"], "no host of this scenario is called `broker-9`"),
         (vec!["replay", "s.toml", "--until", "12"], "is not a span of time"),
         (vec!["list", "nowhere"], "cannot list nowhere"),
         (vec![], "Usage: wavetank <COMMAND>"),
@@ -218,4 +228,34 @@ fn help_teaches_by_example() {
         assert_eq!(ended.code, 0);
         assert!(ended.out.contains(told), "{}", ended.out);
     }
+}
+
+#[test]
+fn what_will_have_no_effect_is_warned_of_and_the_run_goes_on() {
+    let late = "[[faults]]\nat = \"1m\"\ndo = { crash = { host = \"coordination-1\", down = \"1s\" } }\n";
+    let folder = folder("cli_warned", &[("s.toml", SHORT), ("late.toml", late)]);
+    let ended = wavetank(
+        &folder,
+        &["run", "s.toml", "--set", "swarm=false", "--set", "faults.0.every=5s", "--plan", "late.toml"],
+    );
+    assert_eq!(ended.code, 0, "{}", ended.err);
+    insta::assert_snapshot!(ended.err.lines().map(str::trim_end).collect::<Vec<_>>().join("\n"), @r#"
+     ⚠ `faults.0.every` has no effect
+      ╭─[--set:1:16]
+    1 │ faults.0.every=5s
+      ·                ─┬
+      ·                 ╰── this never strikes: the stir ends after 3s
+      ╰────
+     help: strike earlier, or make acts.stir longer than 5s
+
+     ⚠ `faults.0.at` has no effect
+      ╭─[late.toml:2:6]
+    1 │ [[faults]]
+    2 │ at = "1m"
+      ·      ──┬─
+      ·        ╰── this never strikes: the stir ends after 3s
+    3 │ do = { crash = { host = "coordination-1", down = "1s" } }
+      ╰────
+     help: strike earlier, or make acts.stir longer than 1m
+    "#);
 }

@@ -312,13 +312,94 @@ fn a_file_that_does_not_exist() {
 #[test]
 #[expect(clippy::disallowed_methods, reason = "the test writes the file of a user")]
 fn a_plan_that_is_wrong_is_pointed_at_too() {
-    let folder = folder("plan", &[]);
+    let folder = folder("plan", &[("s.toml", GOOD)]);
+    let scenario = load(&folder, &[]).expect("it is good");
     let path = folder.join("plan.toml");
     fs::write(&path, "[[faults]]\nat = \"1s\"\ndo = { crash = { hst = \"broker-1\", down = \"1s\" } }\n")
         .expect("the folder was just made");
-    let complaint = load_plan(&path).expect_err("it is wrong").render(false);
+    let complaint = load_plan(&path, &scenario).expect_err("it is wrong").render(false);
     assert!(complaint.contains("did you mean `host`?"), "{complaint}");
     assert!(complaint.contains("plan.toml:3:"), "{complaint}");
+}
+
+/// What is said of a plan of one fault for the good scenario.
+fn plan_complaint(name: &str, fault: &str) -> Result<String, String> {
+    let folder = folder(name, &[("s.toml", GOOD), ("plan.toml", &format!("[[faults]]\n{fault}\n"))]);
+    let scenario = load(&folder, &[]).expect("it is good");
+    match load_plan(&folder.join("plan.toml"), &scenario) {
+        Ok((_, warnings)) => Ok(warnings.iter().map(|warning| warning.render(false)).collect()),
+        Err(error) => Err(error.render(false).replace(&format!("{}/", folder.display()), "")),
+    }
+}
+
+#[test]
+fn a_plan_for_hosts_that_do_not_exist() {
+    let fault = "at = \"1s\"\ndo = { crash = { host = \"broker-9\", down = \"1s\" } }";
+    let complaint = plan_complaint("plan_host", fault).expect_err("it is wrong");
+    let complaint = complaint.lines().map(str::trim_end).collect::<Vec<_>>().join("\n");
+    insta::assert_snapshot!(complaint, @r#"
+      × cannot use `faults.0.do.crash.host`
+       ╭─[plan.toml:3:25]
+     2 │ at = "1s"
+     3 │ do = { crash = { host = "broker-9", down = "1s" } }
+       ·                         ─────┬────
+       ·                              ╰── no host of this scenario is called `broker-9`
+       ╰────
+      help: did you mean `broker-*`? There are broker-* (3), clickstream-consumer-* (3), clickstream-
+            producer-* (3), coordination-* (3)
+
+    plan.toml: 1 mistake; nothing was run
+    "#);
+}
+
+#[test]
+fn a_plan_is_held_to_what_rules_are_held_to() {
+    for (fault, told) in [
+        (
+            "at = \"1s\"\ndo = { rolling_restart = { hosts = [\"broker-1\", \"broker-7\"], down = \"1s\", gap = \"0s\", graceful = true } }",
+            "`broker-7`",
+        ),
+        (
+            "at = \"1s\"\ndo = { rolling_restart = { hosts = [], down = \"1s\", gap = \"0s\", graceful = true } }",
+            "it names no host",
+        ),
+        ("at = \"1s\"\ndo = { zone_outage = { zone = \"d\", down = \"1s\" } }", "there is no zone `d`"),
+        (
+            "at = \"1s\"\ndo = { delay = { from = \"brker-*\", to = \"*\", by = \"1s\", length = \"1s\" } }",
+            "did you mean `broker-*`?",
+        ),
+        (
+            "at = \"1s\"\ndo = { partition = { from = [\"broker-1\"], to = [\"broker-1\"], one_way = false, length = \"1s\" } }",
+            "nobody would be parted",
+        ),
+        (
+            "at = \"1s\"\ndo = { hold_back = { message = \"Fetsh\", from = \"*\", to = \"*\", by = \"1s\", length = \"1s\" } }",
+            "did you mean `Fetch`?",
+        ),
+        (
+            "at = \"1s\"\ndo = { slow_cpu = { host = \"broker-1\", factor = 0.0, length = \"1s\" } }",
+            "0 is not between 1 and 1e6",
+        ),
+        (
+            "at = \"1s\"\nwhen_dirty = \"1s\"\ndo = { reset = { from = \"broker-1\", to = \"*\" } }",
+            "this fault hits links",
+        ),
+        ("at = \"1s\"\ndo = { pause = { host = \"@event\", length = \"1s\" } }", "`@event` needs `on`"),
+        (
+            "on = { event = \"pigs fly\" }\ndo = { pause = { host = \"@event\", length = \"1s\" } }",
+            "no system has an event called",
+        ),
+        ("do = { pause = { host = \"broker-1\", length = \"1s\" } }", "exactly one of `at` and `on`"),
+    ] {
+        let complaint = plan_complaint("plan_rules", fault).expect_err(told);
+        assert!(complaint.contains(told), "{told}: {complaint}");
+        assert!(complaint.contains("[plan.toml:") && complaint.contains("help:"), "{told}: {complaint}");
+    }
+    let late = plan_complaint(
+        "plan_rules",
+        "at = \"60s\"\ndo = { pause = { host = \"broker-1\", length = \"1s\" } }",
+    );
+    assert!(late.is_ok_and(|warnings| warnings.contains("this never strikes: the stir ends after 1m")));
 }
 
 #[test]

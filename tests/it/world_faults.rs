@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use wavetank::base::{Seed, SimTime};
-use wavetank::world::fault::{Budget, FaultPlan, FaultRule, Injector, Place, conduct};
+use wavetank::world::fault::{Budget, FaultCount, FaultPlan, FaultRule, Injector, Place, conduct};
 use wavetank::world::trace::What;
 use wavetank::world::{Address, Host, Sender, Tank};
 
@@ -97,6 +97,41 @@ fn a_fault_that_waits_for_an_event_hits_the_host_of_the_event() {
 }
 
 #[test]
+fn a_fault_that_finds_no_host_is_counted_as_without_effect() {
+    let (counts, _) = in_tank(1, |tank| async move {
+        let (_, injector) = servers(&tank);
+        let rules = r#"faults = [
+            { on = { event = "a test of nobody's" }, do = { crash = { any_of = "@event", down = "1s" } } },
+            { on = { event = "a test of nobody's" }, do = { isolate = { any_of = "@event", heal_after = "1s" } } },
+        ]"#;
+        conduct(&plan(rules, &places(), 1), places(), &injector);
+        wavetank::reached!("a test of nobody's");
+        tank.sleep(Duration::from_secs(1)).await;
+        injector.counts()
+    });
+    let counts = counts.expect("the servers do nothing wrong");
+    for kind in ["crash", "partition"] {
+        assert_eq!(counts[kind], FaultCount { skipped: 1, ..FaultCount::default() }, "{counts:?}");
+    }
+}
+
+#[test]
+fn a_planned_fault_strikes_as_often_as_it_says() {
+    let (starts, _) = in_tank(1, |tank| async move {
+        let (starts, injector) = servers(&tank);
+        let plan = r#"faults = [{
+            on = { event = "a test server beat", nth = 2, times = 3 },
+            do = { crash = { host = "s-1", down = "100ms" } },
+        }]"#;
+        let plan: FaultPlan = toml::from_str(plan).expect("it is well formed");
+        conduct(&plan, places(), &injector);
+        tank.sleep(Duration::from_secs(10)).await;
+        starts.borrow().iter().filter(|(name, _)| name == "s-1").count()
+    });
+    assert_eq!(starts, Ok(4), "the first start, and one after each crash");
+}
+
+#[test]
 fn a_zone_outage_beyond_the_budget_is_downgraded_and_told() {
     let (starts, faults) =
         starts_after(r#"faults = [{ at = "1s", do = { zone_outage = { zone = "a", down = "2s" } } }]"#, 1);
@@ -117,8 +152,8 @@ fn the_heal_ends_what_would_last_for_ever() {
 #[test]
 fn a_plan_that_was_saved_gives_the_same_run_as_the_rules_it_was_drawn_from() {
     const RULES: &str = r#"faults = [
-        { every = "2s..5s", do = { crash = { any_of = "*", down = "100ms..2s" } } },
-        { every = "3s", do = { partition = { heal_after = "1s..2s" } }, when_dirty = "1s" },
+        { every = "2s..5s", do = { crash = { any_of = "*", down = "100ms..2s" } }, when_dirty = "1s" },
+        { every = "3s", do = { partition = { heal_after = "1s..2s" } } },
         { background = { rate = "0.2/s" }, do = { pause = { any_of = "*", length = "10ms..1s" } } },
         { every = "4s", do = { disk_error = { any_of = "s-1", operation = "fsync", length = "1s" } } },
         { every = "4s", do = { hold_back = { message = "Fetch", by = "1s", length = "2s" } } },

@@ -7,8 +7,8 @@ use std::time::Duration;
 use crate::base::{HostId, Span};
 use crate::world::fault::budget::Hurt;
 use crate::world::fault::inject::{Injector, RollingRestart};
-use crate::world::fault::plan::{EVENT_HOST, FaultPlan, Place, PlannedFault, PlannedKind, PlannedTarget};
-use crate::world::fault::rule::matches;
+use crate::world::fault::plan::{FaultPlan, Place, PlannedFault, PlannedKind, PlannedTarget};
+use crate::world::fault::rule::{EVENT_HOST, matches};
 use crate::world::network::{Cut, HostSet, LinkEffect, LinkFault};
 
 /// How often a fault that waits for unsynced writes looks for them.
@@ -29,7 +29,7 @@ pub fn conduct(plan: &FaultPlan, places: Vec<Place>, injector: &Injector) {
         } else if let Some(on) = fault.on.clone() {
             let nth = seen_before.get(on.event.as_str()).copied().unwrap_or(0) + on.nth;
             tank.kernel().properties.borrow_mut().on(&on.event, move |kernel, host, count| {
-                if count != nth {
+                if !(nth..nth.saturating_add(on.times)).contains(&count) {
                     return;
                 }
                 let (conductor, fault) = (conductor.clone(), fault.clone());
@@ -77,7 +77,22 @@ impl Conductor {
         }
     }
 
-    /// The hosts a pattern names; a host may have gone from the scenario since the plan was saved.
+    fn hits_nobody(&self, kind: &PlannedKind, event_host: Option<HostId>) -> bool {
+        match kind.target() {
+            PlannedTarget::Host(_) | PlannedTarget::Hosts(_) | PlannedTarget::Zone(_) => {
+                self.hosts_of(kind, event_host).is_empty()
+            }
+            PlannedTarget::Links(from, to) => {
+                self.named(from, event_host).is_empty() || self.named(to, event_host).is_empty()
+            }
+            PlannedTarget::Sides(from, to) => {
+                let one = self.all_named(from, event_host);
+                one.is_empty() || self.all_named(to, event_host).is_subset(&one)
+            }
+        }
+    }
+
+    /// The hosts a pattern names.
     fn named(&self, pattern: &str, event_host: Option<HostId>) -> HostSet {
         if pattern == EVENT_HOST {
             return event_host.into_iter().collect();
@@ -95,6 +110,10 @@ impl Conductor {
         let injector = &self.injector;
         let name = kind.name();
         let hosts = self.hosts_of(kind, event_host);
+        if self.hits_nobody(kind, event_host) {
+            // The event that a fault waits for may have happened on no host.
+            return injector.skipped(name);
+        }
         let each = |perform: &dyn Fn(HostId)| hosts.iter().copied().for_each(perform);
         let set = |pattern: &str| self.named(pattern, event_host);
         let slow = |from: &str, to: &str, effect, text: String, length: Span| {

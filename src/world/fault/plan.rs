@@ -11,12 +11,12 @@ use rand::seq::IndexedRandom;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::base::{Range, Rate, Seed, Span, Stream};
+use crate::base::{Problem, Range, Rate, Seed, Span, Stream};
 use crate::world::disk::DiskOperation;
-use crate::world::fault::rule::{FaultKind, FaultRule, OnEvent, Partition, Shape, Target, matches};
-
-/// Stands for the host on which the event happened that a fault waits for.
-pub const EVENT_HOST: &str = "@event";
+use crate::world::fault::rule::{
+    EVENT_HOST, FaultKind, FaultRule, OnEvent, PPM_MAX, Partition, Shape, Target, dirty_links,
+    event_host_without_event, factor_problem, matches, times_problem,
+};
 
 /// Where a host stands, as far as faults care.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -48,7 +48,7 @@ pub struct PlannedFault {
     /// When something happens in a system.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub on: Option<OnEvent>,
-    /// Wait up to this long until the target has unsynced writes.
+    /// Wait up to this long until a host that is hit has unsynced writes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub when_dirty: Option<Span>,
     /// What breaks.
@@ -324,7 +324,8 @@ impl Draw<'_> {
             }
             FaultKind::Partition(partition) => self.partition(partition, stream),
             FaultKind::ZoneOutage(outage) => {
-                let zone = self.zone(&outage.zone, stream);
+                let servers = self.places.iter().filter(|place| place.server);
+                let zone = zone_of(servers, &outage.zone, stream);
                 zone.map(|zone| PlannedKind::ZoneOutage { zone, down: span(outage.down, stream) })
                     .into_iter()
                     .collect()
@@ -378,14 +379,6 @@ impl Draw<'_> {
         self.matching(pattern).choose(stream).cloned()
     }
 
-    fn zone(&self, wanted: &str, stream: &mut Stream) -> Option<String> {
-        let mut zones: Vec<&String> = self.places.iter().map(|place| &place.zone).collect();
-        zones.sort();
-        zones.dedup();
-        zones.retain(|zone| wanted == "any" || *zone == wanted);
-        zones.choose(stream).map(|zone| (*zone).clone())
-    }
-
     fn partition(&self, partition: &Partition, stream: &mut Stream) -> Vec<PlannedKind> {
         let takes_part = |place: &&Place| match &partition.among {
             Some(pattern) => matches(pattern, &place.host),
@@ -395,9 +388,12 @@ impl Draw<'_> {
         let length = whole_micros(partition.heal_after.draw(stream));
         let names = |of: &[&Place]| of.iter().map(|place| place.host.clone()).collect::<Vec<_>>();
         if let Some(wanted) = &partition.zone {
-            let Some(zone) = self.zone(wanted, stream) else { return Vec::new() };
+            let Some(zone) = zone_of(members.iter().copied(), wanted, stream) else { return Vec::new() };
             let (inside, outside): (Vec<&Place>, Vec<&Place>) =
                 members.into_iter().partition(|place| place.zone == zone);
+            if outside.is_empty() {
+                return Vec::new();
+            }
             let (from, to) = (names(&inside), names(&outside));
             return vec![PlannedKind::Partition { from, to, one_way: false, length }];
         }
@@ -406,7 +402,7 @@ impl Draw<'_> {
         }
         let shuffled: Vec<&Place> = members.choose_multiple(stream, members.len()).copied().collect();
         let half = stream.random_range(1..members.len());
-        let (one, other, one_way) = match partition.shape {
+        let (one, other, one_way) = match partition.shape.unwrap_or_default() {
             Shape::Halves => (&shuffled[..half], &shuffled[half..], false),
             Shape::OneWay => (&shuffled[..half], &shuffled[half..], true),
             Shape::Isolate => (&shuffled[..1], &shuffled[1..], false),
@@ -421,12 +417,84 @@ impl Draw<'_> {
     }
 }
 
+/// Patterns of a list, each with the key of the list and its place there.
+fn numbered<'plan>(key: &str, patterns: &'plan [String]) -> impl Iterator<Item = (String, &'plan str)> {
+    patterns.iter().enumerate().map(move |(index, pattern)| (format!("{key}.{index}"), pattern.as_str()))
+}
+
+/// One of the zones in which these stand: the one that is wanted, if it is not `any`.
+fn zone_of<'place>(
+    places: impl Iterator<Item = &'place Place>,
+    wanted: &str,
+    stream: &mut Stream,
+) -> Option<String> {
+    let mut zones: Vec<&String> = places.map(|place| &place.zone).collect();
+    zones.sort();
+    zones.dedup();
+    zones.retain(|zone| wanted == "any" || *zone == wanted);
+    zones.choose(stream).map(|zone| (*zone).clone())
+}
+
 /// Whole microseconds, so that a saved plan reads well and reads back the same.
 fn whole_micros(span: Duration) -> Span {
     Span::new(Duration::from_micros(span.as_micros() as u64))
 }
 
+impl PlannedFault {
+    /// What no run could make of this fault.
+    pub fn validate(&self) -> Vec<Problem> {
+        let mut problems = Vec::new();
+        if self.at.is_some() == self.on.is_some() {
+            let message = "a planned fault needs exactly one of `at` and `on`";
+            problems.push(Problem::new("", message).help("for instance at = \"12.5s\""));
+        }
+        problems.extend(self.on.iter().flat_map(|on| on.validate()));
+        let name = self.kind.name();
+        match &self.kind {
+            PlannedKind::SlowCpu { factor, .. } | PlannedKind::SlowDisk { factor, .. } => {
+                problems.extend(factor_problem(format!("do.{name}.factor"), *factor));
+            }
+            PlannedKind::ClockDrift { ppm, .. } if !(-PPM_MAX..=PPM_MAX).contains(ppm) => {
+                let message = format!("{ppm} is not between -{PPM_MAX} and {PPM_MAX} parts per million");
+                problems.push(Problem::new(format!("do.{name}.ppm"), message));
+            }
+            PlannedKind::CrashLoop { times, .. } => {
+                problems.extend(times_problem(format!("do.{name}.times"), (*times).into()));
+            }
+            _ => {}
+        }
+        if self.on.is_none() {
+            let named = self.kind.patterns().into_iter().filter(|(_, pattern)| *pattern == EVENT_HOST);
+            problems.extend(named.map(|(key, _)| event_host_without_event(format!("do.{name}.{key}"))));
+        }
+        if self.when_dirty.is_some() && !self.kind.target().is_hosts() {
+            problems.push(dirty_links());
+        }
+        problems
+    }
+}
+
+impl PlannedTarget<'_> {
+    fn is_hosts(&self) -> bool {
+        match self {
+            Self::Host(_) | Self::Hosts(_) | Self::Zone(_) => true,
+            Self::Links(..) | Self::Sides(..) => false,
+        }
+    }
+}
+
 impl PlannedKind {
+    /// The patterns of hosts in it, each with the key under which it stands.
+    pub fn patterns(&self) -> Vec<(String, &str)> {
+        match self.target() {
+            PlannedTarget::Host(host) => vec![("host".to_owned(), host)],
+            PlannedTarget::Hosts(hosts) => numbered("hosts", hosts).collect(),
+            PlannedTarget::Zone(_) => Vec::new(),
+            PlannedTarget::Links(from, to) => vec![("from".to_owned(), from), ("to".to_owned(), to)],
+            PlannedTarget::Sides(from, to) => numbered("from", from).chain(numbered("to", to)).collect(),
+        }
+    }
+
     /// The key under which a plan names it, and under which it is counted.
     pub fn name(&self) -> &'static str {
         match self {
