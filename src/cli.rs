@@ -12,7 +12,8 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::base::{Seed, Span};
 use crate::lab::Verdict;
-use crate::scenario::{Scenario, ScenarioError, Warning, advice, load_plan};
+use crate::report;
+use crate::scenario::{Mistake, Scenario, ScenarioError, Warning, advice, load_plan};
 use crate::systems;
 use crate::workloads;
 use crate::world::Level;
@@ -80,7 +81,7 @@ struct Subject {
     /// The scenario file
     file: PathBuf,
     /// The number from which everything random follows
-    #[arg(long, default_value_t = 1)]
+    #[arg(long, default_value_t = 1, value_parser = seed, allow_negative_numbers = true)]
     seed: u64,
     /// Override a value of the file, by dotted path: systems.broker.brokers=5 (may be given again)
     #[arg(long, value_name = "PATH=VALUE")]
@@ -130,7 +131,7 @@ struct ReplayArguments {
 enum Format {
     /// A summary for people
     Text,
-    /// A stable document for scripts
+    /// A stable document for scripts, also about bad input
     Json,
 }
 
@@ -147,12 +148,12 @@ pub fn main() -> ExitCode {
 }
 
 impl Subject {
-    /// The scenario and plan it names; what is wrong with them has been told already, and the exit code is returned.
-    fn load(&self) -> Result<(Scenario, Option<FaultPlan>), u8> {
-        let scenario = Scenario::load(&self.file, &self.set).map_err(|error| bad_input(&error))?;
+    /// The scenario and plan it names. What has no effect in them is told.
+    fn load(&self) -> Result<(Scenario, Option<FaultPlan>), ScenarioError> {
+        let scenario = Scenario::load(&self.file, &self.set)?;
         warn(&scenario.warnings);
         let Some(file) = &self.plan else { return Ok((scenario, None)) };
-        let (plan, warnings) = load_plan(file, &scenario).map_err(|error| bad_input(&error))?;
+        let (plan, warnings) = load_plan(file, &scenario)?;
         warn(&warnings);
         Ok((scenario, Some(plan)))
     }
@@ -162,8 +163,17 @@ impl Subject {
     }
 }
 
-fn bad_input(error: &ScenarioError) -> u8 {
+/// Tells what is wrong with a scenario or a plan; returns the exit code.
+fn bad_input(subject: &Subject, error: &ScenarioError, format: Format) -> u8 {
     tell(&error.render(io::stderr().is_terminal()));
+    refuse(subject, error.mistakes(), format)
+}
+
+/// Bad input that has been told: scripts get it as JSON, too. Returns the exit code.
+fn refuse(subject: &Subject, mistakes: &[Mistake], format: Format) -> u8 {
+    if format == Format::Json {
+        print(&(report::bad_input(&subject.file, mistakes) + "\n"));
+    }
     Verdict::BAD_INPUT
 }
 
@@ -180,6 +190,11 @@ fn print(text: &str) {
 /// Writes to standard error.
 fn tell(text: &str) {
     let _ = io::stderr().write_all(text.as_bytes());
+}
+
+fn seed(text: &str) -> Result<u64, String> {
+    let wrong = |_| format!("a seed is a whole number from 0 to {}", u64::MAX);
+    text.parse().map_err(wrong)
 }
 
 fn level(text: &str) -> Result<(String, Level), String> {

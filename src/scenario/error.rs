@@ -46,6 +46,25 @@ impl Mistake {
         &self.message
     }
 
+    /// Why it is a mistake, as stands under the caret; empty if the message says it all.
+    pub fn cause(&self) -> &str {
+        &self.cause
+    }
+
+    /// What would mend it.
+    pub fn advice(&self) -> Option<&str> {
+        self.mend.as_deref()
+    }
+
+    /// The text in which it stands (a file, or `--set`), with line and column, both from 1.
+    pub fn place(&self) -> Option<(&str, usize, usize)> {
+        let (text, span) = (self.text.as_ref()?, self.span?);
+        let before = text.inner().get(..span.offset())?;
+        let line = before.matches('\n').count() + 1;
+        let column = before.chars().rev().take_while(|c| *c != '\n').count() + 1;
+        Some((text.name(), line, column))
+    }
+
     fn is_same_place(&self, other: &Self) -> bool {
         let name = |mistake: &Self| mistake.text.as_ref().map(|text| text.name().to_owned());
         self.span.is_some() && self.span == other.span && name(self) == name(other)

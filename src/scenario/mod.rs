@@ -11,6 +11,7 @@ mod include;
 mod nearest;
 mod read;
 mod set;
+mod shape;
 mod source;
 
 use std::collections::BTreeMap;
@@ -90,6 +91,11 @@ impl Scenario {
         }
         if !mistakes.is_empty() {
             return Err(failed(mistakes));
+        }
+        if document.table.is_empty() {
+            let mend = "a scenario has at least a line title = \"…\" and a table [systems.coordination]; copy scenarios/clickstream.toml";
+            let message = format!("cannot run {}: nothing stands in it", path.display());
+            return Err(failed(vec![Mistake::new(message).mend(Some(mend.to_owned()))]));
         }
         let file = document.scenario().map_err(failed)?;
         let mut scenario = Self::from_file(file, path, overrides, &document);

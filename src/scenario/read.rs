@@ -10,6 +10,7 @@ use toml::de::{DeTable, DeValue, Error, ValueDeserializer};
 use crate::scenario::error::Mistake;
 use crate::scenario::file::{Acts, Expect, ScenarioFile, Systems, Workloads, Zones};
 use crate::scenario::nearest::advice;
+use crate::scenario::shape::wrong_type;
 use crate::scenario::source::{Sources, Value};
 use crate::systems::{broker, coordination};
 use crate::workloads::{clickstream, registers};
@@ -114,6 +115,9 @@ impl<'text> Document<'text> {
             let cause = format!("{name} is missing");
             let mend = Some(format!("add {name} to {table}"));
             return self.sources.mistake(span, message, cause).mend(mend);
+        }
+        if let Some(told) = wrong_type(said, &path) {
+            return self.sources.mistake(span, message, told.cause).mend(Some(told.mend));
         }
         // "`5x` is not a span of time such as "200us"": the cause, and an example that mends it.
         match said.split_once(" such as ") {

@@ -139,6 +139,7 @@ fn bad_input_exits_2_with_the_place_and_writes_nothing() {
         (vec!["replay", "t.toml"], "there is no such file"),
         (vec!["run", "s.toml", "--plan", "plan.toml"], "plan.toml:2:6"),
         (vec!["run", "s.toml", "--seed", "x"], "invalid value 'x'"),
+        (vec!["run", "s.toml", "--seed", "-1"], "a seed is a whole number from 0 to 18446744073709551615"),
         (vec!["run", "s.toml", "--sed", "1"], "--seed"),
         (vec!["replay", "s.toml", "--log", "broker"], "is not SYSTEM=LEVEL"),
         (
@@ -258,4 +259,38 @@ fn what_will_have_no_effect_is_warned_of_and_the_run_goes_on() {
       ╰────
      help: strike earlier, or make acts.stir longer than 1m
     "#);
+}
+
+#[test]
+fn bad_input_is_json_for_those_who_asked_for_json() {
+    let folder = folder("cli_bad_json", &[("s.toml", GOOD)]);
+    let run = |arguments: &[&str]| {
+        let ended = wavetank(&folder, &[&["run", "s.toml", "--format", "json"], arguments].concat());
+        assert_eq!(ended.code, 2, "{}", ended.out);
+        assert!(!ended.err.is_empty(), "people are told, too");
+        ended.out
+    };
+    insta::assert_snapshot!(run(&["--set", "systems.broker.brokers=2"]), @r#"
+    {
+      "format": 1,
+      "scenario": "s.toml",
+      "verdict": "bad-input",
+      "exit_code": 2,
+      "mistakes": [
+        {
+          "message": "cannot use `systems.broker.topics.0.replicas`",
+          "file": "s.toml",
+          "line": 11,
+          "column": 57,
+          "cause": "3 replicas need 3 brokers, there are 2",
+          "help": "use at most 2 replicas, or more brokers"
+        }
+      ]
+    }
+    "#);
+    let blocked: serde_json::Value =
+        serde_json::from_str(&run(&["--trace", "s.toml/out"])).expect("it is JSON");
+    assert_eq!(blocked["verdict"], "bad-input");
+    assert!(blocked["mistakes"][0]["message"].to_string().contains("cannot create s.toml/out"), "{blocked}");
+    assert!(blocked["mistakes"][0]["file"].is_null(), "{blocked}");
 }

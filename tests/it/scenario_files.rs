@@ -236,6 +236,52 @@ fn an_override_that_sets_what_is_wrong() {
 }
 
 #[test]
+fn values_of_the_wrong_type_are_told_with_what_stands_there() {
+    for (set, cause, mend) in [
+        (
+            "systems.broker=3",
+            "`3` is not a table",
+            "a line [systems.broker], and below it for instance brokers = 3",
+        ),
+        ("acts=true", "`true` is not a table", "a line [acts], and below it for instance stir = \"1m\""),
+        ("systems.broker.topics.0=clicks", "`clicks` is not a table", "write a table"),
+        ("systems.broker.brokers=-1", "`-1` is not a whole number from 0 to 4294967295", "brokers = 3"),
+        (
+            "systems.broker.brokers=abc",
+            "`abc` is not a whole number",
+            "without quotes, for instance brokers = 3",
+        ),
+        ("systems.broker.brokers=3.5", "`3.5` is not a whole number", "brokers = 3"),
+        ("workloads.clickstream.0.speed_up=fast", "`fast` is not a number", "speed_up = "),
+        ("swarm=yes", "`yes` is not true or false", "swarm = true"),
+        ("title=5", "`5` is not text", "title = \"…\""),
+        ("bugs=K01", "`K01` is not a list", "bugs = [ … ]"),
+        ("faults.0.do=3", "this names no kind of fault", "do = { crash = { … } }"),
+        ("acts.stir=[1]", "a list is not a value with its unit", "stir = \"5ms\""),
+    ] {
+        let complaint = set_complaint("wrong_type", &[set]);
+        // Long advice is broken into lines.
+        let told = complaint.split_whitespace().collect::<Vec<_>>().join(" ");
+        assert!(told.contains(cause) && told.contains(mend), "{set}: {complaint}");
+        assert!(!told.contains("struct") && !told.contains("u32"), "{set}: {complaint}");
+    }
+}
+
+#[test]
+fn an_empty_file() {
+    let of = |text| load(&folder("empty", &[("s.toml", text)]), &[]).expect_err("nothing stands in it");
+    let complaint = of("");
+    assert_eq!(complaint, of("# a scenario will stand here\n"));
+    insta::assert_snapshot!(complaint, @r#"
+      × cannot run s.toml: nothing stands in it
+      help: a scenario has at least a line title = "…" and a table [systems.coordination]; copy
+            scenarios/clickstream.toml
+
+    s.toml: 1 mistake; nothing was run
+    "#);
+}
+
+#[test]
 fn an_override_that_breaks_the_topology() {
     let text = set_complaint("topology_set", &["systems.broker.brokers=2"]);
     insta::assert_snapshot!(text, @r#"

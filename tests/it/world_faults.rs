@@ -280,6 +280,15 @@ fn no_fault_of_a_link_outlives_its_end_or_the_heal() {
 }
 
 #[test]
+fn a_limit_of_bandwidth_is_told_in_bytes_a_second() {
+    let (_, faults) = starts_after(
+        r#"faults = [{ at = "1s", do = { bandwidth = { from = "s-1", limit = "10KiB/s", length = "2s" } } }]"#,
+        1,
+    );
+    assert_eq!(faults[0], "bandwidth s-1 -> * at most 10KiB/s, 2s");
+}
+
+#[test]
 fn a_limit_that_ends_leaves_the_limits_that_last() {
     let sent = |rules: &'static str| {
         let (arrivals, _) = in_tank(5, move |tank| async move {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::time::Duration;
 
-use crate::base::{HostId, Span};
+use crate::base::{ByteSize, HostId, Span};
 use crate::world::fault::budget::Hurt;
 use crate::world::fault::inject::{Injector, RollingRestart};
 use crate::world::fault::plan::{FaultPlan, Place, PlannedFault, PlannedKind, PlannedTarget};
@@ -172,7 +172,8 @@ impl Conductor {
                 slow(from, to, LinkEffect::Jittered(by.get()), text, *length);
             }
             PlannedKind::Bandwidth { from, to, limit, length } => {
-                let text = format!("bandwidth {from} -> {to} {limit} bytes");
+                let text =
+                    format!("bandwidth {from} -> {to} at most {}/s", ByteSize::new(limit.get() as u64));
                 slow(from, to, LinkEffect::Limited(limit.get()), text, *length);
             }
             PlannedKind::HoldBack { message, from, to, by, length } => {
