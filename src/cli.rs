@@ -37,6 +37,7 @@ Examples:
   wavetank run scenarios/clickstream.toml --plan out/plan.toml         exactly these faults
 
 A run goes through five acts: build, stir (traffic flows, things break), heal, settle (everything must converge), judge.
+An event under `expect.reaches` that a run misses is told (`not_reached` in JSON) and no violation: one seed need not come there.
 The same binary, scenario, overrides and seed give the same digest, on any machine.";
 
 const REPLAY_EXAMPLES: &str = "\

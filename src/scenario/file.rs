@@ -151,6 +151,7 @@ pub struct Workloads {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Expect {
-    /// Names of events (`sometimes!` and `reached!` properties); a run that visits none of them tested little.
+    /// Names of events (`sometimes!` and `reached!` properties) that the scenario exists to visit (default none). A run that misses one
+    /// says so and may hold all the same, because one seed need not come there; if no seed of many does, the scenario tests little.
     pub reaches: Vec<String>,
 }

@@ -84,6 +84,19 @@ fn json_is_complete_and_differs_between_two_runs_in_wall_time_alone() {
 }
 
 #[test]
+fn an_expected_event_that_one_seed_misses_is_told_and_no_violation() {
+    let folder = folder("cli_expect", &[("s.toml", SHORT)]);
+    let set = "expect.reaches=[\"a follower truncated its log\", \"coordination established a leader\"]";
+    let ended = wavetank(&folder, &["run", "s.toml", "--set", set]);
+    assert_eq!(ended.code, 0, "{}", ended.err);
+    let told = "This run never came to an event that the scenario expects: a follower truncated its log\n";
+    assert!(ended.out.contains(told), "{}", ended.out);
+    let document = json(&wavetank(&folder, &["run", "s.toml", "--format", "json", "--set", set]));
+    assert_eq!(document["not_reached"], serde_json::json!(["a follower truncated its log"]));
+    assert_eq!((&document["verdict"], &document["exit_code"]), (&"held".into(), &0.into()));
+}
+
+#[test]
 fn two_runs_under_one_seed_are_found_to_be_the_same() {
     let folder = folder("cli_twice", &[("s.toml", SHORT)]);
     let ended = wavetank(&folder, &["run", "s.toml", "--check-determinism"]);
@@ -223,6 +236,7 @@ fn help_teaches_by_example() {
     for (arguments, told) in [
         (vec!["--help"], "Exit codes: 0 held"),
         (vec!["run", "--help"], "--set systems.broker.brokers=5"),
+        (vec!["run", "--help"], "`expect.reaches` that a run misses is told"),
         (vec!["replay", "--help"], "--around \"a follower left the in-sync set\""),
     ] {
         let ended = wavetank(&folder, &arguments);
