@@ -8,6 +8,7 @@ use serde::Deserialize;
 use crate::base::Span;
 use crate::systems::{broker, coordination};
 use crate::workloads::{clickstream, registers};
+use crate::world::ClockConfig;
 use crate::world::fault::FaultRule;
 use crate::world::network::{LinkConfig, NetworkConfig};
 
@@ -31,6 +32,9 @@ pub(super) struct ScenarioFile {
     /// The zones and the links within and between them.
     #[serde(default)]
     pub(super) zones: Zones,
+    /// The calendar clocks of hosts.
+    #[serde(default)]
+    pub(super) clocks: ClockConfig,
     /// The systems under test.
     #[serde(default)]
     pub(super) systems: Systems,

@@ -22,6 +22,7 @@ use schemars::Schema;
 
 use crate::base::{Problem, Seed};
 use crate::workloads::clickstream::impression::Impression;
+use crate::world::ClockConfig;
 use crate::world::fault::{FaultPlan, FaultRule};
 
 pub use error::{Mistake, ScenarioError, Warning};
@@ -45,6 +46,8 @@ pub struct Scenario {
     pub acts: Acts,
     /// The zones and their links.
     pub zones: Zones,
+    /// The calendar clocks of hosts.
+    pub clocks: ClockConfig,
     /// The systems under test.
     pub systems: Systems,
     /// What clients do.
@@ -118,6 +121,7 @@ impl Scenario {
             overrides: overrides.to_vec(),
             acts: file.acts,
             zones: file.zones,
+            clocks: file.clocks,
             systems: file.systems,
             workloads,
             impressions: BTreeMap::new(),

@@ -14,6 +14,7 @@ use crate::scenario::shape::wrong_type;
 use crate::scenario::source::{Sources, Value};
 use crate::systems::{broker, coordination};
 use crate::workloads::{clickstream, registers};
+use crate::world::ClockConfig;
 use crate::world::fault::FaultRule;
 
 /// A table and the texts its spans point into.
@@ -32,6 +33,7 @@ impl<'text> Document<'text> {
         let mut errors = Vec::new();
         self.part::<Acts>("acts", &mut errors);
         self.part::<Zones>("zones", &mut errors);
+        self.part::<ClockConfig>("clocks", &mut errors);
         self.part::<coordination::Config>("systems.coordination", &mut errors);
         self.part::<broker::Config>("systems.broker", &mut errors);
         self.part::<Systems>("systems", &mut errors);

@@ -93,6 +93,7 @@ fn overrides_reach_values_tables_and_entries_of_lists_by_number_and_by_name() {
         "systems.broker.topics.clicks.partitions=12",
         "systems.broker.topics.0.replicas=5",
         "workloads.clickstream.0.delivery=at-most-once",
+        "clocks.offset=1s..2s",
         "swarm=true",
         "bugs=[\"K01\"]",
         "faults=[]",
@@ -103,6 +104,7 @@ fn overrides_reach_values_tables_and_entries_of_lists_by_number_and_by_name() {
     assert_eq!((broker.brokers, broker.topics[0].partitions, broker.topics[0].replicas), (5, 12, 5));
     assert_eq!(scenario.acts.stir, Span::secs(10));
     assert_eq!(scenario.acts.settle_form, SettleForm::Core);
+    assert_eq!(scenario.clocks.offset.to_string(), "1s..2s");
     assert!(scenario.swarm);
     assert_eq!(scenario.bugs, ["K01"]);
     assert!(scenario.faults.is_empty());
@@ -452,9 +454,19 @@ fn a_plan_is_held_to_what_rules_are_held_to() {
 fn the_schema_names_every_part() {
     let schema = serde_json::to_value(Scenario::schema()).expect("a schema is JSON");
     let properties = schema["properties"].as_object().expect("a scenario is an object");
-    for key in
-        ["title", "include", "acts", "zones", "systems", "workloads", "faults", "swarm", "bugs", "expect"]
-    {
+    for key in [
+        "title",
+        "include",
+        "acts",
+        "zones",
+        "clocks",
+        "systems",
+        "workloads",
+        "faults",
+        "swarm",
+        "bugs",
+        "expect",
+    ] {
         assert!(properties.contains_key(key), "{key}");
         assert!(properties[key]["description"].is_string() || properties[key]["$ref"].is_string(), "{key}");
     }
