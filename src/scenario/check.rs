@@ -182,18 +182,23 @@ fn fault(rule: &FaultRule, scenario: &Scenario) -> Vec<Problem> {
     problems
 }
 
-/// A zone must exist, and a server must stand in it: otherwise what hits the zone would silently hit nothing.
+/// A zone must exist, and a server must stand in it: otherwise what hits its servers would silently hit nothing.
 fn zone(path: &str, name: &str, scenario: &Scenario) -> Option<Problem> {
-    let names = &scenario.zones.names;
-    if !names.iter().any(|zone| zone == name) {
-        let known = names.iter().map(String::as_str).chain(["any"]);
-        let problem = Problem::new(path, format!("there is no zone `{name}`"));
-        return Some(Problem { help: advice(name, known), ..problem });
-    }
     let held = scenario.zones_with_servers();
-    let message = format!("no server stands in zone `{name}`");
-    let mend = format!("servers stand in {}; add servers, or name fewer zones", held.join(", "));
-    (!held.contains(&name)).then(|| Problem::new(path, message).help(mend))
+    let empty = || {
+        let mend = format!("servers stand in {}; add servers, or name fewer zones", held.join(", "));
+        Problem::new(path, format!("no server stands in zone `{name}`")).help(mend)
+    };
+    zone_exists(path, name, scenario).or_else(|| (!held.contains(&name)).then(empty))
+}
+
+fn zone_exists(path: &str, name: &str, scenario: &Scenario) -> Option<Problem> {
+    let names = scenario.zones.names.iter().map(String::as_str);
+    if names.clone().any(|zone| zone == name) {
+        return None;
+    }
+    let problem = Problem::new(path, format!("there is no zone `{name}`"));
+    Some(Problem { help: advice(name, names.chain(["any"])), ..problem })
 }
 
 /// A message must be one that a system of the scenario sends.
@@ -225,14 +230,14 @@ fn message(path: &str, name: &str, scenario: &Scenario) -> Option<Problem> {
 fn can_be_cut(partition: &Partition, scenario: &Scenario) -> Option<Problem> {
     if let Some(name) = &partition.zone {
         let path = "do.partition.zone";
-        if name != "any"
-            && let Some(problem) = zone(path, name, scenario)
-        {
-            return Some(problem);
-        }
+        let (zones, wrong) = match &partition.among {
+            // Clients may take part, and stand in other zones than the servers.
+            Some(_) => (scenario.zones.names.len(), zone_exists(path, name, scenario)),
+            None => (scenario.zones_with_servers().len(), zone(path, name, scenario)),
+        };
         let mend = "name a second zone under zones.names, or cut by `shape`";
-        return (scenario.zones_with_servers().len() == 1)
-            .then(|| Problem::new(path, "there is no other zone to part it from").help(mend));
+        let alone = || Problem::new(path, "there is no other zone to part it from").help(mend);
+        return wrong.filter(|_| name != "any").or_else(|| (zones == 1).then(alone));
     }
     let members = match &partition.among {
         Some(pattern) => scenario.hosts().iter().filter(|host| matches(pattern, host)).count(),
@@ -288,7 +293,9 @@ fn planned(fault: &PlannedFault, scenario: &Scenario) -> Vec<Problem> {
 /// Rules that will never strike, because the stir ends before.
 pub(super) fn idle_rules(scenario: &Scenario) -> Vec<Problem> {
     let of = |(index, rule): (usize, &FaultRule)| {
-        let every = rule.every.map(|every| every.min());
+        // A swarm may make a rule strike up to twice as often.
+        let often = if scenario.swarm { 2 } else { 1 };
+        let every = rule.every.map(|every| Span::new(every.min().get() / often));
         let (key, first) = rule.at.map(|at| ("at", at)).or(every.map(|every| ("every", every)))?;
         beyond_the_stir(format!("faults.{index}.{key}"), first, scenario)
     };
@@ -379,10 +386,10 @@ fn bugs_and_events(scenario: &Scenario, problems: &mut Vec<Problem>) {
 }
 
 fn event(path: &str, name: &str) -> Option<Problem> {
-    if property::ALL.iter().any(|(known, _)| *known == name) {
+    if property::EVENTS.contains(&name) {
         return None;
     }
-    let near = nearest(name, property::ALL.iter().map(|(known, _)| *known));
+    let near = nearest(name, property::EVENTS.iter().copied());
     let problem = Problem::new(path, format!("no system has an event called \"{name}\""));
     Some(problem.help(
         near.map_or(

@@ -352,6 +352,10 @@ fn rules_that_would_do_nothing_are_refused() {
             "this fault hits links",
         ),
         (
+            "on = { event = \"the high watermark stays within the log\" }\ndo = { pause = { any_of = \"@event\", length = \"1s\" } }",
+            "no system has an event called",
+        ),
+        (
             "do = { pause = { any_of = \"broker-*\", length = \"1s\" } }",
             "exactly one of `every`, `at`, `on` and `background`",
         ),

@@ -116,7 +116,7 @@ impl Conductor {
         }
         let each = |perform: &dyn Fn(HostId)| hosts.iter().copied().for_each(perform);
         let set = |pattern: &str| self.named(pattern, event_host);
-        let slow = |from: &str, to: &str, effect, text: String, length: Span| {
+        let on_links = |from: &str, to: &str, effect, text: String, length: Span| {
             injector.links(
                 name,
                 text,
@@ -165,24 +165,24 @@ impl Conductor {
             }
             PlannedKind::Delay { from, to, by, length } => {
                 let text = format!("delay {from} -> {to} by {by}");
-                slow(from, to, LinkEffect::Delayed(by.get()), text, *length);
+                on_links(from, to, LinkEffect::Delayed(by.get()), text, *length);
             }
             PlannedKind::Jitter { from, to, by, length } => {
                 let text = format!("jitter {from} -> {to} up to {by}");
-                slow(from, to, LinkEffect::Jittered(by.get()), text, *length);
+                on_links(from, to, LinkEffect::Jittered(by.get()), text, *length);
             }
             PlannedKind::Bandwidth { from, to, limit, length } => {
                 let text =
                     format!("bandwidth {from} -> {to} at most {}/s", ByteSize::new(limit.get() as u64));
-                slow(from, to, LinkEffect::Limited(limit.get()), text, *length);
+                on_links(from, to, LinkEffect::Limited(limit.get()), text, *length);
             }
             PlannedKind::HoldBack { message, from, to, by, length } => {
                 let text = format!("{message} held back {from} -> {to} by {by}");
-                slow(from, to, LinkEffect::HeldBack(Some(message.clone()), by.get()), text, *length);
+                on_links(from, to, LinkEffect::HeldBack(Some(message.clone()), by.get()), text, *length);
             }
             PlannedKind::Refuse { from, to, length } => {
                 let text = format!("connects {from} -> {to} refused");
-                slow(from, to, LinkEffect::Refused, text, *length);
+                on_links(from, to, LinkEffect::Refused, text, *length);
             }
             PlannedKind::Reset { from, to } => {
                 injector.cut(name, &format!("reset {from} - {to}"), &set(from), &set(to), Cut::Reset);
