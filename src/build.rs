@@ -14,20 +14,24 @@ fn main() -> io::Result<()> {
     let mut files = Vec::new();
     collect(Path::new("src"), &mut files)?;
     files.sort();
-    let mut list = String::from("&[\n");
+    let (mut properties, mut events) = (String::from("&[\n"), String::from("&[\n"));
     for file in files {
         let source = fs::read_to_string(&file)?;
         // Unit tests stand last in a file; documentation shows the macros' use and declares nothing.
         let production = source.split("#[cfg(test)]").next().unwrap_or_default();
         let code: Vec<&str> =
             production.lines().filter(|line| !line.trim_start().starts_with("//")).collect();
-        for name in names_in(&code.join("\n")) {
-            list.push_str(&format!("    ({name:?}, {:?}),\n", file.display().to_string()));
+        let code = code.join("\n");
+        for name in names_in(&code, &["always!(", "sometimes!(", "reached!("]) {
+            properties.push_str(&format!("    ({name:?}, {:?}),\n", file.display().to_string()));
+        }
+        for name in names_in(&code, &["sometimes!(", "reached!("]) {
+            events.push_str(&format!("    {name:?},\n"));
         }
     }
-    list.push(']');
-    let target = PathBuf::from(env::var_os("OUT_DIR").expect("cargo sets OUT_DIR")).join("properties.rs");
-    fs::write(target, list)
+    let target = PathBuf::from(env::var_os("OUT_DIR").expect("cargo sets OUT_DIR"));
+    fs::write(target.join("properties.rs"), properties + "]")?;
+    fs::write(target.join("events.rs"), events + "]")
 }
 
 fn collect(folder: &Path, files: &mut Vec<PathBuf>) -> io::Result<()> {
@@ -42,9 +46,8 @@ fn collect(folder: &Path, files: &mut Vec<PathBuf>) -> io::Result<()> {
     Ok(())
 }
 
-/// The names declared by `always!`, `sometimes!` and `reached!` in a source text.
-fn names_in(source: &str) -> Vec<String> {
-    let calls = ["always!(", "sometimes!(", "reached!("];
+/// The names that calls of these macros declare in a source text.
+fn names_in(source: &str, calls: &[&str]) -> Vec<String> {
     calls
         .iter()
         .flat_map(|call| source.match_indices(call))

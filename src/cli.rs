@@ -12,7 +12,10 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::base::{Seed, Span};
 use crate::lab::Verdict;
-use crate::scenario::{Scenario, ScenarioError, load_plan};
+use crate::report;
+use crate::scenario::{Mistake, Scenario, ScenarioError, Warning, advice, load_plan};
+use crate::systems;
+use crate::workloads;
 use crate::world::Level;
 use crate::world::fault::FaultPlan;
 
@@ -34,6 +37,7 @@ Examples:
   wavetank run scenarios/clickstream.toml --plan out/plan.toml         exactly these faults
 
 A run goes through five acts: build, stir (traffic flows, things break), heal, settle (everything must converge), judge.
+An event under `expect.reaches` that a run misses is told (`not_reached` in JSON) and no violation: one seed need not come there.
 The same binary, scenario, overrides and seed give the same digest, on any machine.";
 
 const REPLAY_EXAMPLES: &str = "\
@@ -78,7 +82,7 @@ struct Subject {
     /// The scenario file
     file: PathBuf,
     /// The number from which everything random follows
-    #[arg(long, default_value_t = 1)]
+    #[arg(long, default_value_t = 1, value_parser = seed, allow_negative_numbers = true)]
     seed: u64,
     /// Override a value of the file, by dotted path: systems.broker.brokers=5 (may be given again)
     #[arg(long, value_name = "PATH=VALUE")]
@@ -128,7 +132,7 @@ struct ReplayArguments {
 enum Format {
     /// A summary for people
     Text,
-    /// A stable document for scripts
+    /// A stable document for scripts, also about bad input
     Json,
 }
 
@@ -145,11 +149,14 @@ pub fn main() -> ExitCode {
 }
 
 impl Subject {
-    /// The scenario and plan it names; what is wrong with them has been told already, and the exit code is returned.
-    fn load(&self) -> Result<(Scenario, Option<FaultPlan>), u8> {
-        let scenario = Scenario::load(&self.file, &self.set).map_err(|error| bad_input(&error))?;
-        let plan = self.plan.as_deref().map(load_plan).transpose().map_err(|error| bad_input(&error))?;
-        Ok((scenario, plan))
+    /// The scenario and plan it names. What has no effect in them is told.
+    fn load(&self) -> Result<(Scenario, Option<FaultPlan>), ScenarioError> {
+        let scenario = Scenario::load(&self.file, &self.set)?;
+        warn(&scenario.warnings);
+        let Some(file) = &self.plan else { return Ok((scenario, None)) };
+        let (plan, warnings) = load_plan(file, &scenario)?;
+        warn(&warnings);
+        Ok((scenario, Some(plan)))
     }
 
     fn seed(&self) -> Seed {
@@ -157,9 +164,23 @@ impl Subject {
     }
 }
 
-fn bad_input(error: &ScenarioError) -> u8 {
+/// Tells what is wrong with a scenario or a plan; returns the exit code.
+fn bad_input(subject: &Subject, error: &ScenarioError, format: Format) -> u8 {
     tell(&error.render(io::stderr().is_terminal()));
+    refuse(subject, error.mistakes(), format)
+}
+
+/// Bad input that has been told: scripts get it as JSON, too. Returns the exit code.
+fn refuse(subject: &Subject, mistakes: &[Mistake], format: Format) -> u8 {
+    if format == Format::Json {
+        print(&(report::bad_input(&subject.file, mistakes) + "\n"));
+    }
     Verdict::BAD_INPUT
+}
+
+/// Tells what will have no effect. The run goes on.
+fn warn(warnings: &[Warning]) {
+    warnings.iter().for_each(|warning| tell(&warning.render(io::stderr().is_terminal())));
 }
 
 /// Writes to standard output. A reader that has gone (`| head`) has seen enough.
@@ -172,6 +193,11 @@ fn tell(text: &str) {
     let _ = io::stderr().write_all(text.as_bytes());
 }
 
+fn seed(text: &str) -> Result<u64, String> {
+    let wrong = |_| format!("a seed is a whole number from 0 to {}", u64::MAX);
+    text.parse().map_err(wrong)
+}
+
 fn level(text: &str) -> Result<(String, Level), String> {
     let wrong = || format!("`{text}` is not SYSTEM=LEVEL, with a level of error, warn, info or debug");
     let (system, level) = text.split_once('=').filter(|(system, _)| !system.is_empty()).ok_or_else(wrong)?;
@@ -182,5 +208,10 @@ fn level(text: &str) -> Result<(String, Level), String> {
         "debug" => Level::Debug,
         _ => return Err(wrong()),
     };
+    let known = systems::NAMES.into_iter().chain(workloads::NAMES).chain(["*"]);
+    if !known.clone().any(|name| name == system) {
+        let advice = advice(system, known).unwrap_or_default();
+        return Err(format!("there is no system called `{system}`; {advice}"));
+    }
     Ok((system.to_owned(), level))
 }

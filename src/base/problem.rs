@@ -5,7 +5,7 @@ use std::fmt;
 /// A value no run could use: where it stands, why it cannot be, and what would mend it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
-    /// The dotted path from the owner's table: `topics.0.replicas`.
+    /// The dotted path from the owner's table: `topics.0.replicas`; empty for the table itself.
     pub path: String,
     /// A lower-case fragment: `3 replicas need 3 brokers, there are 2`.
     pub message: String,
@@ -28,7 +28,8 @@ impl Problem {
     /// The same problem, seen from the owner of the table `parent`.
     #[must_use]
     pub fn within(self, parent: &str) -> Self {
-        Self { path: format!("{parent}.{}", self.path), ..self }
+        let path = if self.path.is_empty() { parent.to_owned() } else { format!("{parent}.{}", self.path) };
+        Self { path, ..self }
     }
 }
 

@@ -230,7 +230,7 @@ impl fmt::Display for Share {
 text_value!(Share, r"^\d+(\.\d+)? ?%$", "a share from 0% to 100%", "0.1%");
 
 /// From one value to another, both included: `"2ms..8ms"`; one value alone, `"5ms"`, is the range that holds just it.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub struct Range<T> {
     min: T,
     max: T,

@@ -1,7 +1,7 @@
 //! `wavetank replay`: the same run again, told event by event.
 
 use crate::cli::run::with_progress;
-use crate::cli::{ReplayArguments, print, tell};
+use crate::cli::{Format, ReplayArguments, bad_input, print, tell};
 use crate::lab::{self, Options, Run};
 use crate::report::Report;
 use crate::scenario::nearest;
@@ -13,7 +13,7 @@ pub(super) fn replay(arguments: &ReplayArguments) -> u8 {
     let subject = &arguments.subject;
     let (scenario, plan) = match subject.load() {
         Ok(loaded) => loaded,
-        Err(code) => return code,
+        Err(error) => return bad_input(subject, &error, Format::Text),
     };
     let recording = Recording { everything: true, levels: arguments.log.clone(), hashes: false };
     let options = Options { recording, plan };

@@ -5,9 +5,10 @@ use std::path::Path;
 
 use indicatif::{HumanCount, ProgressBar, ProgressStyle};
 
-use crate::cli::{Format, RunArguments, print, tell};
+use crate::cli::{Format, RunArguments, bad_input, print, refuse, tell};
 use crate::lab::{self, Options, Progress, Run, Verdict};
 use crate::report::{Report, tables};
+use crate::scenario::Mistake;
 use crate::world::Recording;
 
 /// Carries the command out; returns its exit code.
@@ -15,13 +16,14 @@ pub(super) fn run(arguments: &RunArguments) -> u8 {
     let subject = &arguments.subject;
     let (scenario, plan) = match subject.load() {
         Ok(loaded) => loaded,
-        Err(code) => return code,
+        Err(error) => return bad_input(subject, &error, arguments.format),
     };
     if let Some(folder) = &arguments.trace
         && let Err(error) = std::fs::create_dir_all(folder)
     {
-        tell(&format!("cannot create {}: {error}\n", folder.display()));
-        return Verdict::BAD_INPUT;
+        let message = format!("cannot create {}: {error}", folder.display());
+        tell(&format!("{message}\n"));
+        return refuse(subject, &[Mistake::new(message)], arguments.format);
     }
     let recording = Recording { everything: arguments.trace.is_some(), ..Recording::default() };
     let options = Options { recording, plan };

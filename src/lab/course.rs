@@ -75,6 +75,7 @@ fn play(scenario: &Scenario, seed: Seed, options: &Options, report: impl Fn(Prog
     let config = TankConfig {
         zones: scenario.zones.names.clone(),
         network: scenario.zones.network(),
+        clocks: scenario.clocks.clone(),
         bugs: scenario.bugs.iter().cloned().collect(),
         recording: options.recording.clone(),
     };

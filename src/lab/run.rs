@@ -31,6 +31,9 @@ impl Verdict {
     /// The exit code of bad input, which never becomes a run.
     pub const BAD_INPUT: u8 = 2;
 
+    /// What stands in the place of a verdict on bad input.
+    pub const BAD_INPUT_NAME: &'static str = "bad-input";
+
     /// The exit code of a command that ends with this verdict.
     pub fn exit_code(self) -> u8 {
         match self {

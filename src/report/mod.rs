@@ -4,12 +4,15 @@
 
 mod command;
 mod json;
+mod refused;
 pub mod tables;
 mod text;
 
 use std::path::Path;
 
 use crate::lab::{Difference, Run};
+
+pub use refused::bad_input;
 
 /// A run, ready to be told.
 #[derive(Clone, Copy, Debug)]

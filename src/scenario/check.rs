@@ -1,15 +1,17 @@
-//! What the parts cannot see alone: hosts, zones, topics, events and bugs must exist, names must be unique, data must be there.
+//! What the parts cannot see alone: hosts, zones, topics, messages, events and bugs must exist, names must be unique, data must be
+//! there. What can be run and will have no effect is warned of.
 
 use std::collections::BTreeSet;
 
 use crate::base::{Problem, Span};
-use crate::scenario::error::Mistake;
+use crate::scenario::error::{Mistake, Warning};
 use crate::scenario::nearest::{advice, nearest};
 use crate::scenario::read::Document;
 use crate::scenario::{Acts, Scenario};
 use crate::systems::bugs::BUGS;
-use crate::world::fault::rule::{Partition, Shape, matches};
-use crate::world::fault::{FaultKind, FaultPlan, FaultRule};
+use crate::systems::messages::MESSAGES;
+use crate::world::fault::rule::{EVENT_HOST, Partition, Shape, matches};
+use crate::world::fault::{FaultKind, FaultPlan, FaultRule, PlannedFault, PlannedKind, PlannedTarget};
 use crate::world::property;
 
 /// Everything wrong with a scenario that could be read.
@@ -34,6 +36,16 @@ pub(super) fn told(problems: Vec<Problem>, document: &Document<'_>) -> Vec<Mista
         document.sources.mistake(document.span(&problem.path), message, problem.message).mend(problem.help)
     };
     problems.into_iter().map(told).collect()
+}
+
+/// Warnings at their places in the document.
+pub(super) fn warned(problems: Vec<Problem>, document: &Document<'_>) -> Vec<Warning> {
+    let warned = |problem: Problem| {
+        let message = format!("`{}` has no effect", problem.path);
+        let mistake = document.sources.mistake(document.span(&problem.path), message, problem.message);
+        Warning::new(mistake.mend(problem.help))
+    };
+    problems.into_iter().map(warned).collect()
 }
 
 fn acts_and_zones(scenario: &Scenario, problems: &mut Vec<Problem>) {
@@ -144,29 +156,25 @@ fn workloads(scenario: &Scenario, problems: &mut Vec<Problem>) {
     }
 }
 
-/// What a rule names that is not in the scenario: hosts, zones, events.
+/// What a rule names that is not in the scenario: hosts, zones, messages, events.
 fn fault(rule: &FaultRule, scenario: &Scenario) -> Vec<Problem> {
     let mut problems = Vec::new();
     let kind = rule.kind.name();
     for (key, pattern) in patterns(&rule.kind) {
-        if pattern == "@event" && rule.on.is_some() {
+        if pattern == EVENT_HOST && rule.on.is_some() {
             continue;
         }
         problems.extend(hosts_match(&format!("do.{kind}.{key}"), pattern, scenario));
     }
-    let zone = match &rule.kind {
-        FaultKind::ZoneOutage(outage) => Some(&outage.zone),
-        FaultKind::Partition(partition) => partition.zone.as_ref(),
-        _ => None,
-    };
-    if let Some(zone) = zone.filter(|zone| *zone != "any" && !scenario.zones.names.contains(zone)) {
-        let known = scenario.zones.names.iter().map(String::as_str).chain(["any"]);
-        let mend = advice(zone, known);
-        let problem = Problem::new(format!("do.{kind}.zone"), format!("there is no zone `{zone}`"));
-        problems.push(Problem { help: mend, ..problem });
-    }
-    if let FaultKind::Partition(partition) = &rule.kind {
-        problems.extend(can_be_cut(partition, scenario));
+    match &rule.kind {
+        FaultKind::ZoneOutage(outage) if outage.zone != "any" => {
+            problems.extend(zone(&format!("do.{kind}.zone"), &outage.zone, scenario));
+        }
+        FaultKind::Partition(partition) => problems.extend(can_be_cut(partition, scenario)),
+        FaultKind::HoldBack(hold) => {
+            problems.extend(message(&format!("do.{kind}.message"), &hold.message, scenario));
+        }
+        _ => {}
     }
     if let Some(on) = &rule.on {
         problems.extend(event("on.event", &on.event));
@@ -174,20 +182,140 @@ fn fault(rule: &FaultRule, scenario: &Scenario) -> Vec<Problem> {
     problems
 }
 
+/// A zone must exist, and a server must stand in it: otherwise what hits its servers would silently hit nothing.
+fn zone(path: &str, name: &str, scenario: &Scenario) -> Option<Problem> {
+    let held = scenario.zones_with_servers();
+    let empty = || {
+        let mend = format!("servers stand in {}; add servers, or name fewer zones", held.join(", "));
+        Problem::new(path, format!("no server stands in zone `{name}`")).help(mend)
+    };
+    zone_exists(path, name, scenario).or_else(|| (!held.contains(&name)).then(empty))
+}
+
+fn zone_exists(path: &str, name: &str, scenario: &Scenario) -> Option<Problem> {
+    let names = scenario.zones.names.iter().map(String::as_str);
+    if names.clone().any(|zone| zone == name) {
+        return None;
+    }
+    let problem = Problem::new(path, format!("there is no zone `{name}`"));
+    Some(Problem { help: advice(name, names.chain(["any"])), ..problem })
+}
+
+/// A message must be one that a system of the scenario sends.
+fn message(path: &str, name: &str, scenario: &Scenario) -> Option<Problem> {
+    let stands = |system: &str| match system {
+        "coordination" => scenario.systems.coordination.is_some(),
+        "broker" => scenario.systems.broker.is_some(),
+        _ => true,
+    };
+    let sent =
+        MESSAGES.iter().filter(|(system, _)| stands(system)).flat_map(|(_, names)| names.iter().copied());
+    if sent.clone().any(|known| known == name) {
+        return None;
+    }
+    if let Some((system, _)) = MESSAGES.iter().find(|(_, names)| names.contains(&name)) {
+        let message = format!("`{name}` is a message of {system}, which is not in the scenario");
+        return Some(Problem::new(path, message).help(format!("add a table [systems.{system}]")));
+    }
+    let problem = Problem::new(path, format!("no system sends a message called `{name}`"));
+    Some(problem.help(match nearest(name, sent) {
+        Some(near) => format!("did you mean `{near}`?"),
+        None => {
+            "`wavetank replay … --everything` shows the names of all messages, such as `Fetch`".to_owned()
+        }
+    }))
+}
+
 /// A partition that leaves nobody on one side would silently do nothing.
 fn can_be_cut(partition: &Partition, scenario: &Scenario) -> Option<Problem> {
-    if partition.zone.is_some() {
+    if let Some(name) = &partition.zone {
+        let path = "do.partition.zone";
+        let (zones, wrong) = match &partition.among {
+            // Clients may take part, and stand in other zones than the servers.
+            Some(_) => (scenario.zones.names.len(), zone_exists(path, name, scenario)),
+            None => (scenario.zones_with_servers().len(), zone(path, name, scenario)),
+        };
         let mend = "name a second zone under zones.names, or cut by `shape`";
-        return (scenario.zones.names.len() == 1)
-            .then(|| Problem::new("do.partition.zone", "there is no other zone to part it from").help(mend));
+        let alone = || Problem::new(path, "there is no other zone to part it from").help(mend);
+        return wrong.filter(|_| name != "any").or_else(|| (zones == 1).then(alone));
     }
     let members = match &partition.among {
         Some(pattern) => scenario.hosts().iter().filter(|host| matches(pattern, host)).count(),
         None => scenario.servers().len(),
     };
-    let needed = if partition.shape == Shape::Bridge { 3 } else { 2 };
+    let needed = if partition.shape == Some(Shape::Bridge) { 3 } else { 2 };
     let message = format!("it needs {needed} hosts, and {members} would take part");
     (members < needed).then(|| Problem::new("do.partition", message).help("widen `among`, or add servers"))
+}
+
+/// Everything wrong with a plan of faults for this scenario.
+pub(super) fn plan(plan: &FaultPlan, scenario: &Scenario) -> Vec<Problem> {
+    let of = |(index, fault): (usize, &PlannedFault)| {
+        let own = fault.validate().into_iter().chain(planned(fault, scenario));
+        own.map(|problem| problem.within(&format!("faults.{index}"))).collect::<Vec<_>>()
+    };
+    plan.faults.iter().enumerate().flat_map(of).collect()
+}
+
+/// What a planned fault names that is not in the scenario.
+fn planned(fault: &PlannedFault, scenario: &Scenario) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    let kind = fault.kind.name();
+    let patterns = fault.kind.patterns();
+    for (key, pattern) in patterns.iter().filter(|(_, pattern)| *pattern != EVENT_HOST) {
+        problems.extend(hosts_match(&format!("do.{kind}.{key}"), pattern, scenario));
+    }
+    match fault.kind.target() {
+        PlannedTarget::Zone(name) => problems.extend(zone(&format!("do.{kind}.zone"), name, scenario)),
+        PlannedTarget::Hosts([]) => {
+            problems.push(Problem::new(format!("do.{kind}.hosts"), "it names no host").help("name some"));
+        }
+        PlannedTarget::Sides(from, to) if problems.is_empty() => {
+            let hosts = scenario.hosts();
+            let names = |side: &[String], host: &String| side.iter().any(|pattern| matches(pattern, host));
+            let waits = |side: &[String]| side.iter().any(|pattern| pattern == EVENT_HOST);
+            let first = waits(from) || hosts.iter().any(|host| names(from, host));
+            let second = waits(to) || hosts.iter().any(|host| names(to, host) && !names(from, host));
+            if !(first && second) {
+                let message = "nobody would be parted: a host of both sides counts to the first";
+                problems.push(Problem::new(format!("do.{kind}"), message).help("name hosts on both sides"));
+            }
+        }
+        _ => {}
+    }
+    if let PlannedKind::HoldBack { message: name, .. } = &fault.kind {
+        problems.extend(message(&format!("do.{kind}.message"), name, scenario));
+    }
+    problems.extend(fault.on.iter().filter_map(|on| event("on.event", &on.event)));
+    problems
+}
+
+/// Rules that will never strike, because the stir ends before.
+pub(super) fn idle_rules(scenario: &Scenario) -> Vec<Problem> {
+    let of = |(index, rule): (usize, &FaultRule)| {
+        // A swarm may make a rule strike up to twice as often.
+        let often = if scenario.swarm { 2 } else { 1 };
+        let every = rule.every.map(|every| Span::new(every.min().get() / often));
+        let (key, first) = rule.at.map(|at| ("at", at)).or(every.map(|every| ("every", every)))?;
+        beyond_the_stir(format!("faults.{index}.{key}"), first, scenario)
+    };
+    scenario.faults.iter().enumerate().filter_map(of).collect()
+}
+
+/// Planned faults that will never strike.
+pub(super) fn idle_faults(plan: &FaultPlan, scenario: &Scenario) -> Vec<Problem> {
+    let of = |(index, fault): (usize, &PlannedFault)| {
+        beyond_the_stir(format!("faults.{index}.at"), fault.at?, scenario)
+    };
+    plan.faults.iter().enumerate().filter_map(of).collect()
+}
+
+fn beyond_the_stir(path: String, first: Span, scenario: &Scenario) -> Option<Problem> {
+    let stir = scenario.acts.stir;
+    (stir <= first).then(|| {
+        Problem::new(path, format!("this never strikes: the stir ends after {stir}"))
+            .help(format!("strike earlier, or make acts.stir longer than {first}"))
+    })
 }
 
 /// The patterns of hosts in a rule, each with the key under which it stands.
@@ -257,18 +385,11 @@ fn bugs_and_events(scenario: &Scenario, problems: &mut Vec<Problem>) {
     }
 }
 
-/// A plan of faults waits for events that exist.
-pub(super) fn plan_events(plan: &FaultPlan) -> Vec<Problem> {
-    let events =
-        plan.faults.iter().enumerate().filter_map(|(index, fault)| Some((index, fault.on.as_ref()?)));
-    events.filter_map(|(index, on)| event(&format!("faults.{index}.on.event"), &on.event)).collect()
-}
-
 fn event(path: &str, name: &str) -> Option<Problem> {
-    if property::ALL.iter().any(|(known, _)| *known == name) {
+    if property::EVENTS.contains(&name) {
         return None;
     }
-    let near = nearest(name, property::ALL.iter().map(|(known, _)| *known));
+    let near = nearest(name, property::EVENTS.iter().copied());
     let problem = Problem::new(path, format!("no system has an event called \"{name}\""));
     Some(problem.help(
         near.map_or(

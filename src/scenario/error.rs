@@ -4,7 +4,10 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use miette::{Diagnostic, GraphicalReportHandler, GraphicalTheme, NamedSource, SourceSpan};
+use miette::{
+    Diagnostic, GraphicalReportHandler, GraphicalTheme, LabeledSpan, NamedSource, Severity, SourceCode,
+    SourceSpan,
+};
 
 /// One mistake, where possible with the place in the file (or in a `--set`) that caused it.
 #[derive(Clone, Debug, thiserror::Error, Diagnostic)]
@@ -41,6 +44,25 @@ impl Mistake {
     /// What is wrong, without its place.
     pub fn message(&self) -> &str {
         &self.message
+    }
+
+    /// Why it is a mistake, as stands under the caret; empty if the message says it all.
+    pub fn cause(&self) -> &str {
+        &self.cause
+    }
+
+    /// What would mend it.
+    pub fn advice(&self) -> Option<&str> {
+        self.mend.as_deref()
+    }
+
+    /// The text in which it stands (a file, or `--set`), with line and column, both from 1.
+    pub fn place(&self) -> Option<(&str, usize, usize)> {
+        let (text, span) = (self.text.as_ref()?, self.span?);
+        let before = text.inner().get(..span.offset())?;
+        let line = before.matches('\n').count() + 1;
+        let column = before.chars().rev().take_while(|c| *c != '\n').count() + 1;
+        Some((text.name(), line, column))
     }
 
     fn is_same_place(&self, other: &Self) -> bool {
@@ -82,13 +104,55 @@ impl ScenarioError {
 
     /// The whole error for a terminal: each mistake with its place, then their number.
     pub fn render(&self, colour: bool) -> String {
-        let theme = if colour { GraphicalTheme::unicode() } else { GraphicalTheme::unicode_nocolor() };
-        let handler = GraphicalReportHandler::new_themed(theme).with_width(100).with_links(false);
-        let mut text = String::new();
-        for mistake in &self.mistakes {
-            handler.render_report(&mut text, mistake).expect("a string takes whatever is written to it");
-            text.push('\n');
-        }
+        let text: String = self.mistakes.iter().map(|mistake| rendered(mistake, colour)).collect();
         format!("{text}{self}\n")
     }
+}
+
+/// Something in a file that will have no effect. The scenario can be run all the same.
+#[derive(Clone, Debug)]
+pub struct Warning(Mistake);
+
+impl Warning {
+    pub(super) fn new(mistake: Mistake) -> Self {
+        Self(mistake)
+    }
+
+    /// The warning for a terminal.
+    pub fn render(&self, colour: bool) -> String {
+        rendered(self, colour)
+    }
+}
+
+impl fmt::Display for Warning {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(out)
+    }
+}
+
+impl std::error::Error for Warning {}
+
+impl Diagnostic for Warning {
+    fn severity(&self) -> Option<Severity> {
+        Some(Severity::Warning)
+    }
+    fn help(&self) -> Option<Box<dyn fmt::Display + '_>> {
+        self.0.help()
+    }
+    fn source_code(&self) -> Option<&dyn SourceCode> {
+        self.0.source_code()
+    }
+    fn labels(&self) -> Option<Box<dyn Iterator<Item = LabeledSpan> + '_>> {
+        self.0.labels()
+    }
+}
+
+/// A mistake or a warning with its place, cause and mend.
+fn rendered(diagnostic: &dyn Diagnostic, colour: bool) -> String {
+    let theme = if colour { GraphicalTheme::unicode() } else { GraphicalTheme::unicode_nocolor() };
+    let handler = GraphicalReportHandler::new_themed(theme).with_width(100).with_links(false);
+    let mut text = String::new();
+    handler.render_report(&mut text, diagnostic).expect("a string takes whatever is written to it");
+    text.push('\n');
+    text
 }

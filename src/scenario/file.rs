@@ -8,6 +8,7 @@ use serde::Deserialize;
 use crate::base::Span;
 use crate::systems::{broker, coordination};
 use crate::workloads::{clickstream, registers};
+use crate::world::ClockConfig;
 use crate::world::fault::FaultRule;
 use crate::world::network::{LinkConfig, NetworkConfig};
 
@@ -31,6 +32,9 @@ pub(super) struct ScenarioFile {
     /// The zones and the links within and between them.
     #[serde(default)]
     pub(super) zones: Zones,
+    /// The calendar clocks of hosts.
+    #[serde(default)]
+    pub(super) clocks: ClockConfig,
     /// The systems under test.
     #[serde(default)]
     pub(super) systems: Systems,
@@ -151,6 +155,7 @@ pub struct Workloads {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Expect {
-    /// Names of events (`sometimes!` and `reached!` properties); a run that visits none of them tested little.
+    /// Names of events (`sometimes!` and `reached!` properties) that the scenario exists to visit (default none). A run that misses one
+    /// says so and may hold all the same, because one seed need not come there; if no seed of many does, the scenario tests little.
     pub reaches: Vec<String>,
 }

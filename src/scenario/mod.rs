@@ -11,6 +11,7 @@ mod include;
 mod nearest;
 mod read;
 mod set;
+mod shape;
 mod source;
 
 use std::collections::BTreeMap;
@@ -21,9 +22,10 @@ use schemars::Schema;
 
 use crate::base::{Problem, Seed};
 use crate::workloads::clickstream::impression::Impression;
+use crate::world::ClockConfig;
 use crate::world::fault::{FaultPlan, FaultRule};
 
-pub use error::{Mistake, ScenarioError};
+pub use error::{Mistake, ScenarioError, Warning};
 pub use file::{Acts, Expect, SettleForm, Systems, Workloads, Zones};
 pub use nearest::{advice, nearest};
 
@@ -44,6 +46,8 @@ pub struct Scenario {
     pub acts: Acts,
     /// The zones and their links.
     pub zones: Zones,
+    /// The calendar clocks of hosts.
+    pub clocks: ClockConfig,
     /// The systems under test.
     pub systems: Systems,
     /// What clients do.
@@ -60,6 +64,8 @@ pub struct Scenario {
     pub beyond_budget: bool,
     /// What a good run visits.
     pub expect: Expect,
+    /// What in its files will have no effect.
+    pub warnings: Vec<Warning>,
 }
 
 impl Scenario {
@@ -89,10 +95,16 @@ impl Scenario {
         if !mistakes.is_empty() {
             return Err(failed(mistakes));
         }
+        if document.table.is_empty() {
+            let mend = "a scenario has at least a line title = \"…\" and a table [systems.coordination]; copy scenarios/clickstream.toml";
+            let message = format!("cannot run {}: nothing stands in it", path.display());
+            return Err(failed(vec![Mistake::new(message).mend(Some(mend.to_owned()))]));
+        }
         let file = document.scenario().map_err(failed)?;
         let mut scenario = Self::from_file(file, path, overrides, &document);
         let mut mistakes = check::check(&scenario, &document);
         mistakes.extend(check::told(scenario.read_data(), &document));
+        scenario.warnings = check::warned(check::idle_rules(&scenario), &document);
         if mistakes.is_empty() { Ok(scenario) } else { Err(failed(mistakes)) }
     }
 
@@ -109,6 +121,7 @@ impl Scenario {
             overrides: overrides.to_vec(),
             acts: file.acts,
             zones: file.zones,
+            clocks: file.clocks,
             systems: file.systems,
             workloads,
             impressions: BTreeMap::new(),
@@ -117,6 +130,7 @@ impl Scenario {
             bugs: file.bugs,
             beyond_budget: file.beyond_budget,
             expect: file.expect,
+            warnings: Vec::new(),
         }
     }
 
@@ -165,6 +179,14 @@ impl Scenario {
         [numbered("coordination", coordination), numbered("broker", brokers)].concat()
     }
 
+    /// The zones in which servers stand: those of a kind stand in the zones by turns.
+    pub fn zones_with_servers(&self) -> Vec<&str> {
+        let coordination = self.systems.coordination.as_ref().map_or(0, |config| config.servers);
+        let brokers = self.systems.broker.as_ref().map_or(0, |config| config.brokers);
+        let zones = self.zones.names.iter().map(String::as_str);
+        zones.take(coordination.max(brokers) as usize).collect()
+    }
+
     /// The names of all hosts: servers, then the workloads' clients.
     pub fn hosts(&self) -> Vec<String> {
         let mut hosts = self.servers();
@@ -187,11 +209,11 @@ impl Scenario {
     }
 }
 
-/// Reads a plan of faults that an earlier run has saved.
+/// Reads a plan of faults that an earlier run has saved, for a run of this scenario; with what in it will have no effect.
 ///
 /// # Errors
 /// What is wrong with the file.
-pub fn load_plan(path: &Path) -> Result<FaultPlan, ScenarioError> {
+pub fn load_plan(path: &Path, scenario: &Scenario) -> Result<(FaultPlan, Vec<Warning>), ScenarioError> {
     let mut files = Files::default();
     let mistakes = files.read(path);
     if !mistakes.is_empty() {
@@ -199,6 +221,10 @@ pub fn load_plan(path: &Path) -> Result<FaultPlan, ScenarioError> {
     }
     let document = Document { table: files.merged(), sources: &files.sources };
     let plan = document.whole().map_err(|error| ScenarioError::new(path, vec![document.mistake(&error)]))?;
-    let mistakes = check::told(check::plan_events(&plan), &document);
-    if mistakes.is_empty() { Ok(plan) } else { Err(ScenarioError::new(path, mistakes)) }
+    let mistakes = check::told(check::plan(&plan, scenario), &document);
+    if !mistakes.is_empty() {
+        return Err(ScenarioError::new(path, mistakes));
+    }
+    let warnings = check::warned(check::idle_faults(&plan, scenario), &document);
+    Ok((plan, warnings))
 }

@@ -10,9 +10,11 @@ use toml::de::{DeTable, DeValue, Error, ValueDeserializer};
 use crate::scenario::error::Mistake;
 use crate::scenario::file::{Acts, Expect, ScenarioFile, Systems, Workloads, Zones};
 use crate::scenario::nearest::advice;
+use crate::scenario::shape::wrong_type;
 use crate::scenario::source::{Sources, Value};
 use crate::systems::{broker, coordination};
 use crate::workloads::{clickstream, registers};
+use crate::world::ClockConfig;
 use crate::world::fault::FaultRule;
 
 /// A table and the texts its spans point into.
@@ -31,6 +33,7 @@ impl<'text> Document<'text> {
         let mut errors = Vec::new();
         self.part::<Acts>("acts", &mut errors);
         self.part::<Zones>("zones", &mut errors);
+        self.part::<ClockConfig>("clocks", &mut errors);
         self.part::<coordination::Config>("systems.coordination", &mut errors);
         self.part::<broker::Config>("systems.broker", &mut errors);
         self.part::<Systems>("systems", &mut errors);
@@ -114,6 +117,9 @@ impl<'text> Document<'text> {
             let cause = format!("{name} is missing");
             let mend = Some(format!("add {name} to {table}"));
             return self.sources.mistake(span, message, cause).mend(mend);
+        }
+        if let Some(told) = wrong_type(said, &path) {
+            return self.sources.mistake(span, message, told.cause).mend(Some(told.mend));
         }
         // "`5x` is not a span of time such as "200us"": the cause, and an example that mends it.
         match said.split_once(" such as ") {

@@ -3,10 +3,14 @@
 pub mod coordination;
 pub mod broker;
 pub mod bugs;
+pub mod messages;
 
 use crate::base::HostId;
 use crate::world::Address;
 use crate::world::fault::Budget;
+
+/// The names of the systems, as logs and lists show them.
+pub const NAMES: [&str; 2] = ["coordination", "broker"];
 
 /// A system as it stands in a tank.
 #[derive(Clone, Debug)]

@@ -13,6 +13,9 @@ use crate::base::SimTime;
 use crate::checkers::Check;
 use crate::world::Tank;
 
+/// The names of the workloads, as the logs of their clients show them.
+pub const NAMES: [&str; 2] = ["clickstream", "registers"];
+
 /// A future that stays on this thread.
 pub type LocalBoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + 'a>>;
 

@@ -9,7 +9,11 @@ use std::rc::Rc;
 use std::task::Waker;
 use std::time::Duration;
 
-use crate::base::{HostId, SimTime, WallTime};
+use rand::Rng;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::base::{HostId, Range, SimTime, Span, Stream, WallTime};
 use crate::world::disk::DiskState;
 use crate::world::host::Host;
 use crate::world::kernel::{Kernel, LocalFuture};
@@ -35,7 +39,24 @@ pub(crate) enum Power {
     Off,
 }
 
-/// A host's own calendar clock: right at the start, then whatever faults make of it.
+/// The calendar clocks of hosts, before any fault.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct ClockConfig {
+    /// How far off the clock of each host is from the start until the heal; whether fast or slow is drawn, too (default 0s).
+    pub offset: Range<Span>,
+}
+
+impl ClockConfig {
+    /// The clock of a host at the start of a run.
+    pub(crate) fn draw(&self, mut stream: Stream) -> WallClock {
+        let by = self.offset.draw(&mut stream).as_nanos() as i128;
+        let offset_nanos = if stream.random_bool(0.5) { by } else { -by };
+        WallClock { offset_nanos, ..WallClock::default() }
+    }
+}
+
+/// A host's own calendar clock: as it was drawn, then whatever faults make of it.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct WallClock {
     offset_nanos: i128,
@@ -49,8 +70,13 @@ impl WallClock {
     }
 
     pub(crate) fn show(&self, now: SimTime) -> WallTime {
-        let nanos = i128::from(now.as_nanos()) + self.offset_nanos + self.drifted_nanos(now);
+        let nanos = i128::from(now.as_nanos()) + self.offset_nanos(now);
         WallTime::from_millis(CALENDAR_START_MILLIS + nanos.div_euclid(1_000_000) as i64)
+    }
+
+    /// How far it is off now: more than zero if it is fast.
+    pub(crate) fn offset_nanos(&self, now: SimTime) -> i128 {
+        self.offset_nanos + self.drifted_nanos(now)
     }
 
     /// The clock jumps by this many nanoseconds, either way.

@@ -21,6 +21,7 @@ pub mod watch;
 
 pub use disk::{Disk, DiskError, DiskOperation, DiskSpec, File, Open};
 pub use host::{Elapsed, Host, Sleep, Task};
+pub use lifecycle::ClockConfig;
 pub use network::{
     Address, ConnectError, Connection, ConnectionError, LinkConfig, Listener, Receiver, Sender,
 };

@@ -239,3 +239,6 @@ pub fn bug(key: &str) -> bool {
 
 /// Every property of the package, by name, with the file that declares it; from the sources, by `src/build.rs`.
 pub const ALL: &[(&str, &str)] = include!(concat!(env!("OUT_DIR"), "/properties.rs"));
+
+/// Those of them that happen, and can be waited for: by `sometimes!` and `reached!`.
+pub const EVENTS: &[&str] = include!(concat!(env!("OUT_DIR"), "/events.rs"));

@@ -8,11 +8,11 @@ use std::time::Duration;
 
 use rand::RngCore;
 
-use crate::base::{HostId, Seed, SimTime, Stream};
+use crate::base::{HostId, Seed, SimTime, Span, Stream};
 use crate::world::disk::{DiskSpec, DiskState};
 use crate::world::host::Host;
 use crate::world::kernel::{Event, Kernel, Stopped};
-use crate::world::lifecycle::{HostState, Power, WallClock, boxed_boot};
+use crate::world::lifecycle::{ClockConfig, HostState, Power, boxed_boot};
 use crate::world::metrics::Sample;
 use crate::world::network::{Address, Network, NetworkConfig};
 use crate::world::property::{self, Properties, PropertyTally, Violation};
@@ -25,6 +25,8 @@ pub struct TankConfig {
     pub zones: Vec<String>,
     /// The links within and between them.
     pub network: NetworkConfig,
+    /// The calendar clocks of its hosts.
+    pub clocks: ClockConfig,
     /// Known bugs to switch on, by key.
     pub bugs: BTreeSet<String>,
     /// What to write down besides the digest.
@@ -91,6 +93,7 @@ pub struct Outcome {
 pub struct Tank {
     kernel: Rc<Kernel>,
     zones: Rc<Vec<String>>,
+    clocks: Rc<ClockConfig>,
 }
 
 impl Tank {
@@ -116,7 +119,8 @@ impl Tank {
             let kernel =
                 Kernel::new(seed, network, Trace::new(config.recording), Properties::new(config.bugs));
             let _entered = property::enter(&kernel);
-            let tank = Tank { kernel: kernel.clone(), zones: Rc::new(config.zones) };
+            let tank =
+                Tank { kernel: kernel.clone(), zones: Rc::new(config.zones), clocks: Rc::new(config.clocks) };
             let result = kernel.run(root(tank)).map_err(|stopped| match stopped {
                 Stopped::Violated => TankError::Violated,
                 Stopped::Deadlock => TankError::Deadlock,
@@ -166,6 +170,9 @@ impl Tank {
         let mut hosts = self.kernel.hosts.borrow_mut();
         let id = HostId::new(hosts.len() as u32);
         let dice_key = self.kernel.seed.stream(&format!("disk/{}", spec.name)).next_u64();
+        let clock = self.clocks.draw(self.kernel.seed.stream(&format!("clock/{}", spec.name)));
+        let offset = clock.offset_nanos(self.now());
+        let name = spec.name.clone();
         hosts.push(HostState {
             name: spec.name.into(),
             zone: spec.zone.into(),
@@ -180,12 +187,17 @@ impl Tank {
             ready: false,
             shutdown: false,
             shutdown_waiters: Vec::new(),
-            clock: WallClock::default(),
+            clock,
             cores_free: vec![SimTime::ZERO; spec.cores as usize],
             cpu_factor: 1.0,
             disk: DiskState::new(spec.disk, dice_key),
         });
         drop(hosts);
+        if offset != 0 {
+            let wrong = if 0 < offset { "fast" } else { "slow" };
+            let by = Span::new(Duration::from_nanos(offset.unsigned_abs() as u64));
+            self.kernel.fault_event(Some(id), &format!("clock of {name} is {by} {wrong}"));
+        }
         self.kernel.start(id);
         id
     }

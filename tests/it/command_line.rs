@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use wavetank::scenario::load_plan;
+use wavetank::scenario::{Scenario, load_plan};
 
 use crate::scenario_files::{GOOD, folder};
 
@@ -84,6 +84,19 @@ fn json_is_complete_and_differs_between_two_runs_in_wall_time_alone() {
 }
 
 #[test]
+fn an_expected_event_that_one_seed_misses_is_told_and_no_violation() {
+    let folder = folder("cli_expect", &[("s.toml", SHORT)]);
+    let set = "expect.reaches=[\"a follower truncated its log\", \"coordination established a leader\"]";
+    let ended = wavetank(&folder, &["run", "s.toml", "--set", set]);
+    assert_eq!(ended.code, 0, "{}", ended.err);
+    let told = "This run never came to an event that the scenario expects: a follower truncated its log\n";
+    assert!(ended.out.contains(told), "{}", ended.out);
+    let document = json(&wavetank(&folder, &["run", "s.toml", "--format", "json", "--set", set]));
+    assert_eq!(document["not_reached"], serde_json::json!(["a follower truncated its log"]));
+    assert_eq!((&document["verdict"], &document["exit_code"]), (&"held".into(), &0.into()));
+}
+
+#[test]
 fn two_runs_under_one_seed_are_found_to_be_the_same() {
     let folder = folder("cli_twice", &[("s.toml", SHORT)]);
     let ended = wavetank(&folder, &["run", "s.toml", "--check-determinism"]);
@@ -108,12 +121,15 @@ fn a_traced_run_leaves_its_files_and_its_plan_can_be_given_back() {
     assert_eq!(files, ["plan.toml", "run.json", "series.arrow", "trace.arrow"]);
     let saved = fs::read_to_string(folder.join("out/one/run.json")).expect("the run wrote it");
     assert_eq!(saved, ended.out);
-    let plan = load_plan(&folder.join("out/one/plan.toml")).expect("a saved plan reads back");
+    let scenario = Scenario::load(&folder.join("s.toml"), &[]).expect("it was just run");
+    let (plan, warnings) =
+        load_plan(&folder.join("out/one/plan.toml"), &scenario).expect("a saved plan reads back");
+    assert!(warnings.is_empty(), "{warnings:?}");
     assert_eq!(serde_json::to_value(&plan).expect("a plan is JSON"), json(&ended)["plan"]);
 
     fs::write(
         folder.join("plan.toml"),
-        "[[faults]]\nat = \"1s\"\ndo = { crash = { host = \"a\", down = \"1s\" } }\n",
+        "[[faults]]\nat = \"1s\"\ndo = { crash = { host = \"coordination-1\", down = \"1s\" } }\n",
     )
     .expect("the folder is ours");
     let again = wavetank(&folder, &["run", "s.toml", "--plan", "plan.toml", "--format", "json"]);
@@ -124,7 +140,9 @@ fn a_traced_run_leaves_its_files_and_its_plan_can_be_given_back() {
 
 #[test]
 fn bad_input_exits_2_with_the_place_and_writes_nothing() {
-    let folder = folder("cli_bad", &[("s.toml", GOOD), ("plan.toml", "[[faults]]\nat = \"soon\"\n")]);
+    let stranger = "[[faults]]\nat = \"1s\"\ndo = { crash = { host = \"broker-9\", down = \"1s\" } }\n";
+    let files = [("s.toml", GOOD), ("plan.toml", "[[faults]]\nat = \"soon\"\n"), ("stranger.toml", stranger)];
+    let folder = folder("cli_bad", &files);
     for (arguments, told) in [
         (vec!["run", "s.toml", "--set", "systems.broker.brokrs=5"], "did you mean `brokers`?"),
         (
@@ -134,8 +152,14 @@ fn bad_input_exits_2_with_the_place_and_writes_nothing() {
         (vec!["replay", "t.toml"], "there is no such file"),
         (vec!["run", "s.toml", "--plan", "plan.toml"], "plan.toml:2:6"),
         (vec!["run", "s.toml", "--seed", "x"], "invalid value 'x'"),
+        (vec!["run", "s.toml", "--seed", "-1"], "a seed is a whole number from 0 to 18446744073709551615"),
         (vec!["run", "s.toml", "--sed", "1"], "--seed"),
         (vec!["replay", "s.toml", "--log", "broker"], "is not SYSTEM=LEVEL"),
+        (
+            vec!["replay", "s.toml", "--log", "brokr=debug"],
+            "no system called `brokr`; did you mean `broker`?",
+        ),
+        (vec!["run", "s.toml", "--plan", "stranger.toml"], "no host of this scenario is called `broker-9`"),
         (vec!["replay", "s.toml", "--until", "12"], "is not a span of time"),
         (vec!["list", "nowhere"], "cannot list nowhere"),
         (vec![], "Usage: wavetank <COMMAND>"),
@@ -212,10 +236,75 @@ fn help_teaches_by_example() {
     for (arguments, told) in [
         (vec!["--help"], "Exit codes: 0 held"),
         (vec!["run", "--help"], "--set systems.broker.brokers=5"),
+        (vec!["run", "--help"], "`expect.reaches` that a run misses is told"),
         (vec!["replay", "--help"], "--around \"a follower left the in-sync set\""),
     ] {
         let ended = wavetank(&folder, &arguments);
         assert_eq!(ended.code, 0);
         assert!(ended.out.contains(told), "{}", ended.out);
     }
+}
+
+#[test]
+fn what_will_have_no_effect_is_warned_of_and_the_run_goes_on() {
+    let late = "[[faults]]\nat = \"1m\"\ndo = { crash = { host = \"coordination-1\", down = \"1s\" } }\n";
+    let folder = folder("cli_warned", &[("s.toml", SHORT), ("late.toml", late)]);
+    let ended = wavetank(
+        &folder,
+        &["run", "s.toml", "--set", "swarm=false", "--set", "faults.0.every=5s", "--plan", "late.toml"],
+    );
+    assert_eq!(ended.code, 0, "{}", ended.err);
+    insta::assert_snapshot!(ended.err.lines().map(str::trim_end).collect::<Vec<_>>().join("\n"), @r#"
+     ⚠ `faults.0.every` has no effect
+      ╭─[--set:1:16]
+    1 │ faults.0.every=5s
+      ·                ─┬
+      ·                 ╰── this never strikes: the stir ends after 3s
+      ╰────
+     help: strike earlier, or make acts.stir longer than 5s
+
+     ⚠ `faults.0.at` has no effect
+      ╭─[late.toml:2:6]
+    1 │ [[faults]]
+    2 │ at = "1m"
+      ·      ──┬─
+      ·        ╰── this never strikes: the stir ends after 3s
+    3 │ do = { crash = { host = "coordination-1", down = "1s" } }
+      ╰────
+     help: strike earlier, or make acts.stir longer than 1m
+    "#);
+}
+
+#[test]
+fn bad_input_is_json_for_those_who_asked_for_json() {
+    let folder = folder("cli_bad_json", &[("s.toml", GOOD)]);
+    let run = |arguments: &[&str]| {
+        let ended = wavetank(&folder, &[&["run", "s.toml", "--format", "json"], arguments].concat());
+        assert_eq!(ended.code, 2, "{}", ended.out);
+        assert!(!ended.err.is_empty(), "people are told, too");
+        ended.out
+    };
+    insta::assert_snapshot!(run(&["--set", "systems.broker.brokers=2"]), @r#"
+    {
+      "format": 1,
+      "scenario": "s.toml",
+      "verdict": "bad-input",
+      "exit_code": 2,
+      "mistakes": [
+        {
+          "message": "cannot use `systems.broker.topics.0.replicas`",
+          "file": "s.toml",
+          "line": 11,
+          "column": 57,
+          "cause": "3 replicas need 3 brokers, there are 2",
+          "help": "use at most 2 replicas, or more brokers"
+        }
+      ]
+    }
+    "#);
+    let blocked: serde_json::Value =
+        serde_json::from_str(&run(&["--trace", "s.toml/out"])).expect("it is JSON");
+    assert_eq!(blocked["verdict"], "bad-input");
+    assert!(blocked["mistakes"][0]["message"].to_string().contains("cannot create s.toml/out"), "{blocked}");
+    assert!(blocked["mistakes"][0]["file"].is_null(), "{blocked}");
 }

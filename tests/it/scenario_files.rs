@@ -93,6 +93,7 @@ fn overrides_reach_values_tables_and_entries_of_lists_by_number_and_by_name() {
         "systems.broker.topics.clicks.partitions=12",
         "systems.broker.topics.0.replicas=5",
         "workloads.clickstream.0.delivery=at-most-once",
+        "clocks.offset=1s..2s",
         "swarm=true",
         "bugs=[\"K01\"]",
         "faults=[]",
@@ -103,6 +104,7 @@ fn overrides_reach_values_tables_and_entries_of_lists_by_number_and_by_name() {
     assert_eq!((broker.brokers, broker.topics[0].partitions, broker.topics[0].replicas), (5, 12, 5));
     assert_eq!(scenario.acts.stir, Span::secs(10));
     assert_eq!(scenario.acts.settle_form, SettleForm::Core);
+    assert_eq!(scenario.clocks.offset.to_string(), "1s..2s");
     assert!(scenario.swarm);
     assert_eq!(scenario.bugs, ["K01"]);
     assert!(scenario.faults.is_empty());
@@ -236,6 +238,52 @@ fn an_override_that_sets_what_is_wrong() {
 }
 
 #[test]
+fn values_of_the_wrong_type_are_told_with_what_stands_there() {
+    for (set, cause, mend) in [
+        (
+            "systems.broker=3",
+            "`3` is not a table",
+            "a line [systems.broker], and below it for instance brokers = 3",
+        ),
+        ("acts=true", "`true` is not a table", "a line [acts], and below it for instance stir = \"1m\""),
+        ("systems.broker.topics.0=clicks", "`clicks` is not a table", "write a table"),
+        ("systems.broker.brokers=-1", "`-1` is not a whole number from 0 to 4294967295", "brokers = 3"),
+        (
+            "systems.broker.brokers=abc",
+            "`abc` is not a whole number",
+            "without quotes, for instance brokers = 3",
+        ),
+        ("systems.broker.brokers=3.5", "`3.5` is not a whole number", "brokers = 3"),
+        ("workloads.clickstream.0.speed_up=fast", "`fast` is not a number", "speed_up = "),
+        ("swarm=yes", "`yes` is not true or false", "swarm = true"),
+        ("title=5", "`5` is not text", "title = \"…\""),
+        ("bugs=K01", "`K01` is not a list", "bugs = [ … ]"),
+        ("faults.0.do=3", "this names no kind of fault", "do = { crash = { … } }"),
+        ("acts.stir=[1]", "a list is not a value with its unit", "stir = \"5ms\""),
+    ] {
+        let complaint = set_complaint("wrong_type", &[set]);
+        // Long advice is broken into lines.
+        let told = complaint.split_whitespace().collect::<Vec<_>>().join(" ");
+        assert!(told.contains(cause) && told.contains(mend), "{set}: {complaint}");
+        assert!(!told.contains("struct") && !told.contains("u32"), "{set}: {complaint}");
+    }
+}
+
+#[test]
+fn an_empty_file() {
+    let of = |text| load(&folder("empty", &[("s.toml", text)]), &[]).expect_err("nothing stands in it");
+    let complaint = of("");
+    assert_eq!(complaint, of("# a scenario will stand here\n"));
+    insta::assert_snapshot!(complaint, @r#"
+      × cannot run s.toml: nothing stands in it
+      help: a scenario has at least a line title = "…" and a table [systems.coordination]; copy
+            scenarios/clickstream.toml
+
+    s.toml: 1 mistake; nothing was run
+    "#);
+}
+
+#[test]
 fn an_override_that_breaks_the_topology() {
     let text = set_complaint("topology_set", &["systems.broker.brokers=2"]);
     insta::assert_snapshot!(text, @r#"
@@ -312,22 +360,113 @@ fn a_file_that_does_not_exist() {
 #[test]
 #[expect(clippy::disallowed_methods, reason = "the test writes the file of a user")]
 fn a_plan_that_is_wrong_is_pointed_at_too() {
-    let folder = folder("plan", &[]);
+    let folder = folder("plan", &[("s.toml", GOOD)]);
+    let scenario = load(&folder, &[]).expect("it is good");
     let path = folder.join("plan.toml");
     fs::write(&path, "[[faults]]\nat = \"1s\"\ndo = { crash = { hst = \"broker-1\", down = \"1s\" } }\n")
         .expect("the folder was just made");
-    let complaint = load_plan(&path).expect_err("it is wrong").render(false);
+    let complaint = load_plan(&path, &scenario).expect_err("it is wrong").render(false);
     assert!(complaint.contains("did you mean `host`?"), "{complaint}");
     assert!(complaint.contains("plan.toml:3:"), "{complaint}");
+}
+
+/// What is said of a plan of one fault for the good scenario.
+fn plan_complaint(name: &str, fault: &str) -> Result<String, String> {
+    let folder = folder(name, &[("s.toml", GOOD), ("plan.toml", &format!("[[faults]]\n{fault}\n"))]);
+    let scenario = load(&folder, &[]).expect("it is good");
+    match load_plan(&folder.join("plan.toml"), &scenario) {
+        Ok((_, warnings)) => Ok(warnings.iter().map(|warning| warning.render(false)).collect()),
+        Err(error) => Err(error.render(false).replace(&format!("{}/", folder.display()), "")),
+    }
+}
+
+#[test]
+fn a_plan_for_hosts_that_do_not_exist() {
+    let fault = "at = \"1s\"\ndo = { crash = { host = \"broker-9\", down = \"1s\" } }";
+    let complaint = plan_complaint("plan_host", fault).expect_err("it is wrong");
+    let complaint = complaint.lines().map(str::trim_end).collect::<Vec<_>>().join("\n");
+    insta::assert_snapshot!(complaint, @r#"
+      × cannot use `faults.0.do.crash.host`
+       ╭─[plan.toml:3:25]
+     2 │ at = "1s"
+     3 │ do = { crash = { host = "broker-9", down = "1s" } }
+       ·                         ─────┬────
+       ·                              ╰── no host of this scenario is called `broker-9`
+       ╰────
+      help: did you mean `broker-*`? There are broker-* (3), clickstream-consumer-* (3), clickstream-
+            producer-* (3), coordination-* (3)
+
+    plan.toml: 1 mistake; nothing was run
+    "#);
+}
+
+#[test]
+fn a_plan_is_held_to_what_rules_are_held_to() {
+    for (fault, told) in [
+        (
+            "at = \"1s\"\ndo = { rolling_restart = { hosts = [\"broker-1\", \"broker-7\"], down = \"1s\", gap = \"0s\", graceful = true } }",
+            "`broker-7`",
+        ),
+        (
+            "at = \"1s\"\ndo = { rolling_restart = { hosts = [], down = \"1s\", gap = \"0s\", graceful = true } }",
+            "it names no host",
+        ),
+        ("at = \"1s\"\ndo = { zone_outage = { zone = \"d\", down = \"1s\" } }", "there is no zone `d`"),
+        (
+            "at = \"1s\"\ndo = { delay = { from = \"brker-*\", to = \"*\", by = \"1s\", length = \"1s\" } }",
+            "did you mean `broker-*`?",
+        ),
+        (
+            "at = \"1s\"\ndo = { partition = { from = [\"broker-1\"], to = [\"broker-1\"], one_way = false, length = \"1s\" } }",
+            "nobody would be parted",
+        ),
+        (
+            "at = \"1s\"\ndo = { hold_back = { message = \"Fetsh\", from = \"*\", to = \"*\", by = \"1s\", length = \"1s\" } }",
+            "did you mean `Fetch`?",
+        ),
+        (
+            "at = \"1s\"\ndo = { slow_cpu = { host = \"broker-1\", factor = 0.0, length = \"1s\" } }",
+            "0 is not between 1 and 1e6",
+        ),
+        (
+            "at = \"1s\"\nwhen_dirty = \"1s\"\ndo = { reset = { from = \"broker-1\", to = \"*\" } }",
+            "this fault hits links",
+        ),
+        ("at = \"1s\"\ndo = { pause = { host = \"@event\", length = \"1s\" } }", "`@event` needs `on`"),
+        (
+            "on = { event = \"pigs fly\" }\ndo = { pause = { host = \"@event\", length = \"1s\" } }",
+            "no system has an event called",
+        ),
+        ("do = { pause = { host = \"broker-1\", length = \"1s\" } }", "exactly one of `at` and `on`"),
+    ] {
+        let complaint = plan_complaint("plan_rules", fault).expect_err(told);
+        assert!(complaint.contains(told), "{told}: {complaint}");
+        assert!(complaint.contains("[plan.toml:") && complaint.contains("help:"), "{told}: {complaint}");
+    }
+    let late = plan_complaint(
+        "plan_rules",
+        "at = \"60s\"\ndo = { pause = { host = \"broker-1\", length = \"1s\" } }",
+    );
+    assert!(late.is_ok_and(|warnings| warnings.contains("this never strikes: the stir ends after 1m")));
 }
 
 #[test]
 fn the_schema_names_every_part() {
     let schema = serde_json::to_value(Scenario::schema()).expect("a schema is JSON");
     let properties = schema["properties"].as_object().expect("a scenario is an object");
-    for key in
-        ["title", "include", "acts", "zones", "systems", "workloads", "faults", "swarm", "bugs", "expect"]
-    {
+    for key in [
+        "title",
+        "include",
+        "acts",
+        "zones",
+        "clocks",
+        "systems",
+        "workloads",
+        "faults",
+        "swarm",
+        "bugs",
+        "expect",
+    ] {
         assert!(properties.contains_key(key), "{key}");
         assert!(properties[key]["description"].is_string() || properties[key]["$ref"].is_string(), "{key}");
     }

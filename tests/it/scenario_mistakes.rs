@@ -282,6 +282,93 @@ fn partitions_that_would_part_nobody() {
     assert!(alone.contains("it needs 2 hosts, and 1 would take part"), "{alone}");
 }
 
+/// A rule in place of the good scenario's crashes.
+fn rule_complaint(name: &str, rule: &str) -> String {
+    let crash = "every = \"10s..30s\"\ndo = { crash = { any_of = \"broker-*\", down = \"2s..8s\" } }";
+    complaint(name, crash, rule)
+}
+
+#[test]
+fn a_message_that_no_system_sends() {
+    let rule = "every = \"9s\"\ndo = { hold_back = { message = \"Propsal\", by = \"1s\", length = \"1s\" } }";
+    insta::assert_snapshot!(rule_complaint("message", rule), @r#"
+      × cannot use `faults.0.do.hold_back.message`
+        ╭─[s.toml:16:32]
+     15 │ every = "9s"
+     16 │ do = { hold_back = { message = "Propsal", by = "1s", length = "1s" } }
+        ·                                ────┬────
+        ·                                    ╰── no system sends a message called `Propsal`
+     17 │ [[faults]]
+        ╰────
+      help: did you mean `Proposal`?
+
+    s.toml: 1 mistake; nothing was run
+    "#);
+}
+
+#[test]
+fn a_rule_says_once_when_it_strikes() {
+    let rule = "every = \"9s\"\nat = \"1s\"\ndo = { crash = { any_of = \"broker-*\", down = \"1s\" } }";
+    insta::assert_snapshot!(rule_complaint("when", rule), @r#"
+      × cannot use `faults.0`
+        ╭─[s.toml:14:1]
+     13 │ source = "clicks.parquet"
+     14 │ [[faults]]
+        · ─────┬────
+        ·      ╰── a fault needs exactly one of `every`, `at`, `on` and `background`
+     15 │ every = "9s"
+        ╰────
+      help: for instance every = "10s..30s"
+
+    s.toml: 1 mistake; nothing was run
+    "#);
+}
+
+#[test]
+fn rules_that_would_do_nothing_are_refused() {
+    for (rule, told) in [
+        (
+            "every = \"9s\"\ndo = { hold_back = { message = \"Nonsense\", by = \"1s\", length = \"1s\" } }",
+            "`Nonsense`",
+        ),
+        (
+            "on = { event = \"a follower truncated its log\", times = 0 }\ndo = { pause = { any_of = \"@event\", length = \"1s\" } }",
+            "strikes 0 times",
+        ),
+        (
+            "every = \"9s\"\ndo = { crash_loop = { any_of = \"broker-*\", times = 0, up = \"1s\", down = \"1s\" } }",
+            "strikes 0 times",
+        ),
+        (
+            "every = \"9s\"\ndo = { partition = { zone = \"any\", shape = \"bridge\", heal_after = \"1s\" } }",
+            "`zone` says already how to cut",
+        ),
+        (
+            "every = \"9s\"\nwhen_dirty = \"1s\"\ndo = { partition = { heal_after = \"1s\" } }",
+            "this fault hits links",
+        ),
+        (
+            "every = \"9s\"\nwhen_dirty = \"1s\"\ndo = { isolate = { any_of = \"broker-*\", heal_after = \"1s\" } }",
+            "this fault hits links",
+        ),
+        (
+            "on = { event = \"the high watermark stays within the log\" }\ndo = { pause = { any_of = \"@event\", length = \"1s\" } }",
+            "no system has an event called",
+        ),
+        (
+            "do = { pause = { any_of = \"broker-*\", length = \"1s\" } }",
+            "exactly one of `every`, `at`, `on` and `background`",
+        ),
+    ] {
+        let complaint = rule_complaint("idle", rule);
+        assert!(complaint.contains(told), "{told}: {complaint}");
+        assert!(complaint.contains("help:"), "{told}: {complaint}");
+    }
+    let wrong = GOOD.replace("\"c\"]", "\"c\", \"d\"]").replace("zone = \"any\"", "zone = \"d\"");
+    let complaint = load(&folder("empty_zone", &[("s.toml", &wrong)]), &[]).expect_err("it is wrong");
+    assert!(complaint.contains("no server stands in zone `d`"), "{complaint}");
+}
+
 #[test]
 fn parts_of_one_mistake_do_not_hide_others() {
     let wrong = GOOD

@@ -1,10 +1,14 @@
 //! The shipped scenarios: each holds, each repeats itself, those in `negative` are violated, and nothing piles up in a tank.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use wavetank::base::Seed;
 use wavetank::lab::{Options, Run, Verdict, execute};
 use wavetank::scenario::Scenario;
+use wavetank::systems::messages::MESSAGES;
+use wavetank::world::Recording;
+use wavetank::world::trace::What;
 
 /// Long enough for each kind of fault to strike, short enough for a debug build.
 const SHORT: [&str; 1] = ["acts.stir=8s"];
@@ -59,6 +63,21 @@ fn every_negative_scenario_is_violated() {
         let run = run(&load(&file, &[]), 1);
         assert_eq!(run.verdict, Verdict::Violated, "{}", why(&run));
     }
+}
+
+#[test]
+fn every_message_that_is_delivered_is_listed_by_name() {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("scenarios/mixed-swarm.toml");
+    let recording = Recording { everything: true, ..Recording::default() };
+    let options = Options { recording, plan: None };
+    let run = execute(&load(&file, &SHORT), Seed::new(1), &options, &mut |_| {});
+    let delivered = run.records.iter().filter(|record| record.what == What::Delivered);
+    let kinds: BTreeSet<&str> =
+        delivered.filter_map(|record| Some(record.text.split_once(" from ")?.0)).collect();
+    let listed: BTreeSet<&str> = MESSAGES.iter().flat_map(|(_, names)| names.iter().copied()).collect();
+    let unlisted: Vec<_> = kinds.difference(&listed).collect();
+    assert!(20 < kinds.len(), "{kinds:?}");
+    assert!(unlisted.is_empty(), "add to systems/messages.rs: {unlisted:?}");
 }
 
 #[test]

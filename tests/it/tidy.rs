@@ -150,3 +150,19 @@ fn what_clippy_cannot_ban_stands_only_where_it_is_tamed() {
         }
     }
 }
+
+#[test]
+fn messages_are_listed_as_their_systems_name_them() {
+    for (system, names) in wavetank::systems::messages::MESSAGES {
+        let folder = if *system == "connections" {
+            "src/world/network".to_owned()
+        } else {
+            format!("src/systems/{system}")
+        };
+        let within = sources().into_iter().filter(|path| path.starts_with(&folder));
+        let text: String = within.map(|path| production(&read(&path)).to_owned()).collect();
+        for name in *names {
+            assert!(text.contains(&format!("\"{name}\"")), "{system} sends no message called {name}");
+        }
+    }
+}

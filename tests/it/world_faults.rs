@@ -5,10 +5,11 @@ use std::collections::BTreeSet;
 use std::rc::Rc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use wavetank::base::{Seed, SimTime};
-use wavetank::world::fault::{Budget, FaultPlan, FaultRule, Injector, Place, conduct};
+use wavetank::world::fault::{Budget, FaultCount, FaultPlan, FaultRule, Injector, Place, conduct};
 use wavetank::world::trace::What;
-use wavetank::world::{Host, Tank};
+use wavetank::world::{Address, Host, Sender, Tank};
 
 use crate::world_time::{in_tank, spec};
 
@@ -96,6 +97,41 @@ fn a_fault_that_waits_for_an_event_hits_the_host_of_the_event() {
 }
 
 #[test]
+fn a_fault_that_finds_no_host_is_counted_as_without_effect() {
+    let (counts, _) = in_tank(1, |tank| async move {
+        let (_, injector) = servers(&tank);
+        let rules = r#"faults = [
+            { on = { event = "a test of nobody's" }, do = { crash = { any_of = "@event", down = "1s" } } },
+            { on = { event = "a test of nobody's" }, do = { isolate = { any_of = "@event", heal_after = "1s" } } },
+        ]"#;
+        conduct(&plan(rules, &places(), 1), places(), &injector);
+        wavetank::reached!("a test of nobody's");
+        tank.sleep(Duration::from_secs(1)).await;
+        injector.counts()
+    });
+    let counts = counts.expect("the servers do nothing wrong");
+    for kind in ["crash", "partition"] {
+        assert_eq!(counts[kind], FaultCount { skipped: 1, ..FaultCount::default() }, "{counts:?}");
+    }
+}
+
+#[test]
+fn a_planned_fault_strikes_as_often_as_it_says() {
+    let (starts, _) = in_tank(1, |tank| async move {
+        let (starts, injector) = servers(&tank);
+        let plan = r#"faults = [{
+            on = { event = "a test server beat", nth = 2, times = 3 },
+            do = { crash = { host = "s-1", down = "100ms" } },
+        }]"#;
+        let plan: FaultPlan = toml::from_str(plan).expect("it is well formed");
+        conduct(&plan, places(), &injector);
+        tank.sleep(Duration::from_secs(10)).await;
+        starts.borrow().iter().filter(|(name, _)| name == "s-1").count()
+    });
+    assert_eq!(starts, Ok(4), "the first start, and one after each crash");
+}
+
+#[test]
 fn a_zone_outage_beyond_the_budget_is_downgraded_and_told() {
     let (starts, faults) =
         starts_after(r#"faults = [{ at = "1s", do = { zone_outage = { zone = "a", down = "2s" } } }]"#, 1);
@@ -116,8 +152,8 @@ fn the_heal_ends_what_would_last_for_ever() {
 #[test]
 fn a_plan_that_was_saved_gives_the_same_run_as_the_rules_it_was_drawn_from() {
     const RULES: &str = r#"faults = [
-        { every = "2s..5s", do = { crash = { any_of = "*", down = "100ms..2s" } } },
-        { every = "3s", do = { partition = { heal_after = "1s..2s" } }, when_dirty = "1s" },
+        { every = "2s..5s", do = { crash = { any_of = "*", down = "100ms..2s" } }, when_dirty = "1s" },
+        { every = "3s", do = { partition = { heal_after = "1s..2s" } } },
         { background = { rate = "0.2/s" }, do = { pause = { any_of = "*", length = "10ms..1s" } } },
         { every = "4s", do = { disk_error = { any_of = "s-1", operation = "fsync", length = "1s" } } },
         { every = "4s", do = { hold_back = { message = "Fetch", by = "1s", length = "2s" } } },
@@ -138,4 +174,163 @@ fn a_plan_that_was_saved_gives_the_same_run_as_the_rules_it_was_drawn_from() {
         .digest
     };
     assert_eq!(run(false), run(true));
+}
+
+/// What a client and a server saw, in milliseconds, while links were slow from 2 s on until the fault's end or the heal at 3 s:
+/// when each of the numbers sent every 100 ms arrived, when a connect begun at 2.5 s was answered, and when the crash of a host at
+/// 2.5 s, which had just sent something, was noticed.
+#[derive(Debug, Default)]
+struct Slowed {
+    arrivals: Vec<(u64, u64)>,
+    connected: Option<u64>,
+    crash_noticed: Option<u64>,
+}
+
+/// Sends 0, 1, 2, … at each tenth of a second.
+async fn send_numbers(host: &Host, sender: Sender) {
+    for number in 0..40u64 {
+        host.sleep_until(SimTime::ZERO + Duration::from_millis(100 * number)).await;
+        let text = Bytes::from(number.to_string());
+        sender.send("Number", text).await.expect("the connection lasts as long as its ends");
+    }
+    std::future::pending().await
+}
+
+fn slowed_by(what: &'static str, length: &'static str) -> Slowed {
+    let rules = format!(r#"faults = [{{ at = "1s", do = {{ {what}, length = "{length}" }} }} }}]"#);
+    let (seen, _) = in_tank(5, move |tank| async move {
+        let seen = Rc::new(RefCell::new(Slowed::default()));
+        let log = seen.clone();
+        let server = tank.add_host(spec("s-1", "a"), move |host: Host| {
+            let log = log.clone();
+            async move {
+                let mut listener = host.listen(7).await.expect("the port is free");
+                loop {
+                    let mut connection = listener.accept().await;
+                    let (host2, log) = (host.clone(), log.clone());
+                    host.spawn("serve", async move {
+                        while let Ok(bytes) = connection.receiver.recv().await {
+                            let number = String::from_utf8_lossy(&bytes).parse().expect("a number");
+                            log.borrow_mut().arrivals.push((host2.now().as_millis(), number));
+                        }
+                    });
+                }
+            }
+        });
+        let victim = tank.add_host(spec("s-3", "a"), |host: Host| async move {
+            let mut listener = host.listen(7).await.expect("the port is free");
+            send_numbers(&host, listener.accept().await.sender).await;
+        });
+        let log = seen.clone();
+        tank.add_host(spec("s-2", "b"), move |host: Host| {
+            let log = log.clone();
+            async move {
+                let connect = |host: Host, to| async move {
+                    host.connect(Address { host: to, port: 7 }).await.expect("it listens")
+                };
+                let connection = connect(host.clone(), server).await;
+                let mut mortal = connect(host.clone(), victim).await;
+                let (host2, log2) = (host.clone(), log.clone());
+                host.spawn("notice", async move {
+                    while mortal.receiver.recv().await.is_ok() {}
+                    log2.borrow_mut().crash_noticed = Some(host2.now().as_millis());
+                });
+                let host2 = host.clone();
+                host.spawn("connect", async move {
+                    host2.sleep_until(SimTime::ZERO + Duration::from_millis(2500)).await;
+                    connect(host2.clone(), server).await;
+                    log.borrow_mut().connected = Some(host2.now().as_millis());
+                });
+                send_numbers(&host, connection.sender).await;
+            }
+        });
+        let injector = Injector::new(tank.clone(), Vec::new(), false);
+        tank.sleep(Duration::from_secs(1)).await;
+        conduct(&plan(&rules, &places(), 1), places(), &injector);
+        tank.sleep(Duration::from_millis(1500)).await;
+        tank.crash(victim);
+        tank.sleep(Duration::from_millis(500)).await;
+        injector.heal();
+        tank.sleep(Duration::from_secs(2)).await;
+        seen.take()
+    });
+    seen.expect("nothing is violated")
+}
+
+#[test]
+fn no_fault_of_a_link_outlives_its_end_or_the_heal() {
+    let faults = [
+        r#"delay = { by = "1h""#,
+        r#"jitter = { by = "1h""#,
+        r#"bandwidth = { limit = "10B/s""#,
+        r#"hold_back = { message = "Number", by = "1h""#,
+    ];
+    for (what, length) in faults.into_iter().flat_map(|what| [(what, "1s"), (what, "1h")]) {
+        let Slowed { arrivals, connected, crash_noticed } = slowed_by(what, length);
+        let numbers: Vec<u64> = arrivals.iter().map(|(_, number)| *number).collect();
+        assert_eq!(numbers, (0..40).collect::<Vec<_>>(), "{what}: once each, in the order of sending");
+        let late = |(at, number): &(u64, u64)| at - number * 100;
+        assert!(arrivals[..20].iter().all(|arrival| late(arrival) < 50), "{what}: {arrivals:?}");
+        assert!(500 < late(&arrivals[21]), "{what} slows the links: {arrivals:?}");
+        assert!(arrivals[20..30].iter().all(|(at, _)| *at < 3050), "{what} outlives its end: {arrivals:?}");
+        assert!(arrivals[30..].iter().all(|arrival| late(arrival) < 50), "{what}: {arrivals:?}");
+        assert!(connected.is_some_and(|at| at < 3050), "{what}: connected at {connected:?}");
+        assert!(crash_noticed.is_some_and(|at| at < 3050), "{what}: the crash noticed at {crash_noticed:?}");
+    }
+}
+
+#[test]
+fn a_limit_of_bandwidth_is_told_in_bytes_a_second() {
+    let (_, faults) = starts_after(
+        r#"faults = [{ at = "1s", do = { bandwidth = { from = "s-1", limit = "10KiB/s", length = "2s" } } }]"#,
+        1,
+    );
+    assert_eq!(faults[0], "bandwidth s-1 -> * at most 10KiB/s, 2s");
+}
+
+#[test]
+fn a_limit_that_ends_leaves_the_limits_that_last() {
+    let sent = |rules: &'static str| {
+        let (arrivals, _) = in_tank(5, move |tank| async move {
+            let arrivals = Rc::new(RefCell::new(Vec::new()));
+            let log = arrivals.clone();
+            let reader = tank.add_host(spec("s-1", "a"), move |host: Host| {
+                let log = log.clone();
+                async move {
+                    let mut listener = host.listen(7).await.expect("the port is free");
+                    let mut connection = listener.accept().await;
+                    while connection.receiver.recv().await.is_ok() {
+                        log.borrow_mut().push(host.now().as_millis());
+                    }
+                    std::future::pending::<()>().await;
+                }
+            });
+            tank.add_host(spec("s-2", "b"), move |host: Host| async move {
+                let to = Address { host: reader, port: 7 };
+                let connection = host.connect(to).await.expect("it listens");
+                host.sleep(Duration::from_millis(1500)).await;
+                for _ in 0..10 {
+                    connection.sender.send("Block", Bytes::from(vec![0; 930])).await.expect("it is open");
+                }
+                std::future::pending::<()>().await;
+            });
+            let injector = Injector::new(tank.clone(), Vec::new(), false);
+            tank.sleep(Duration::from_secs(1)).await;
+            conduct(&plan(rules, &places(), 1), places(), &injector);
+            tank.sleep(Duration::from_secs(20)).await;
+            arrivals.take()
+        });
+        arrivals.expect("nothing is violated")
+    };
+    // A frame of 1,000 bytes each 100 ms, though for a second not even one could leave.
+    let arrivals = sent(
+        r#"faults = [
+            { at = "0s", do = { bandwidth = { limit = "10B/s", length = "1s" } } },
+            { at = "0s", do = { bandwidth = { limit = "10000B/s", length = "1h" } } },
+        ]"#,
+    );
+    let gaps: Vec<u64> = arrivals.windows(2).map(|pair| pair[1] - pair[0]).collect();
+    assert_eq!(arrivals.len(), 10, "{arrivals:?}");
+    assert!((2090..2150).contains(&arrivals[0]), "{arrivals:?}");
+    assert!(gaps.iter().all(|gap| (70..130).contains(gap)), "{arrivals:?}");
 }

@@ -1,13 +1,15 @@
 //! The kernel's clock, tasks and machines.
 
 use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::rc::Rc;
 use std::time::Duration;
 
 use wavetank::base::{Seed, SimTime};
+use wavetank::world::fault::Injector;
 use wavetank::world::tank::{Outcome, TankError};
-use wavetank::world::{DiskSpec, Host, HostSpec, Tank, TankConfig};
+use wavetank::world::{ClockConfig, DiskSpec, Host, HostSpec, Tank, TankConfig};
 
 /// Runs `root` in a tank of two zones on a fresh thread, as every run must be.
 pub fn in_tank<T, F>(seed: u64, root: impl FnOnce(Tank) -> F + Send) -> (Result<T, TankError>, Outcome)
@@ -200,4 +202,55 @@ fn the_same_seed_gives_the_same_digest_and_another_seed_another() {
     };
     assert_eq!(digest(7), digest(7));
     assert_ne!(digest(7), digest(8));
+}
+
+#[test]
+fn the_clock_of_each_host_is_off_by_what_was_drawn_for_it_until_the_heal() {
+    let offsets = |seed, names: &'static [&'static str]| {
+        std::thread::scope(|scope| {
+            let run = scope.spawn(move || {
+                let offset = "1s..5s".parse().expect("it is a range");
+                let config = TankConfig {
+                    zones: vec!["a".into()],
+                    clocks: ClockConfig { offset },
+                    ..TankConfig::default()
+                };
+                Tank::run(Seed::new(seed), config, move |tank| async move {
+                    let shown = Rc::new(RefCell::new(Vec::new()));
+                    for name in names {
+                        let shown = shown.clone();
+                        tank.add_host(spec(name, "a"), move |host| {
+                            let shown = shown.clone();
+                            async move {
+                                for at in [1000, 3000] {
+                                    host.sleep_until(SimTime::ZERO + Duration::from_millis(at)).await;
+                                    // 2026-01-01T00:00:00Z is when the calendar of a right clock begins.
+                                    let right = 1_767_225_600_000 + at as i64;
+                                    shown
+                                        .borrow_mut()
+                                        .push((host.name().to_owned(), host.wall_clock().millis() - right));
+                                }
+                            }
+                        });
+                    }
+                    tank.sleep(Duration::from_secs(2)).await;
+                    Injector::new(tank.clone(), Vec::new(), false).heal();
+                    tank.sleep(Duration::from_secs(2)).await;
+                    let (before, after) = shown.borrow().iter().cloned().partition(|(_, off)| *off != 0);
+                    let (before, after): (Vec<(String, i64)>, Vec<_>) = (before, after);
+                    assert_eq!(after.len(), names.len(), "the heal sets all clocks right: {before:?}");
+                    before.into_iter().collect::<BTreeMap<String, i64>>()
+                })
+                .0
+            });
+            run.join().expect("the run does not panic").expect("the hosts do nothing wrong")
+        })
+    };
+    let all: Vec<_> = (0..8).map(|seed| offsets(seed, &["one", "two", "three"])).collect();
+    assert!(all.iter().flat_map(BTreeMap::values).all(|off| (1000..=5000).contains(&off.abs())), "{all:?}");
+    for wrong in [|off: &i64| 0 < *off, |off: &i64| *off < 0] {
+        assert!(all.iter().flat_map(BTreeMap::values).any(wrong), "some are fast and some slow: {all:?}");
+    }
+    assert_ne!(all[0]["one"], all[0]["two"], "each host has its own");
+    assert_eq!(offsets(0, &["two"])["two"], all[0]["two"], "and none depends on the others");
 }

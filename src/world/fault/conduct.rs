@@ -1,15 +1,15 @@
 //! Carries a plan out: waits for each fault's time or event, finds its hosts, and hands it to the injector.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::time::Duration;
 
-use crate::base::HostId;
+use crate::base::{ByteSize, HostId, Span};
 use crate::world::fault::budget::Hurt;
-use crate::world::fault::inject::Injector;
-use crate::world::fault::plan::{EVENT_HOST, FaultPlan, Place, PlannedFault, PlannedKind};
-use crate::world::fault::rule::matches;
-use crate::world::network::{Cut, HostSet, LinkEffect};
+use crate::world::fault::inject::{Injector, RollingRestart};
+use crate::world::fault::plan::{FaultPlan, Place, PlannedFault, PlannedKind, PlannedTarget};
+use crate::world::fault::rule::{EVENT_HOST, matches};
+use crate::world::network::{Cut, HostSet, LinkEffect, LinkFault};
 
 /// How often a fault that waits for unsynced writes looks for them.
 const DIRTY_LOOK: Duration = Duration::from_micros(100);
@@ -29,7 +29,7 @@ pub fn conduct(plan: &FaultPlan, places: Vec<Place>, injector: &Injector) {
         } else if let Some(on) = fault.on.clone() {
             let nth = seen_before.get(on.event.as_str()).copied().unwrap_or(0) + on.nth;
             tank.kernel().properties.borrow_mut().on(&on.event, move |kernel, host, count| {
-                if count != nth {
+                if !(nth..nth.saturating_add(on.times)).contains(&count) {
                     return;
                 }
                 let (conductor, fault) = (conductor.clone(), fault.clone());
@@ -60,33 +60,39 @@ impl Conductor {
         });
     }
 
+    /// The hosts a fault hits; none for faults of links.
     fn hosts_of(&self, kind: &PlannedKind, event_host: Option<HostId>) -> Vec<HostId> {
-        match kind {
-            PlannedKind::Crash { host, .. }
-            | PlannedKind::PowerLoss { host, .. }
-            | PlannedKind::DiskLoss { host, .. }
-            | PlannedKind::Pause { host, .. }
-            | PlannedKind::SlowCpu { host, .. }
-            | PlannedKind::SlowDisk { host, .. }
-            | PlannedKind::CrashLoop { host, .. }
-            | PlannedKind::ClockJump { host, .. }
-            | PlannedKind::ClockDrift { host, .. }
-            | PlannedKind::DiskFull { host, .. }
-            | PlannedKind::DiskError { host, .. } => self.named(host, event_host).into_iter().collect(),
-            PlannedKind::RollingRestart { hosts, .. } => {
+        match kind.target() {
+            PlannedTarget::Host(host) => self.named(host, event_host).into_iter().collect(),
+            PlannedTarget::Hosts(hosts) => {
                 hosts.iter().flat_map(|host| self.named(host, event_host)).collect()
             }
-            PlannedKind::ZoneOutage { zone, .. } => self
+            PlannedTarget::Zone(zone) => self
                 .places
                 .iter()
                 .filter(|place| place.server && place.zone == *zone)
                 .flat_map(|place| self.named(&place.host, None))
                 .collect(),
-            _ => Vec::new(),
+            PlannedTarget::Links(..) | PlannedTarget::Sides(..) => Vec::new(),
         }
     }
 
-    /// The hosts a pattern names; a host may have gone from the scenario since the plan was saved.
+    fn hits_nobody(&self, kind: &PlannedKind, event_host: Option<HostId>) -> bool {
+        match kind.target() {
+            PlannedTarget::Host(_) | PlannedTarget::Hosts(_) | PlannedTarget::Zone(_) => {
+                self.hosts_of(kind, event_host).is_empty()
+            }
+            PlannedTarget::Links(from, to) => {
+                self.named(from, event_host).is_empty() || self.named(to, event_host).is_empty()
+            }
+            PlannedTarget::Sides(from, to) => {
+                let one = self.all_named(from, event_host);
+                one.is_empty() || self.all_named(to, event_host).is_subset(&one)
+            }
+        }
+    }
+
+    /// The hosts a pattern names.
     fn named(&self, pattern: &str, event_host: Option<HostId>) -> HostSet {
         if pattern == EVENT_HOST {
             return event_host.into_iter().collect();
@@ -102,20 +108,31 @@ impl Conductor {
 
     fn perform(&self, kind: &PlannedKind, event_host: Option<HostId>) {
         let injector = &self.injector;
+        let name = kind.name();
         let hosts = self.hosts_of(kind, event_host);
+        if self.hits_nobody(kind, event_host) {
+            // The event that a fault waits for may have happened on no host.
+            return injector.skipped(name);
+        }
         let each = |perform: &dyn Fn(HostId)| hosts.iter().copied().for_each(perform);
+        let set = |pattern: &str| self.named(pattern, event_host);
+        let on_links = |from: &str, to: &str, effect, text: String, length: Span| {
+            injector.links(
+                name,
+                text,
+                vec![LinkFault { from: set(from), to: set(to), effect }],
+                length.get(),
+            );
+        };
         match kind {
             PlannedKind::Crash { down, .. } => {
-                each(&|host| injector.take_down("crash", host, Hurt::Crash, down.get()));
+                each(&|host| injector.take_down(name, host, Hurt::Crash, down.get()));
             }
-            PlannedKind::PowerLoss { down, .. } => {
-                each(&|host| injector.take_down("power_loss", host, Hurt::UnsyncedLoss, down.get()));
+            PlannedKind::PowerLoss { down, .. } | PlannedKind::ZoneOutage { down, .. } => {
+                each(&|host| injector.take_down(name, host, Hurt::UnsyncedLoss, down.get()));
             }
             PlannedKind::DiskLoss { down, .. } => {
-                each(&|host| injector.take_down("disk_loss", host, Hurt::DiskLoss, down.get()));
-            }
-            PlannedKind::ZoneOutage { down, .. } => {
-                each(&|host| injector.take_down("zone_outage", host, Hurt::UnsyncedLoss, down.get()));
+                each(&|host| injector.take_down(name, host, Hurt::DiskLoss, down.get()));
             }
             PlannedKind::Pause { length, .. } => each(&|host| injector.pause(host, length.get())),
             PlannedKind::SlowCpu { factor, length, .. } => {
@@ -128,7 +145,8 @@ impl Conductor {
                 each(&|host| injector.crash_loop(host, *times, up.get(), down.get()));
             }
             PlannedKind::RollingRestart { down, gap, graceful, .. } => {
-                injector.rolling_restart(hosts, *graceful, down.get(), gap.get());
+                let (down, gap) = (down.get(), gap.get());
+                injector.rolling_restart(RollingRestart { hosts, graceful: *graceful, down, gap });
             }
             PlannedKind::ClockJump { ms, .. } => {
                 each(&|host| injector.jump_clock(host, i128::from(*ms) * 1_000_000));
@@ -140,67 +158,55 @@ impl Conductor {
             PlannedKind::DiskError { operation, length, .. } => {
                 each(&|host| injector.fail_disk(host, *operation, length.get()));
             }
-            PlannedKind::Partition { .. }
-            | PlannedKind::Delay { .. }
-            | PlannedKind::Jitter { .. }
-            | PlannedKind::Bandwidth { .. }
-            | PlannedKind::Reset { .. }
-            | PlannedKind::HalfOpen { .. }
-            | PlannedKind::Refuse { .. }
-            | PlannedKind::HoldBack { .. } => self.perform_on_links(kind, event_host),
+            PlannedKind::Partition { from, to, one_way, length } => {
+                let one = self.all_named(from, event_host);
+                let other = self.all_named(to, event_host).difference(&one).copied().collect();
+                self.part(name, one, other, *one_way, length.get());
+            }
+            PlannedKind::Delay { from, to, by, length } => {
+                let text = format!("delay {from} -> {to} by {by}");
+                on_links(from, to, LinkEffect::Delayed(by.get()), text, *length);
+            }
+            PlannedKind::Jitter { from, to, by, length } => {
+                let text = format!("jitter {from} -> {to} up to {by}");
+                on_links(from, to, LinkEffect::Jittered(by.get()), text, *length);
+            }
+            PlannedKind::Bandwidth { from, to, limit, length } => {
+                let text =
+                    format!("bandwidth {from} -> {to} at most {}/s", ByteSize::new(limit.get() as u64));
+                on_links(from, to, LinkEffect::Limited(limit.get()), text, *length);
+            }
+            PlannedKind::HoldBack { message, from, to, by, length } => {
+                let text = format!("{message} held back {from} -> {to} by {by}");
+                on_links(from, to, LinkEffect::HeldBack(Some(message.clone()), by.get()), text, *length);
+            }
+            PlannedKind::Refuse { from, to, length } => {
+                let text = format!("connects {from} -> {to} refused");
+                on_links(from, to, LinkEffect::Refused, text, *length);
+            }
+            PlannedKind::Reset { from, to } => {
+                injector.cut(name, &format!("reset {from} - {to}"), &set(from), &set(to), Cut::Reset);
+            }
+            PlannedKind::HalfOpen { from, to } => {
+                injector.cut(name, &format!("half-open {from} - {to}"), &set(from), &set(to), Cut::HalfOpen);
+            }
         }
     }
 
-    fn perform_on_links(&self, kind: &PlannedKind, event_host: Option<HostId>) {
-        let injector = &self.injector;
-        let set = |pattern: &str| self.named(pattern, event_host);
-        // One effect on every link from one set to the other; the target of a partition never includes its own side.
-        let one_way = |from: &str, to: &str, effect| vec![(set(from), set(to), effect)];
-        match kind {
-            PlannedKind::Partition { from, to, one_way, length } => {
-                let one = self.all_named(from, event_host);
-                let other: BTreeSet<HostId> =
-                    self.all_named(to, event_host).difference(&one).copied().collect();
-                let names = |hosts: &HostSet| self.names(hosts);
-                let arrow = if *one_way { "->" } else { "|" };
-                let text = format!("partition {} {arrow} {}", names(&one), names(&other));
-                let mut faults = vec![(one.clone(), other.clone(), LinkEffect::Blocked)];
-                if !one_way {
-                    faults.push((other, one, LinkEffect::Blocked));
-                }
-                injector.links("partition", &text, faults, length.get());
-            }
-            PlannedKind::Delay { from, to, by, length } => {
-                let faults = one_way(from, to, LinkEffect::Delayed(by.get()));
-                injector.links("delay", &format!("delay {from} -> {to} by {by}"), faults, length.get());
-            }
-            PlannedKind::Jitter { from, to, by, length } => {
-                let faults = one_way(from, to, LinkEffect::Jittered(by.get()));
-                injector.links("jitter", &format!("jitter {from} -> {to} up to {by}"), faults, length.get());
-            }
-            PlannedKind::Bandwidth { from, to, limit, length } => {
-                let faults = one_way(from, to, LinkEffect::Limited(limit.get()));
-                let text = format!("bandwidth {from} -> {to} {limit} bytes");
-                injector.links("bandwidth", &text, faults, length.get());
-            }
-            PlannedKind::HoldBack { message, from, to, by, length } => {
-                let faults = one_way(from, to, LinkEffect::HeldBack(Some(message.clone()), by.get()));
-                let text = format!("{message} held back {from} -> {to} by {by}");
-                injector.links("hold_back", &text, faults, length.get());
-            }
-            PlannedKind::Refuse { from, to, length } => {
-                let faults = one_way(from, to, LinkEffect::Refused);
-                injector.links("refuse", &format!("connects {from} -> {to} refused"), faults, length.get());
-            }
-            PlannedKind::Reset { from, to } => {
-                injector.cut("reset", &format!("reset {from} - {to}"), &set(from), &set(to), Cut::Reset);
-            }
-            PlannedKind::HalfOpen { from, to } => {
-                let text = format!("half-open {from} - {to}");
-                injector.cut("half_open", &text, &set(from), &set(to), Cut::HalfOpen);
-            }
-            _ => unreachable!("the other kinds hit hosts"),
+    /// Parts two disjoint sets of hosts; one way, what the second sends still arrives.
+    fn part(&self, name: &'static str, one: HostSet, other: HostSet, one_way: bool, length: Duration) {
+        let arrow = if one_way { "->" } else { "|" };
+        let text = format!("partition {} {arrow} {}", self.names(&one), self.names(&other));
+        let blocked = |from: &HostSet, to: &HostSet| LinkFault {
+            from: from.clone(),
+            to: to.clone(),
+            effect: LinkEffect::Blocked,
+        };
+        let mut faults = vec![blocked(&one, &other)];
+        if !one_way {
+            faults.push(blocked(&other, &one));
         }
+        self.injector.links(name, text, faults, length);
     }
 
     fn names(&self, hosts: &HostSet) -> String {

@@ -37,6 +37,28 @@ pub struct FaultCount {
 
 type Undo = Box<dyn FnOnce(&Injector)>;
 
+/// A fault that lasts, as the trace and the tallies know it.
+struct LastingFault<'kind> {
+    kind: &'kind str,
+    host: Option<HostId>,
+    /// What happens, for people.
+    text: String,
+    length: Duration,
+}
+
+/// Hosts to be restarted one after the other.
+#[derive(Clone, Debug)]
+pub struct RollingRestart {
+    /// Which, in this order.
+    pub hosts: Vec<HostId>,
+    /// Ask each process to shut down, and kill it only if it does not.
+    pub graceful: bool,
+    /// How long each is down.
+    pub down: Duration,
+    /// How long after one is ready again the next follows.
+    pub gap: Duration,
+}
+
 /// The hand that breaks things. Cheap to clone.
 #[derive(Clone)]
 pub struct Injector(Rc<State>);
@@ -52,9 +74,12 @@ struct State {
     /// How many faults hold each host down (or paused) at the moment.
     held_down: RefCell<BTreeMap<HostId, u32>>,
     held_paused: RefCell<BTreeMap<HostId, u32>>,
-    slow_cpu: RefCell<BTreeMap<HostId, Vec<f64>>>,
-    slow_disk: RefCell<BTreeMap<HostId, Vec<f64>>>,
+    slow_cpu: Factors,
+    slow_disk: Factors,
 }
+
+/// By how much each host is slower at the moment; the factors of faults that overlap multiply.
+type Factors = RefCell<BTreeMap<HostId, Vec<f64>>>;
 
 impl Injector {
     /// An injector that keeps within these budgets, unless `beyond_budget`.
@@ -99,7 +124,8 @@ impl Injector {
         self.kernel().fault_event(host, text);
     }
 
-    fn skipped(&self, kind: &str) {
+    /// Tallies a fault that had no effect.
+    pub(crate) fn skipped(&self, kind: &str) {
         self.0.counts.borrow_mut().entry(kind.to_owned()).or_default().skipped += 1;
     }
 
@@ -115,6 +141,26 @@ impl Injector {
                 undo(&injector);
             }
         });
+    }
+
+    /// Carries a fault out and undoes it after its length, with what `begin` gave; once all is healed it has no effect.
+    fn inflict<Begun: 'static>(
+        &self,
+        fault: LastingFault<'_>,
+        begin: impl FnOnce(&Self) -> Begun,
+        undo: impl FnOnce(&Self, Begun) + 'static,
+    ) {
+        let LastingFault { kind, host, text, length } = fault;
+        if self.is_over() {
+            return self.skipped(kind);
+        }
+        self.note(kind, host, &format!("{text}, {length:?}"), |count| count.injected += 1);
+        let begun = begin(self);
+        self.lasting(length, move |injector| undo(injector, begun));
+    }
+
+    fn name(&self, host: HostId) -> String {
+        self.kernel().host_name(host)
     }
 
     fn is_up(&self, host: HostId) -> bool {
@@ -150,7 +196,7 @@ impl Injector {
         if !self.is_up(host) && allowed == Hurt::Crash {
             return self.skipped(kind);
         }
-        let name = self.kernel().host_name(host);
+        let name = self.name(host);
         let weaker = allowed != wanted;
         let text = match allowed {
             Hurt::Crash => format!("crash of {name}, down {down:?}"),
@@ -178,66 +224,59 @@ impl Injector {
 
     /// Stops scheduling a host's process for a while, as a long garbage collection does.
     pub fn pause(&self, host: HostId, length: Duration) {
-        if self.is_over() || !self.is_up(host) {
+        if !self.is_up(host) {
             return self.skipped("pause");
         }
-        self.note(
-            "pause",
-            Some(host),
-            &format!("pause of {}, {length:?}", self.kernel().host_name(host)),
-            |count| {
-                count.injected += 1;
+        let text = format!("pause of {}", self.name(host));
+        let begin = |injector: &Self| {
+            *injector.0.held_paused.borrow_mut().entry(host).or_default() += 1;
+            injector.kernel().pause(host);
+        };
+        self.inflict(
+            LastingFault { kind: "pause", host: Some(host), text, length },
+            begin,
+            move |injector, ()| {
+                let free = {
+                    let mut held = injector.0.held_paused.borrow_mut();
+                    let count = held.get_mut(&host).expect("this fault holds it");
+                    *count -= 1;
+                    *count == 0
+                };
+                if free {
+                    injector.kernel().resume(host);
+                }
             },
         );
-        *self.0.held_paused.borrow_mut().entry(host).or_default() += 1;
-        self.kernel().pause(host);
-        self.lasting(length, move |injector| {
-            let free = {
-                let mut held = injector.0.held_paused.borrow_mut();
-                let count = held.get_mut(&host).expect("this fault holds it");
-                *count -= 1;
-                *count == 0
-            };
-            if free {
-                injector.kernel().resume(host);
-            }
-        });
     }
 
     /// Makes a host's cores slower by a factor.
     pub fn slow_cpu(&self, host: HostId, factor: f64, length: Duration) {
-        if self.is_over() {
-            return self.skipped("slow_cpu");
-        }
-        let text = format!("cores of {} {factor}x slower, {length:?}", self.kernel().host_name(host));
-        self.note("slow_cpu", Some(host), &text, |count| count.injected += 1);
-        self.0.slow_cpu.borrow_mut().entry(host).or_default().push(factor);
-        self.apply_slowness(host);
-        self.lasting(length, move |injector| {
-            drop_factor(&mut injector.0.slow_cpu.borrow_mut(), host, factor);
-            injector.apply_slowness(host);
-        });
+        let text = format!("cores of {} {factor}x slower", self.name(host));
+        let fault = LastingFault { kind: "slow_cpu", host: Some(host), text, length };
+        self.slow(fault, host, factor, |state| &state.slow_cpu);
     }
 
     /// Makes a host's disk slower by a factor.
     pub fn slow_disk(&self, host: HostId, factor: f64, length: Duration) {
-        if self.is_over() {
-            return self.skipped("slow_disk");
-        }
-        let text = format!("disk of {} {factor}x slower, {length:?}", self.kernel().host_name(host));
-        self.note("slow_disk", Some(host), &text, |count| count.injected += 1);
-        self.0.slow_disk.borrow_mut().entry(host).or_default().push(factor);
-        self.apply_slowness(host);
-        self.lasting(length, move |injector| {
-            drop_factor(&mut injector.0.slow_disk.borrow_mut(), host, factor);
+        let text = format!("disk of {} {factor}x slower", self.name(host));
+        let fault = LastingFault { kind: "slow_disk", host: Some(host), text, length };
+        self.slow(fault, host, factor, |state| &state.slow_disk);
+    }
+
+    fn slow(&self, fault: LastingFault<'_>, host: HostId, factor: f64, factors: fn(&State) -> &Factors) {
+        let begin = |injector: &Self| {
+            factors(&injector.0).borrow_mut().entry(host).or_default().push(factor);
+            injector.apply_slowness(host);
+        };
+        self.inflict(fault, begin, move |injector, ()| {
+            drop_factor(&mut factors(&injector.0).borrow_mut(), host, factor);
             injector.apply_slowness(host);
         });
     }
 
     fn apply_slowness(&self, host: HostId) {
-        let product = |factors: &RefCell<BTreeMap<HostId, Vec<f64>>>| {
-            factors.borrow().get(&host).map_or(1.0, |factors| factors.iter().product())
-        };
+        let product =
+            |factors: &Factors| factors.borrow().get(&host).map_or(1.0, |factors| factors.iter().product());
         let (cpu, disk): (f64, f64) = (product(&self.0.slow_cpu), product(&self.0.slow_disk));
         let mut hosts = self.kernel().hosts.borrow_mut();
         let state = &mut hosts[host.get() as usize];
@@ -259,10 +298,10 @@ impl Injector {
         });
     }
 
-    /// Restarts hosts one after the other, each once the one before is ready again. With `graceful` a process is asked to shut
-    /// down and killed only if it does not.
-    pub fn rolling_restart(&self, hosts: Vec<HostId>, graceful: bool, down: Duration, gap: Duration) {
+    /// Restarts hosts one after the other, each once the one before is ready again.
+    pub fn rolling_restart(&self, restart: RollingRestart) {
         let injector = self.clone();
+        let RollingRestart { hosts, graceful, down, gap } = restart;
         self.0.tank.spawn("rolling-restart", async move {
             let tank = injector.0.tank.clone();
             for host in hosts {
@@ -270,8 +309,8 @@ impl Injector {
                     return;
                 }
                 if graceful && injector.is_up(host) {
-                    let name = injector.kernel().host_name(host);
-                    injector.kernel().fault_event(Some(host), &format!("{name} is asked to shut down"));
+                    let text = format!("{} is asked to shut down", injector.name(host));
+                    injector.kernel().fault_event(Some(host), &text);
                     injector.kernel().request_shutdown(host);
                     let gone = injector.clone();
                     tank.wait_until(GRACE, Duration::from_millis(5), || !gone.is_up(host)).await;
@@ -279,10 +318,7 @@ impl Injector {
                 if injector.is_up(host) {
                     injector.take_down("rolling_restart", host, Hurt::Crash, down);
                 } else {
-                    let text = format!(
-                        "{} shut down in good order, down {down:?}",
-                        injector.kernel().host_name(host)
-                    );
+                    let text = format!("{} shut down in good order, down {down:?}", injector.name(host));
                     injector.note("rolling_restart", Some(host), &text, |count| count.injected += 1);
                     injector.hold_down(host, down);
                 }
@@ -298,42 +334,29 @@ impl Injector {
         if self.is_over() {
             return self.skipped("clock_jump");
         }
-        let text = format!("clock of {} jumps by {} ms", self.kernel().host_name(host), nanos / 1_000_000);
+        let text = format!("clock of {} jumps by {} ms", self.name(host), nanos / 1_000_000);
         self.note("clock_jump", Some(host), &text, |count| count.injected += 1);
         self.kernel().hosts.borrow_mut()[host.get() as usize].clock.jump(nanos);
     }
 
     /// Lets a host's calendar clock run fast (or slow) by so many parts per million.
     pub fn drift_clock(&self, host: HostId, ppm: f64, length: Duration) {
-        if self.is_over() {
-            return self.skipped("clock_drift");
-        }
-        let text = format!("clock of {} drifts by {ppm} ppm, {length:?}", self.kernel().host_name(host));
-        self.note("clock_drift", Some(host), &text, |count| count.injected += 1);
+        let text = format!("clock of {} drifts by {ppm} ppm", self.name(host));
         let set = move |injector: &Self, ppm: f64| {
             let now = injector.0.tank.now();
             injector.kernel().hosts.borrow_mut()[host.get() as usize].clock.drift(now, ppm);
         };
-        set(self, ppm);
-        self.lasting(length, move |injector| set(injector, 0.0));
+        let fault = LastingFault { kind: "clock_drift", host: Some(host), text, length };
+        self.inflict(fault, |injector| set(injector, ppm), move |injector, ()| set(injector, 0.0));
     }
 
     /// Does something to the links from some hosts to others, for a while. `text` tells what, for people.
-    pub(crate) fn links(
-        &self,
-        kind: &str,
-        text: &str,
-        faults: Vec<(HostSet, HostSet, LinkEffect)>,
-        length: Duration,
-    ) {
-        if self.is_over() {
-            return self.skipped(kind);
-        }
-        self.note(kind, None, &format!("{text}, {length:?}"), |count| count.injected += 1);
-        let begin = |(from, to, effect)| Network::begin(self.kernel(), LinkFault { from, to, effect });
-        let keys: Vec<_> = faults.into_iter().map(begin).collect();
-        let kind = kind.to_owned();
-        self.lasting(length, move |injector| {
+    pub(crate) fn links(&self, kind: &'static str, text: String, faults: Vec<LinkFault>, length: Duration) {
+        let begin = |injector: &Self| {
+            let begin = |fault| Network::begin(injector.kernel(), fault);
+            faults.into_iter().map(begin).collect::<Vec<_>>()
+        };
+        self.inflict(LastingFault { kind, host: None, text, length }, begin, move |injector, keys| {
             keys.into_iter().for_each(|key| Network::end(injector.kernel(), key));
             injector.kernel().fault_event(None, &format!("{kind} ends"));
         });
@@ -353,26 +376,27 @@ impl Injector {
 
     /// Fills a host's disk for a while.
     pub fn fill_disk(&self, host: HostId, length: Duration) {
-        if self.is_over() {
-            return self.skipped("disk_full");
-        }
-        let text = format!("disk of {} is full, {length:?}", self.kernel().host_name(host));
-        self.note("disk_full", Some(host), &text, |count| count.injected += 1);
-        self.with_disk(host, |faults| faults.full += 1);
-        self.lasting(length, move |injector| injector.with_disk(host, |faults| faults.full -= 1));
+        let text = format!("disk of {} is full", self.name(host));
+        let fault = LastingFault { kind: "disk_full", host: Some(host), text, length };
+        self.inflict(
+            fault,
+            |injector| injector.with_disk(host, |faults| faults.full += 1),
+            move |injector, ()| injector.with_disk(host, |faults| faults.full -= 1),
+        );
     }
 
     /// Makes operations of one kind on a host's disk fail with EIO for a while.
     pub fn fail_disk(&self, host: HostId, operation: DiskOperation, length: Duration) {
-        if self.is_over() {
-            return self.skipped("disk_error");
-        }
-        let text = format!("disk of {} fails on {operation:?}, {length:?}", self.kernel().host_name(host));
-        self.note("disk_error", Some(host), &text, |count| count.injected += 1);
-        self.with_disk(host, |faults| *faults.failing.entry(operation).or_default() += 1);
-        self.lasting(length, move |injector| {
-            injector.with_disk(host, |faults| *faults.failing.entry(operation).or_default() -= 1);
-        });
+        let text = format!("disk of {} fails on {operation:?}", self.name(host));
+        let fault = LastingFault { kind: "disk_error", host: Some(host), text, length };
+        let failing = move |injector: &Self, change: fn(&mut u32)| {
+            injector.with_disk(host, |faults| change(faults.failing.entry(operation).or_default()));
+        };
+        self.inflict(
+            fault,
+            |injector| failing(injector, |count| *count += 1),
+            move |injector, ()| failing(injector, |count| *count -= 1),
+        );
     }
 
     fn with_disk(&self, host: HostId, change: impl FnOnce(&mut crate::world::disk::DiskFaults)) {
@@ -405,7 +429,7 @@ impl Injector {
             let fault = LinkFault { from: from.clone(), to: to.clone(), effect: LinkEffect::Blocked };
             Network::begin(self.kernel(), fault);
         }
-        let names: Vec<String> = outside.iter().map(|host| self.kernel().host_name(*host)).collect();
+        let names: Vec<String> = outside.iter().map(|host| self.name(*host)).collect();
         self.kernel().fault_event(
             None,
             &format!("a sufficient core is healed; cut off for ever: {}", names.join(", ")),

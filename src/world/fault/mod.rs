@@ -8,6 +8,6 @@ pub mod rule;
 
 pub use budget::Budget;
 pub use conduct::conduct;
-pub use inject::{FaultCount, Injector};
-pub use plan::{FaultPlan, Place, PlannedFault, PlannedKind};
+pub use inject::{FaultCount, Injector, RollingRestart};
+pub use plan::{FaultPlan, Place, PlannedFault, PlannedKind, PlannedTarget};
 pub use rule::{FaultKind, FaultRule};

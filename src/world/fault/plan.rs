@@ -1,8 +1,9 @@
 //! The faults of one run, concrete: drawn from the rules by the seed, printed, saved as TOML and loadable again.
 //!
-//! Each rule draws from a stream of its own, and a background rule from one for each host, so that deleting a rule (or a planned
-//! fault) leaves all others as they were. Pure: carrying a plan out is `conduct`.
+//! Each rule draws from a stream of its own, keyed by what it says, and a background rule from one for each host, so that deleting,
+//! adding or moving a rule leaves all others as they were. Pure: carrying a plan out is `conduct`.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use rand::Rng;
@@ -10,12 +11,12 @@ use rand::seq::IndexedRandom;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::base::{Range, Rate, Seed, Span, Stream};
+use crate::base::{Problem, Range, Rate, Seed, Span, Stream};
 use crate::world::disk::DiskOperation;
-use crate::world::fault::rule::{FaultKind, FaultRule, OnEvent, Partition, Shape, Target, matches};
-
-/// Stands for the host on which the event happened that a fault waits for.
-pub const EVENT_HOST: &str = "@event";
+use crate::world::fault::rule::{
+    EVENT_HOST, FaultKind, FaultRule, OnEvent, PPM_MAX, Partition, Shape, Target, dirty_links,
+    event_host_without_event, factor_problem, matches, times_problem,
+};
 
 /// Where a host stands, as far as faults care.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -47,7 +48,7 @@ pub struct PlannedFault {
     /// When something happens in a system.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub on: Option<OnEvent>,
-    /// Wait up to this long until the target has unsynced writes.
+    /// Wait up to this long until a host that is hit has unsynced writes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub when_dirty: Option<Span>,
     /// What breaks.
@@ -83,6 +84,21 @@ pub enum PlannedKind {
     SlowDisk { host: String, factor: f64, length: Span },
 }
 
+/// What a planned fault hits; hosts are named by patterns.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PlannedTarget<'plan> {
+    /// One host.
+    Host(&'plan str),
+    /// Several hosts, in this order.
+    Hosts(&'plan [String]),
+    /// All servers of a zone.
+    Zone(&'plan str),
+    /// The links from some hosts to others.
+    Links(&'plan str, &'plan str),
+    /// The links between two sides.
+    Sides(&'plan [String], &'plan [String]),
+}
+
 /// What the seed decided about one rule in a swarm: 0 leaves the rule out, 2 makes it twice as frequent.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Intensity {
@@ -104,15 +120,15 @@ impl FaultPlan {
     ) -> (Self, Vec<Intensity>) {
         let mut plan = Self::default();
         let mut intensities = Vec::new();
-        for (index, rule) in rules.iter().enumerate() {
+        for (index, (rule, key)) in rules.iter().zip(keys(rules)).enumerate() {
             let mut value = 1.0;
             if swarm {
-                let mut stream = seed.stream(&format!("swarm/{index}"));
+                let mut stream = seed.stream(&format!("swarm/{key}"));
                 value = if stream.random_bool(0.5) { 0.0 } else { stream.random_range(0.25..2.0) };
                 intensities.push(Intensity { rule: format!("{} {}", index + 1, rule.kind.name()), value });
             }
             if value != 0.0 {
-                Draw { rule, places, stir, seed, index, intensity: value }.draw_all(&mut plan.faults);
+                Draw { rule, key, places, stir, seed, intensity: value }.draw_all(&mut plan.faults);
             }
         }
         plan.faults.sort_by_key(|fault| (fault.at.is_none(), fault.at));
@@ -125,19 +141,31 @@ impl FaultPlan {
     }
 }
 
+/// What names each rule's streams: its canonical text, and how many that say the same stand before it.
+fn keys(rules: &[FaultRule]) -> Vec<String> {
+    let mut seen = BTreeMap::new();
+    let key = |rule| {
+        let text = serde_json::to_string(rule).expect("a rule holds nothing JSON cannot say");
+        let before = seen.entry(text.clone()).and_modify(|count| *count += 1).or_insert(0);
+        format!("{text}/{before}")
+    };
+    rules.iter().map(key).collect()
+}
+
 /// One rule, about to be drawn.
 struct Draw<'plan> {
     rule: &'plan FaultRule,
+    /// Names its streams.
+    key: String,
     places: &'plan [Place],
     stir: Duration,
     seed: Seed,
-    index: usize,
     intensity: f64,
 }
 
 impl Draw<'_> {
     fn draw_all(&self, faults: &mut Vec<PlannedFault>) {
-        let mut stream = self.seed.stream(&format!("faults/{}", self.index));
+        let mut stream = self.seed.stream(&format!("faults/{}", self.key));
         if let Some(at) = self.rule.at {
             self.timed(at.get(), self.kinds(&mut stream), faults);
         } else if let Some(on) = &self.rule.on {
@@ -163,11 +191,8 @@ impl Draw<'_> {
             let Some(mean) = background.rate.period() else { return };
             let mean = mean.div_f64(self.intensity);
             for target in self.targets() {
-                let mut stream = self.seed.stream(&format!(
-                    "faults/{}/{}",
-                    self.index,
-                    target.as_deref().unwrap_or("all")
-                ));
+                let mut stream =
+                    self.seed.stream(&format!("faults/{}/{}", self.key, target.as_deref().unwrap_or("all")));
                 let mut at = Duration::ZERO;
                 loop {
                     // The inverse of the exponential distribution; libm, because this decides what a digest sees.
@@ -299,7 +324,8 @@ impl Draw<'_> {
             }
             FaultKind::Partition(partition) => self.partition(partition, stream),
             FaultKind::ZoneOutage(outage) => {
-                let zone = self.zone(&outage.zone, stream);
+                let servers = self.places.iter().filter(|place| place.server);
+                let zone = zone_of(servers, &outage.zone, stream);
                 zone.map(|zone| PlannedKind::ZoneOutage { zone, down: span(outage.down, stream) })
                     .into_iter()
                     .collect()
@@ -353,14 +379,6 @@ impl Draw<'_> {
         self.matching(pattern).choose(stream).cloned()
     }
 
-    fn zone(&self, wanted: &str, stream: &mut Stream) -> Option<String> {
-        let mut zones: Vec<&String> = self.places.iter().map(|place| &place.zone).collect();
-        zones.sort();
-        zones.dedup();
-        zones.retain(|zone| wanted == "any" || *zone == wanted);
-        zones.choose(stream).map(|zone| (*zone).clone())
-    }
-
     fn partition(&self, partition: &Partition, stream: &mut Stream) -> Vec<PlannedKind> {
         let takes_part = |place: &&Place| match &partition.among {
             Some(pattern) => matches(pattern, &place.host),
@@ -370,9 +388,12 @@ impl Draw<'_> {
         let length = whole_micros(partition.heal_after.draw(stream));
         let names = |of: &[&Place]| of.iter().map(|place| place.host.clone()).collect::<Vec<_>>();
         if let Some(wanted) = &partition.zone {
-            let Some(zone) = self.zone(wanted, stream) else { return Vec::new() };
+            let Some(zone) = zone_of(members.iter().copied(), wanted, stream) else { return Vec::new() };
             let (inside, outside): (Vec<&Place>, Vec<&Place>) =
                 members.into_iter().partition(|place| place.zone == zone);
+            if outside.is_empty() {
+                return Vec::new();
+            }
             let (from, to) = (names(&inside), names(&outside));
             return vec![PlannedKind::Partition { from, to, one_way: false, length }];
         }
@@ -381,7 +402,7 @@ impl Draw<'_> {
         }
         let shuffled: Vec<&Place> = members.choose_multiple(stream, members.len()).copied().collect();
         let half = stream.random_range(1..members.len());
-        let (one, other, one_way) = match partition.shape {
+        let (one, other, one_way) = match partition.shape.unwrap_or_default() {
             Shape::Halves => (&shuffled[..half], &shuffled[half..], false),
             Shape::OneWay => (&shuffled[..half], &shuffled[half..], true),
             Shape::Isolate => (&shuffled[..1], &shuffled[1..], false),
@@ -396,12 +417,138 @@ impl Draw<'_> {
     }
 }
 
+/// Patterns of a list, each with the key of the list and its place there.
+fn numbered<'plan>(key: &str, patterns: &'plan [String]) -> impl Iterator<Item = (String, &'plan str)> {
+    patterns.iter().enumerate().map(move |(index, pattern)| (format!("{key}.{index}"), pattern.as_str()))
+}
+
+/// One of the zones in which these stand: the one that is wanted, if it is not `any`.
+fn zone_of<'place>(
+    places: impl Iterator<Item = &'place Place>,
+    wanted: &str,
+    stream: &mut Stream,
+) -> Option<String> {
+    let mut zones: Vec<&String> = places.map(|place| &place.zone).collect();
+    zones.sort();
+    zones.dedup();
+    zones.retain(|zone| wanted == "any" || *zone == wanted);
+    zones.choose(stream).map(|zone| (*zone).clone())
+}
+
 /// Whole microseconds, so that a saved plan reads well and reads back the same.
 fn whole_micros(span: Duration) -> Span {
     Span::new(Duration::from_micros(span.as_micros() as u64))
 }
 
+impl PlannedFault {
+    /// What no run could make of this fault.
+    pub fn validate(&self) -> Vec<Problem> {
+        let mut problems = Vec::new();
+        if self.at.is_some() == self.on.is_some() {
+            let message = "a planned fault needs exactly one of `at` and `on`";
+            problems.push(Problem::new("", message).help("for instance at = \"12.5s\""));
+        }
+        problems.extend(self.on.iter().flat_map(|on| on.validate()));
+        let name = self.kind.name();
+        match &self.kind {
+            PlannedKind::SlowCpu { factor, .. } | PlannedKind::SlowDisk { factor, .. } => {
+                problems.extend(factor_problem(format!("do.{name}.factor"), *factor));
+            }
+            PlannedKind::ClockDrift { ppm, .. } if !(-PPM_MAX..=PPM_MAX).contains(ppm) => {
+                let message = format!("{ppm} is not between -{PPM_MAX} and {PPM_MAX} parts per million");
+                problems.push(Problem::new(format!("do.{name}.ppm"), message));
+            }
+            PlannedKind::CrashLoop { times, .. } => {
+                problems.extend(times_problem(format!("do.{name}.times"), (*times).into()));
+            }
+            _ => {}
+        }
+        if self.on.is_none() {
+            let named = self.kind.patterns().into_iter().filter(|(_, pattern)| *pattern == EVENT_HOST);
+            problems.extend(named.map(|(key, _)| event_host_without_event(format!("do.{name}.{key}"))));
+        }
+        if self.when_dirty.is_some() && !self.kind.target().is_hosts() {
+            problems.push(dirty_links());
+        }
+        problems
+    }
+}
+
+impl PlannedTarget<'_> {
+    fn is_hosts(&self) -> bool {
+        match self {
+            Self::Host(_) | Self::Hosts(_) | Self::Zone(_) => true,
+            Self::Links(..) | Self::Sides(..) => false,
+        }
+    }
+}
+
 impl PlannedKind {
+    /// The patterns of hosts in it, each with the key under which it stands.
+    pub fn patterns(&self) -> Vec<(String, &str)> {
+        match self.target() {
+            PlannedTarget::Host(host) => vec![("host".to_owned(), host)],
+            PlannedTarget::Hosts(hosts) => numbered("hosts", hosts).collect(),
+            PlannedTarget::Zone(_) => Vec::new(),
+            PlannedTarget::Links(from, to) => vec![("from".to_owned(), from), ("to".to_owned(), to)],
+            PlannedTarget::Sides(from, to) => numbered("from", from).chain(numbered("to", to)).collect(),
+        }
+    }
+
+    /// The key under which a plan names it, and under which it is counted.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Crash { .. } => "crash",
+            Self::PowerLoss { .. } => "power_loss",
+            Self::DiskLoss { .. } => "disk_loss",
+            Self::Pause { .. } => "pause",
+            Self::SlowCpu { .. } => "slow_cpu",
+            Self::CrashLoop { .. } => "crash_loop",
+            Self::RollingRestart { .. } => "rolling_restart",
+            Self::ZoneOutage { .. } => "zone_outage",
+            Self::ClockJump { .. } => "clock_jump",
+            Self::ClockDrift { .. } => "clock_drift",
+            Self::Partition { .. } => "partition",
+            Self::Delay { .. } => "delay",
+            Self::Jitter { .. } => "jitter",
+            Self::Bandwidth { .. } => "bandwidth",
+            Self::Reset { .. } => "reset",
+            Self::HalfOpen { .. } => "half_open",
+            Self::Refuse { .. } => "refuse",
+            Self::HoldBack { .. } => "hold_back",
+            Self::DiskFull { .. } => "disk_full",
+            Self::DiskError { .. } => "disk_error",
+            Self::SlowDisk { .. } => "slow_disk",
+        }
+    }
+
+    /// What it hits.
+    pub fn target(&self) -> PlannedTarget<'_> {
+        match self {
+            Self::Crash { host, .. }
+            | Self::PowerLoss { host, .. }
+            | Self::DiskLoss { host, .. }
+            | Self::Pause { host, .. }
+            | Self::SlowCpu { host, .. }
+            | Self::SlowDisk { host, .. }
+            | Self::CrashLoop { host, .. }
+            | Self::ClockJump { host, .. }
+            | Self::ClockDrift { host, .. }
+            | Self::DiskFull { host, .. }
+            | Self::DiskError { host, .. } => PlannedTarget::Host(host),
+            Self::RollingRestart { hosts, .. } => PlannedTarget::Hosts(hosts),
+            Self::ZoneOutage { zone, .. } => PlannedTarget::Zone(zone),
+            Self::Partition { from, to, .. } => PlannedTarget::Sides(from, to),
+            Self::Delay { from, to, .. }
+            | Self::Jitter { from, to, .. }
+            | Self::Bandwidth { from, to, .. }
+            | Self::Reset { from, to }
+            | Self::HalfOpen { from, to }
+            | Self::Refuse { from, to, .. }
+            | Self::HoldBack { from, to, .. } => PlannedTarget::Links(from, to),
+        }
+    }
+
     /// How long the target is broken.
     pub fn length(&self) -> Duration {
         match self {
@@ -442,13 +589,16 @@ mod tests {
         ]
     }
 
-    fn drawn(rules: &str, seed: u64, swarm: bool) -> FaultPlan {
+    fn rules(text: &str) -> Vec<FaultRule> {
         #[derive(Deserialize)]
         struct File {
             faults: Vec<FaultRule>,
         }
-        let file: File = toml::from_str(rules).expect("the test's rules are well formed");
-        FaultPlan::draw(&file.faults, &places(), Duration::from_secs(60), Seed::new(seed), swarm).0
+        toml::from_str::<File>(text).expect("the test's rules are well formed").faults
+    }
+
+    fn drawn(text: &str, seed: u64, swarm: bool) -> FaultPlan {
+        FaultPlan::draw(&rules(text), &places(), Duration::from_secs(60), Seed::new(seed), swarm).0
     }
 
     const MIXED: &str = r#"
@@ -468,23 +618,46 @@ mod tests {
         }
     }
 
+    /// The faults drawn from the rules at `kept`, in that order; as text, sorted.
+    fn drawn_of(all: &[FaultRule], kept: &[usize], seed: u64, swarm: bool) -> Vec<String> {
+        let rules: Vec<FaultRule> = kept.iter().map(|index| all[*index].clone()).collect();
+        let (plan, _) = FaultPlan::draw(&rules, &places(), Duration::from_secs(60), Seed::new(seed), swarm);
+        let mut faults: Vec<String> = plan.faults.iter().map(|fault| format!("{fault:?}")).collect();
+        faults.sort();
+        faults
+    }
+
     #[test]
-    fn deleting_a_rule_leaves_the_draws_of_the_rules_before_it() {
-        let all = drawn(MIXED, 3, false);
-        let crashes = |plan: &FaultPlan| {
-            plan.faults
-                .iter()
-                .filter(|fault| matches!(fault.kind, PlannedKind::Crash { .. }))
-                .cloned()
-                .collect::<Vec<_>>()
-        };
-        let one = drawn(
-            r#"faults = [{ every = "5s..10s", do = { crash = { any_of = "broker-*", down = "1s..3s" } } }]"#,
-            3,
-            false,
-        );
-        assert_eq!(crashes(&all), one.faults);
-        assert!((6..12).contains(&one.faults.len()), "one every 5 to 10 s in a minute");
+    fn deleting_or_moving_any_rule_leaves_the_draws_of_all_others() {
+        let mut all = rules(MIXED);
+        // Twice the same, far from one another: they strike independently.
+        all.push(all[0].clone());
+        let places: Vec<usize> = (0..all.len()).collect();
+        for (seed, swarm) in (0..10).flat_map(|seed| [(seed, false), (seed, true)]) {
+            let whole = drawn_of(&all, &places, seed, swarm);
+            let reversed: Vec<usize> = places.iter().rev().copied().collect();
+            assert_eq!(drawn_of(&all, &reversed, seed, swarm), whole, "seed {seed}");
+            for deleted in &places {
+                let kept: Vec<usize> = places.iter().filter(|index| *index != deleted).copied().collect();
+                let mut rest = whole.clone();
+                for fault in drawn_of(&all, &kept, seed, swarm) {
+                    let at = rest.iter().position(|other| *other == fault);
+                    let at = at.unwrap_or_else(|| panic!("seed {seed}, without rule {deleted}: {fault}"));
+                    rest.remove(at);
+                }
+                assert!(swarm || !rest.is_empty(), "seed {seed}: rule {deleted} had drawn something");
+            }
+        }
+    }
+
+    #[test]
+    fn rules_that_say_the_same_strike_independently() {
+        let all = rules(MIXED);
+        let twice = [all[0].clone(), all[0].clone()];
+        let both = drawn_of(&twice, &[0, 1], 3, false);
+        let one = drawn_of(&twice, &[0], 3, false);
+        assert!((6..12).contains(&one.len()), "one every 5 to 10 s in a minute");
+        assert!(both.windows(2).all(|pair| pair[0] != pair[1]), "{both:?}");
     }
 
     #[test]

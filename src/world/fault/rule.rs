@@ -30,7 +30,7 @@ pub struct FaultRule {
     /// As a process of two states, well and broken, for each target on its own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub background: Option<Background>,
-    /// Wait up to this long until the target has unsynced writes: crashes are likelier where they hurt.
+    /// Wait up to this long until a host that is hit has unsynced writes: crashes are likelier where they hurt.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub when_dirty: Option<Span>,
     /// What breaks.
@@ -199,9 +199,9 @@ pub struct ZoneOutage {
 #[serde(deny_unknown_fields)]
 pub struct Partition {
     /// The shape (default `halves`).
-    #[serde(default)]
-    pub shape: Shape,
-    /// A zone (or `any`) against all others; takes the place of `shape`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shape: Option<Shape>,
+    /// A zone (or `any`) against all others; in place of a shape.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub zone: Option<String>,
     /// Only hosts whose names match take part (default: all but clients; `*` for all).
@@ -290,7 +290,7 @@ pub struct LinkRefuse {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct HoldBack {
-    /// The type's name as traces show it: `Fetch`, `Produce`, `Proposal`.
+    /// The type's name as traces show it: `Fetch`, `Produced`, `Proposal`.
     pub message: String,
     /// From hosts whose names match (default `*`).
     #[serde(default = "all_hosts")]
@@ -354,6 +354,9 @@ pub enum FaultKind {
     SlowDisk(Slow),
 }
 
+/// Stands for the host on which the event happened that a fault waits for.
+pub const EVENT_HOST: &str = "@event";
+
 /// Which hosts a rule names.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Target<'rule> {
@@ -375,7 +378,7 @@ impl FaultRule {
         let times = [self.every.is_some(), self.at.is_some(), self.on.is_some(), self.background.is_some()];
         if times.iter().filter(|given| **given).count() != 1 {
             problems.push(
-                Problem::new("do", "a fault needs exactly one of `every`, `at`, `on` and `background`")
+                Problem::new("", "a fault needs exactly one of `every`, `at`, `on` and `background`")
                     .help("for instance every = \"10s..30s\""),
             );
         }
@@ -387,34 +390,75 @@ impl FaultRule {
                         .help("any_of draws one of the matching hosts, all_of hits them all"),
                 );
             }
-            if target.pattern() == "@event" && self.on.is_none() {
-                problems
-                    .push(Problem::new(format!("do.{name}"), "`@event` needs `on`: there is no event here"));
+            if target.pattern() == EVENT_HOST && self.on.is_none() {
+                let key = if target.any_of.is_some() { "any_of" } else { "all_of" };
+                problems.push(event_host_without_event(format!("do.{name}.{key}")));
             }
         }
-        let factor = match &self.kind {
-            FaultKind::SlowCpu(slow) | FaultKind::SlowDisk(slow) => slow.factor,
-            _ => 1.0,
-        };
-        if !(1.0..=1e6).contains(&factor) {
-            let problem =
-                Problem::new(format!("do.{name}.factor"), format!("{factor} is not between 1 and 1e6"));
-            problems.push(problem.help("a factor of 10 makes it ten times slower"));
+        if let FaultKind::SlowCpu(slow) | FaultKind::SlowDisk(slow) = &self.kind {
+            problems.extend(factor_problem(format!("do.{name}.factor"), slow.factor));
         }
         if let FaultKind::ClockDrift(drift) = &self.kind
-            && !(0.0..=1e5).contains(&drift.ppm)
+            && !(0.0..=PPM_MAX).contains(&drift.ppm)
         {
-            let message = format!("{} is not between 0 and 100000 parts per million", drift.ppm);
+            let message = format!("{} is not between 0 and {PPM_MAX} parts per million", drift.ppm);
             problems.push(Problem::new(format!("do.{name}.ppm"), message));
         }
-        if self.every.is_some_and(|every| every.max().get().is_zero()) {
-            problems.push(Problem::new("every", "must be longer than 0s"));
+        if let FaultKind::CrashLoop(looping) = &self.kind {
+            problems.extend(times_problem(format!("do.{name}.times"), looping.times.into()));
         }
-        if self.on.as_ref().is_some_and(|on| on.nth == 0) {
-            problems.push(Problem::new("on.nth", "occurrences are counted from 1"));
+        if let FaultKind::Partition(Partition { shape: Some(_), zone: Some(_), .. }) = &self.kind {
+            problems.push(
+                Problem::new(format!("do.{name}.shape"), "`zone` says already how to cut")
+                    .help("leave out either `shape` or `zone`"),
+            );
+        }
+        if self.every.is_some_and(|every| every.max().get().is_zero()) {
+            problems.push(Problem::new("every", "must be longer than 0s").help("try every = \"10s..30s\""));
+        }
+        problems.extend(self.on.iter().flat_map(|on| on.validate()));
+        if self.when_dirty.is_some() && !self.kind.hits_hosts() {
+            problems.push(dirty_links());
         }
         problems
     }
+}
+
+impl OnEvent {
+    /// What no run could make of it, seen from the fault that waits.
+    pub(crate) fn validate(&self) -> Vec<Problem> {
+        let mut problems = Vec::new();
+        if self.nth == 0 {
+            problems.push(Problem::new("on.nth", "occurrences are counted from 1").help("try nth = 1"));
+        }
+        problems.extend(times_problem("on.times".to_owned(), self.times));
+        problems
+    }
+}
+
+/// How many parts per million a clock may run wrong.
+pub(crate) const PPM_MAX: f64 = 1e5;
+
+pub(crate) fn factor_problem(path: String, factor: f64) -> Option<Problem> {
+    (!(1.0..=1e6).contains(&factor)).then(|| {
+        Problem::new(path, format!("{factor} is not between 1 and 1e6"))
+            .help("a factor of 10 makes it ten times slower")
+    })
+}
+
+pub(crate) fn times_problem(path: String, times: u64) -> Option<Problem> {
+    (times == 0)
+        .then(|| Problem::new(path, "a fault that strikes 0 times does nothing").help("use 1 or more"))
+}
+
+pub(crate) fn event_host_without_event(path: String) -> Problem {
+    Problem::new(path, format!("`{EVENT_HOST}` needs `on`: there is no event here"))
+        .help("name hosts, or say on = { event = \"…\" } in place of the time")
+}
+
+pub(crate) fn dirty_links() -> Problem {
+    Problem::new("when_dirty", "it waits for unsynced writes of a host, and this fault hits links")
+        .help("leave it out")
 }
 
 impl FaultKind {
@@ -446,7 +490,16 @@ impl FaultKind {
         }
     }
 
-    /// Which hosts it hits, for the kinds that hit hosts.
+    /// Whether it hits hosts, and not the links between them.
+    fn hits_hosts(&self) -> bool {
+        match self {
+            Self::ZoneOutage(_) => true,
+            Self::Isolate(_) => false,
+            others => others.target().is_some(),
+        }
+    }
+
+    /// Which hosts a rule names, for the kinds that name hosts.
     pub(crate) fn target(&self) -> Option<Target<'_>> {
         match self {
             Self::Crash(down) | Self::PowerLoss(down) | Self::DiskLoss(down) => Some(down.target()),

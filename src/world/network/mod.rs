@@ -9,6 +9,8 @@
 //! the connection times out. A reset is sent once and can be lost. A process crash resets its connections; a power loss is silent,
 //! and noticed by a reset after the restart or by time-out. A paused host's kernel still acknowledges, until the window is full.
 //!
+//! A fault of a link ends at once: what is under way or waits for the wire then is timed anew, by the link as it is.
+//!
 //! Never: corrupts, duplicates or reorders within a connection (the transport's checksums and sequence numbers see to it), and
 //! never loses an acknowledgement: the window opens as soon as the peer reads, even where the way back is blocked.
 

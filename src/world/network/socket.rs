@@ -11,8 +11,7 @@ use xxhash_rust::xxh3::xxh3_64;
 use crate::base::{HostId, SimTime};
 use crate::world::chance::SplitMix;
 use crate::world::host::Host;
-use crate::world::kernel::Event;
-use crate::world::network::transport::{End, EndState, Flow, Link, ListenerState, Network, Segment};
+use crate::world::network::transport::{End, EndState, Flow, Knock, Link, ListenerState, Network, Segment};
 use crate::world::network::wires::Path;
 use crate::world::network::{Address, ConnectError, ConnectionError, ListenError};
 use crate::world::trace::What;
@@ -50,34 +49,29 @@ impl Sender {
         let mut bytes = Some(bytes);
         poll_fn(|context| {
             let kernel = self.host.kernel();
-            let now = kernel.now();
-            let arm = {
-                let mut network = kernel.network.borrow_mut();
-                let window = network.wires.config.window.get() as usize;
-                let Some(link) = network.connections.get_mut(self.connection) else {
-                    return Poll::Ready(Err(ConnectionError::Reset));
-                };
-                match link.ends[self.end].state {
-                    EndState::Open => {}
-                    EndState::Failed(why) => return Poll::Ready(Err(why)),
-                    EndState::Gone => return Poll::Ready(Err(ConnectionError::Reset)),
-                }
-                if link.flows[self.end].fin_sent {
-                    return Poll::Ready(Err(ConnectionError::Closed));
-                }
-                if window < link.flows[self.end].unread_bytes {
-                    let writers = &mut link.ends[self.end].writers;
-                    if !writers.iter().any(|waker| waker.will_wake(context.waker())) {
-                        writers.push(context.waker().clone());
-                    }
-                    return Poll::Pending;
-                }
-                let bytes = bytes.take().expect("a send is polled to its end once");
-                network.push(now, self.connection, self.end, self.same_zone, Segment::Data { kind, bytes })
+            let mut network = kernel.network.borrow_mut();
+            let window = network.wires.config.window.get() as usize;
+            let Some(link) = network.connections.get_mut(self.connection) else {
+                return Poll::Ready(Err(ConnectionError::Reset));
             };
-            if let Some(due) = arm {
-                kernel.at(due, Event::Deliver { connection: self.connection, flow: self.end });
+            match link.ends[self.end].state {
+                EndState::Open => {}
+                EndState::Failed(why) => return Poll::Ready(Err(why)),
+                EndState::Gone => return Poll::Ready(Err(ConnectionError::Reset)),
             }
+            if link.flows[self.end].fin_sent {
+                return Poll::Ready(Err(ConnectionError::Closed));
+            }
+            if window < link.flows[self.end].unread_bytes {
+                let writers = &mut link.ends[self.end].writers;
+                if !writers.iter().any(|waker| waker.will_wake(context.waker())) {
+                    writers.push(context.waker().clone());
+                }
+                return Poll::Pending;
+            }
+            let bytes = bytes.take().expect("a send is polled to its end once");
+            let data = Segment::Data { kind, bytes };
+            network.push(kernel, self.connection, self.end, self.same_zone, data);
             Poll::Ready(Ok(()))
         })
         .await
@@ -89,18 +83,13 @@ impl Sender {
         if !self.host.is_alive() {
             return;
         }
-        let arm = {
-            let mut network = kernel.network.borrow_mut();
-            let Some(link) = network.connections.get_mut(self.connection) else { return };
-            if link.flows[self.end].fin_sent || link.ends[self.end].state != EndState::Open {
-                return;
-            }
-            link.flows[self.end].fin_sent = true;
-            network.push(kernel.now(), self.connection, self.end, self.same_zone, Segment::Fin)
-        };
-        if let Some(due) = arm {
-            kernel.at(due, Event::Deliver { connection: self.connection, flow: self.end });
+        let mut network = kernel.network.borrow_mut();
+        let Some(link) = network.connections.get_mut(self.connection) else { return };
+        if link.flows[self.end].fin_sent || link.ends[self.end].state != EndState::Open {
+            return;
         }
+        link.flows[self.end].fin_sent = true;
+        network.push(kernel, self.connection, self.end, self.same_zone, Segment::Fin);
     }
 
     /// The other end.
@@ -281,22 +270,17 @@ pub(crate) async fn connect(host: &Host, to: Address) -> Result<Connection, Conn
     let same_zone = kernel.same_zone(host.id(), to.host);
     let began = host.now();
     let give_up = kernel.network.borrow().wires.config.give_up;
-    let mut dice = {
+    let (number, mut dice) = {
         let mut network = kernel.network.borrow_mut();
         network.handshakes += 1;
-        SplitMix::new(network.dice_key ^ mix3(host.id(), to, network.handshakes))
+        let number = network.handshakes;
+        (number, SplitMix::new(network.dice_key ^ mix3(host.id(), to, number)))
     };
+    let there = Path { from: host.id(), to: to.host, same_zone };
+    let back = Path { from: to.host, to: host.id(), same_zone };
     let mut wait = Duration::from_secs(1);
     loop {
-        let (there, back) = {
-            let mut network = kernel.network.borrow_mut();
-            let there = Path { from: host.id(), to: to.host, same_zone };
-            let back = Path { from: to.host, to: host.id(), same_zone };
-            let now = host.now();
-            let arrival = network.wires.transit(now, there, &mut dice, "SYN", 0);
-            (arrival, network.wires.transit(arrival, back, &mut dice, "SYN-ACK", 0))
-        };
-        host.sleep_until(there).await;
+        knock(host, number, there, &mut dice, "SYN").await;
         let answer = {
             let mut network = kernel.network.borrow_mut();
             let network = &mut *network;
@@ -313,7 +297,7 @@ pub(crate) async fn connect(host: &Host, to: Address) -> Result<Connection, Conn
             }
         };
         if let Some(answer) = answer {
-            host.sleep_until(back).await;
+            knock(host, number, back, &mut dice, "SYN-ACK").await;
             if !kernel.network.borrow().wires.blocked(to.host, host.id()) {
                 answer?;
                 if let Some(connection) = establish(host, to, &mut dice) {
@@ -329,6 +313,40 @@ pub(crate) async fn connect(host: &Host, to: Address) -> Result<Connection, Conn
         }
         host.sleep(wait).await;
         wait *= 2;
+    }
+}
+
+/// Sends one frame of a handshake and waits until it arrives, which is sooner if a fault of its link ends.
+async fn knock(host: &Host, number: u64, path: Path, dice: &mut SplitMix, kind: &str) {
+    struct Forget<'host>(&'host Host, u64);
+    impl Drop for Forget<'_> {
+        fn drop(&mut self) {
+            self.0.kernel().network.borrow_mut().knocks.remove(&self.1);
+        }
+    }
+    {
+        let mut network = host.kernel().network.borrow_mut();
+        let frame = network.wires.transit(host.now(), path, dice, kind, 0);
+        network.knocks.insert(number, Knock { path, frame, waker: None });
+    }
+    let _forget = Forget(host, number);
+    let due = || host.kernel().network.borrow().knocks[&number].frame.due();
+    let mut planned = due();
+    while host.now() < planned {
+        let sooner = poll_fn(|context| {
+            if due() < planned {
+                return Poll::Ready(());
+            }
+            let mut network = host.kernel().network.borrow_mut();
+            let knock = network.knocks.get_mut(&number).expect("it is forgotten when this function ends");
+            knock.waker = Some(context.waker().clone());
+            Poll::Pending
+        });
+        crate::world::select! {
+            () = host.sleep_until(planned) => {}
+            () = sooner => {}
+        }
+        planned = due();
     }
 }
 
@@ -355,7 +373,8 @@ fn establish(host: &Host, to: Address, dice: &mut SplitMix) -> Option<u64> {
         in_flight: VecDeque::new(),
         last_due: SimTime::ZERO,
         unread_bytes: 0,
-        armed: false,
+        armed: None,
+        reset: None,
         stalled_since: None,
         give_up: None,
         fin_sent: false,

@@ -14,9 +14,12 @@ use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 use crate::base::{HostId, SimTime};
 use crate::world::chance::SplitMix;
 use crate::world::kernel::{Event, EventKey, Kernel};
-use crate::world::network::wires::{LinkFault, LinkFaultKey, Path, Wires};
+use crate::world::network::wires::{Frame, LinkFault, LinkFaultKey, Path, Wires};
 use crate::world::network::{ConnectionError, HostSet, NetworkConfig};
 use crate::world::trace::What;
+
+/// How long after what a process had sent its kernel's reset arrives.
+const RESET_AFTER: Duration = Duration::from_micros(500);
 
 /// TCP's first retransmission time-out; it doubles from there.
 const RETRANSMIT_FIRST: Duration = Duration::from_millis(200);
@@ -24,6 +27,21 @@ const RETRANSMIT_FIRST: Duration = Duration::from_millis(200);
 pub(super) enum Segment {
     Data { kind: &'static str, bytes: Bytes },
     Fin,
+}
+
+/// A segment on its way.
+pub(super) struct InFlight {
+    /// When it arrives: not before what was sent before it.
+    due: SimTime,
+    frame: Frame,
+    segment: Segment,
+}
+
+/// A frame of a handshake on its way, and who waits for it to arrive.
+pub(super) struct Knock {
+    pub(super) path: Path,
+    pub(super) frame: Frame,
+    pub(super) waker: Option<Waker>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -51,10 +69,13 @@ pub(super) struct End {
 /// One direction of a connection, from the end of the same index to the other.
 pub(super) struct Flow {
     pub(super) dice: SplitMix,
-    pub(super) in_flight: VecDeque<(SimTime, Segment)>,
+    pub(super) in_flight: VecDeque<InFlight>,
     pub(super) last_due: SimTime,
     pub(super) unread_bytes: usize,
-    pub(super) armed: bool,
+    /// The pending delivery of the first segment.
+    pub(super) armed: Option<EventKey>,
+    /// The pending reset that follows what the process had sent when it went.
+    pub(super) reset: Option<EventKey>,
     pub(super) stalled_since: Option<SimTime>,
     pub(super) give_up: Option<EventKey>,
     pub(super) fin_sent: bool,
@@ -132,6 +153,8 @@ pub(crate) struct Network {
     pub(super) connections: Connections,
     /// How many handshakes have begun: each has dice of its own.
     pub(super) handshakes: u64,
+    /// Frames of handshakes under way, by the number of the handshake; each has one at a time.
+    pub(super) knocks: BTreeMap<u64, Knock>,
     pub(super) listeners: BTreeMap<(HostId, u16), ListenerState>,
 }
 
@@ -143,33 +166,35 @@ impl Network {
             dice_key,
             connections: Connections::default(),
             handshakes: 0,
+            knocks: BTreeMap::new(),
             listeners: BTreeMap::new(),
         }
     }
 
-    /// Puts a segment on its way. Returns when to fire the delivery, if none is armed yet.
+    /// Puts a segment on its way.
     pub(super) fn push(
         &mut self,
-        now: SimTime,
+        kernel: &Kernel,
         connection: u64,
         flow: usize,
         same_zone: bool,
         segment: Segment,
-    ) -> Option<SimTime> {
-        let link = self.connections.get_mut(connection)?;
+    ) {
+        let Some(link) = self.connections.get_mut(connection) else { return };
         let path = Path { from: link.ends[flow].host, to: link.ends[1 - flow].host, same_zone };
         let direction = &mut link.flows[flow];
         let (kind, size) = match &segment {
             Segment::Data { kind, bytes } => (*kind, bytes.len()),
             Segment::Fin => ("FIN", 0),
         };
-        let due = self.wires.transit(now, path, &mut direction.dice, kind, size).max(direction.last_due);
+        let frame = self.wires.transit(kernel.now(), path, &mut direction.dice, kind, size);
+        let due = frame.due().max(direction.last_due);
         direction.last_due = due;
         direction.unread_bytes += size;
-        direction.in_flight.push_back((due, segment));
-        let arm = (!direction.armed && direction.stalled_since.is_none()).then_some(due);
-        direction.armed |= arm.is_some();
-        arm
+        direction.in_flight.push_back(InFlight { due, frame, segment });
+        if direction.armed.is_none() && direction.stalled_since.is_none() {
+            direction.armed = Some(kernel.at(due, Event::Deliver { connection, flow }));
+        }
     }
 
     /// The first segment in flight arrives, or finds its way blocked and stalls.
@@ -184,7 +209,7 @@ impl Network {
         let gone = !alive || link.ends[1 - flow].state == EndState::Gone;
         let link = network.connections.get_mut(connection).expect("looked up above");
         let direction = &mut link.flows[flow];
-        direction.armed = false;
+        direction.armed = None;
         if blocked {
             direction.stalled_since = Some(now);
             let give_up = network.wires.config.give_up;
@@ -201,14 +226,13 @@ impl Network {
         if gone {
             // The receiving kernel does not know this connection: it answers with a reset.
             direction.in_flight.clear();
-            let back = now + Duration::from_micros(500);
+            let back = now + RESET_AFTER;
             kernel.call_at(back, move |kernel| Self::reset_end(kernel, connection, flow));
             return;
         }
-        let Some((_, segment)) = direction.in_flight.pop_front() else { return };
-        if let Some((due, _)) = direction.in_flight.front() {
-            direction.armed = true;
-            kernel.at(*due, Event::Deliver { connection, flow });
+        let Some(InFlight { segment, .. }) = direction.in_flight.pop_front() else { return };
+        if let Some(next) = direction.in_flight.front() {
+            direction.armed = Some(kernel.at(next.due, Event::Deliver { connection, flow }));
         }
         let receiver = &mut link.ends[1 - flow];
         match segment {
@@ -328,18 +352,15 @@ impl Network {
                     if !announce && link.flows[end].stalled_since.is_some() {
                         link.flows[end].in_flight.clear();
                     }
-                    orphaned.push((connection, 1 - end, link.flows[end].last_due));
+                    orphaned.push(connection);
+                    if announce {
+                        link.flows[end].reset_after_the_last(kernel, connection, 1 - end);
+                    }
                 }
             }
         }
         drop(network);
-        for (connection, peer, last_due) in orphaned {
-            if announce {
-                let at = last_due.max(kernel.now()) + Duration::from_micros(500);
-                kernel.call_at(at, move |kernel| Self::reset_end(kernel, connection, peer));
-            }
-            Self::reap(kernel, connection);
-        }
+        orphaned.into_iter().for_each(|connection| Self::reap(kernel, connection));
     }
 
     /// Begins a fault on links.
@@ -347,10 +368,46 @@ impl Network {
         kernel.network.borrow_mut().wires.begin(fault)
     }
 
-    /// Ends a fault on links; what had stalled is retransmitted on TCP's schedule.
+    /// Ends a fault on links: what is under way is timed anew, and what had stalled is retransmitted on TCP's schedule.
     pub(crate) fn end(kernel: &Rc<Kernel>, key: LinkFaultKey) {
-        kernel.network.borrow_mut().wires.end(key);
+        let ended = kernel.network.borrow_mut().wires.end(key);
+        if let Some(fault) = ended.filter(LinkFault::slows) {
+            Self::retime(kernel, key, &fault);
+        }
         Self::retransmit(kernel, None);
+    }
+
+    /// Gives all that is under way on the links of a fault that has ended the times it has without it.
+    fn retime(kernel: &Rc<Kernel>, key: LinkFaultKey, fault: &LinkFault) {
+        let network = &mut *kernel.network.borrow_mut();
+        let mut frames: BTreeMap<Path, Vec<&mut Frame>> = BTreeMap::new();
+        for (_, link) in network.connections.iter_mut() {
+            let (one, other) = (link.ends[0].host, link.ends[1].host);
+            let same_zone = kernel.same_zone(one, other);
+            for (flow, (from, to)) in link.flows.iter_mut().zip([(one, other), (other, one)]) {
+                if from != to && fault.hits(from, to) {
+                    let under_way = flow.in_flight.iter_mut().map(|segment| &mut segment.frame);
+                    frames.entry(Path { from, to, same_zone }).or_default().extend(under_way);
+                }
+            }
+        }
+        let knocks = network.knocks.values_mut().filter(|knock| fault.hits(knock.path.from, knock.path.to));
+        for knock in knocks {
+            frames.entry(knock.path).or_default().push(&mut knock.frame);
+            if let Some(waker) = knock.waker.take() {
+                waker.wake();
+            }
+        }
+        for (path, frames) in frames {
+            network.wires.retime(kernel.now(), path, key, frames);
+        }
+        for (connection, link) in network.connections.iter_mut() {
+            for index in 0..2 {
+                if fault.hits(link.ends[index].host, link.ends[1 - index].host) {
+                    link.flows[index].reschedule(kernel, connection, index);
+                }
+            }
+        }
     }
 
     /// The host has power again: what had stalled on its way there is retransmitted.
@@ -385,12 +442,12 @@ impl Network {
             let direction = &mut link.flows[flow];
             let since = direction.stalled_since.take().expect("listed above");
             let at = retransmission_after(since, now) + latency.max().get();
-            for (due, _) in &mut direction.in_flight {
-                *due = (*due).max(at);
+            for segment in &mut direction.in_flight {
+                segment.frame.not_before = at;
+                segment.due = segment.due.max(at);
             }
             direction.last_due = direction.last_due.max(at);
-            direction.armed = true;
-            kernel.at(at, Event::Deliver { connection, flow });
+            direction.armed = Some(kernel.at(at, Event::Deliver { connection, flow }));
         }
     }
 
@@ -415,6 +472,36 @@ impl Network {
             }
         }
         hit.len()
+    }
+}
+
+impl Flow {
+    /// The process at its beginning is gone: its kernel resets the peer, the end `peer`, after all that was sent.
+    fn reset_after_the_last(&mut self, kernel: &Kernel, connection: u64, peer: usize) {
+        let at = self.last_due.max(kernel.now()) + RESET_AFTER;
+        self.reset = Some(kernel.call_at(at, move |kernel| {
+            if let Some(link) = kernel.network.borrow_mut().connections.get_mut(connection) {
+                link.flows[1 - peer].reset = None;
+            }
+            Network::reset_end(kernel, connection, peer);
+        }));
+    }
+
+    /// Its frames were timed anew: so are their arrivals, in the order of sending, and the reset that follows them.
+    fn reschedule(&mut self, kernel: &Kernel, connection: u64, flow: usize) {
+        self.last_due = self.last_due.min(kernel.now());
+        for segment in &mut self.in_flight {
+            segment.due = segment.frame.due().max(self.last_due);
+            self.last_due = segment.due;
+        }
+        if let (Some(pending), Some(first)) = (self.armed, self.in_flight.front()) {
+            kernel.cancel(pending);
+            self.armed = Some(kernel.at(first.due, Event::Deliver { connection, flow }));
+        }
+        if let Some(pending) = self.reset {
+            kernel.cancel(pending);
+            self.reset_after_the_last(kernel, connection, 1 - flow);
+        }
     }
 }
 

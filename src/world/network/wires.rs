@@ -1,11 +1,13 @@
 //! What lies between hosts: latency, bandwidth, and the faults of links. Knows nothing of connections.
+//!
+//! A frame remembers what its transit is made of, so that it is timed anew when a fault ends: no fault outlives its end.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::base::{HostId, SimTime};
 use crate::world::chance::SplitMix;
-use crate::world::network::{HostSet, NetworkConfig};
+use crate::world::network::{HostSet, LinkConfig, NetworkConfig};
 
 /// Header bytes a frame costs on the wire: Ethernet, IP, TCP and the 4-byte length.
 const FRAME_OVERHEAD_BYTES: usize = 70;
@@ -36,7 +38,18 @@ pub(crate) enum LinkEffect {
 }
 
 impl LinkFault {
-    fn hits(&self, from: HostId, to: HostId) -> bool {
+    /// Whether messages take longer by it.
+    pub(super) fn slows(&self) -> bool {
+        match self.effect {
+            LinkEffect::Delayed(_)
+            | LinkEffect::Jittered(_)
+            | LinkEffect::Limited(_)
+            | LinkEffect::HeldBack(..) => true,
+            LinkEffect::Blocked | LinkEffect::Refused => false,
+        }
+    }
+
+    pub(super) fn hits(&self, from: HostId, to: HostId) -> bool {
         self.from.contains(&from) && self.to.contains(&to)
     }
 }
@@ -44,11 +57,32 @@ impl LinkFault {
 /// Names a fault on links, for ending it.
 pub(crate) type LinkFaultKey = u64;
 
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Path {
     pub(super) from: HostId,
     pub(super) to: HostId,
     pub(super) same_zone: bool,
+}
+
+/// One frame on its way, or waiting for the wire.
+pub(super) struct Frame {
+    bytes: usize,
+    /// When its last bit leaves the sender.
+    left: SimTime,
+    /// How long it then takes where nothing is wrong.
+    latency: Duration,
+    /// What each fault adds to that.
+    added: Vec<(LinkFaultKey, Duration)>,
+    /// It is retransmitted, and does not arrive before this.
+    pub(super) not_before: SimTime,
+}
+
+impl Frame {
+    /// When it arrives, if what was sent before it does not hold it up.
+    pub(super) fn due(&self) -> SimTime {
+        let added: Duration = self.added.iter().map(|(_, by)| *by).sum();
+        (self.left + self.latency + added).max(self.not_before)
+    }
 }
 
 /// What lies between the hosts, and what is wrong with it.
@@ -72,8 +106,31 @@ impl Wires {
         key
     }
 
-    pub(super) fn end(&mut self, key: LinkFaultKey) {
-        self.faults.remove(&key);
+    /// Ends a fault. The frames on the paths that it slowed down are to be given to [`Wires::retime`].
+    pub(super) fn end(&mut self, key: LinkFaultKey) -> Option<LinkFault> {
+        self.faults.remove(&key)
+    }
+
+    /// Times the frames that are under way on a path anew, without the fault that has `ended`. None arrives later by it, and
+    /// they leave the sender in the order in which they would have.
+    pub(super) fn retime(
+        &mut self,
+        now: SimTime,
+        path: Path,
+        ended: LinkFaultKey,
+        mut frames: Vec<&mut Frame>,
+    ) {
+        frames.sort_by_key(|frame| frame.left);
+        let bandwidth = self.bandwidth(path);
+        let mut free = now;
+        for frame in frames {
+            frame.added.retain(|(fault, _)| *fault != ended);
+            if now < frame.left {
+                free = frame.left.min(free + on_wire(frame.bytes, bandwidth));
+                frame.left = free;
+            }
+        }
+        self.free.insert((path.from, path.to), free);
     }
 
     pub(super) fn blocked(&self, from: HostId, to: HostId) -> bool {
@@ -84,7 +141,7 @@ impl Wires {
         self.faults.values().any(|fault| matches!(fault.effect, LinkEffect::Refused) && fault.hits(from, to))
     }
 
-    /// When a message of this size, sent now, arrives; the wire is busy until it has left.
+    /// Puts a message of this size on its way; the wire is busy until it has left.
     pub(super) fn transit(
         &mut self,
         now: SimTime,
@@ -92,33 +149,65 @@ impl Wires {
         dice: &mut SplitMix,
         kind: &str,
         size: usize,
-    ) -> SimTime {
+    ) -> Frame {
+        let mut frame = Frame {
+            bytes: size + FRAME_OVERHEAD_BYTES,
+            left: now,
+            latency: Duration::ZERO,
+            added: Vec::new(),
+            not_before: SimTime::ZERO,
+        };
         if path.from == path.to {
-            return now + Duration::from_micros(5 + dice.below(15));
+            frame.latency = Duration::from_micros(5 + dice.below(15));
+            return frame;
         }
-        let link = if path.same_zone { &self.config.within } else { &self.config.between };
+        let link = self.link(path);
         let (min, max) =
             (link.latency.min().get().as_nanos() as u64, link.latency.max().get().as_nanos() as u64);
         let mut latency = min + dice.below(max - min + 1);
         if dice.happens(link.tail.get()) {
             latency *= 10;
         }
-        let mut bandwidth = link.bandwidth.get();
-        for fault in self.faults.values().filter(|fault| fault.hits(path.from, path.to)) {
+        frame.latency = Duration::from_nanos(latency);
+        for (key, fault) in self.faults.iter().filter(|(_, fault)| fault.hits(path.from, path.to)) {
             match &fault.effect {
-                LinkEffect::Delayed(by) => latency += by.as_nanos() as u64,
-                LinkEffect::Jittered(by) => latency += dice.below(by.as_nanos() as u64 + 1),
-                LinkEffect::Limited(limit) => bandwidth = bandwidth.min(*limit),
-                LinkEffect::HeldBack(held, by) if held.as_deref().is_none_or(|held| held == kind) => {
-                    latency += by.as_nanos() as u64;
+                LinkEffect::Delayed(by) => frame.added.push((*key, *by)),
+                LinkEffect::Jittered(by) => {
+                    let by = Duration::from_nanos(dice.below(by.as_nanos() as u64 + 1));
+                    frame.added.push((*key, by));
                 }
-                LinkEffect::HeldBack(..) | LinkEffect::Blocked | LinkEffect::Refused => {}
+                LinkEffect::HeldBack(held, by) if held.as_deref().is_none_or(|held| held == kind) => {
+                    frame.added.push((*key, *by));
+                }
+                LinkEffect::HeldBack(..)
+                | LinkEffect::Limited(_)
+                | LinkEffect::Blocked
+                | LinkEffect::Refused => {}
             }
         }
-        let on_wire =
-            Duration::from_nanos(((size + FRAME_OVERHEAD_BYTES) as f64 / bandwidth.max(1.0) * 1e9) as u64);
+        let on_wire = on_wire(frame.bytes, self.bandwidth(path));
         let free = self.free.entry((path.from, path.to)).or_default();
         *free = (*free).max(now) + on_wire;
-        *free + Duration::from_nanos(latency)
+        frame.left = *free;
+        frame
     }
+
+    fn link(&self, path: Path) -> &LinkConfig {
+        if path.same_zone { &self.config.within } else { &self.config.between }
+    }
+
+    /// Bytes a second that the path carries now.
+    fn bandwidth(&self, path: Path) -> f64 {
+        let faults = self.faults.values().filter(|fault| fault.hits(path.from, path.to));
+        let limits = faults.filter_map(|fault| match fault.effect {
+            LinkEffect::Limited(limit) => Some(limit),
+            _ => None,
+        });
+        limits.fold(self.link(path).bandwidth.get(), f64::min)
+    }
+}
+
+/// How long a frame keeps the wire busy.
+fn on_wire(bytes: usize, bandwidth: f64) -> Duration {
+    Duration::from_nanos((bytes as f64 / bandwidth.max(1.0) * 1e9) as u64)
 }

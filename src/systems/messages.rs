@@ -1,0 +1,71 @@
+//! The names of the messages that systems send, as traces show them and as a fault that holds one back must name it.
+
+/// Each sender and its messages. What opens and closes connections belongs to no system, and is sent wherever there is one.
+pub const MESSAGES: &[(&str, &[&str])] = &[
+    ("connections", &["SYN", "SYN-ACK", "FIN"]),
+    (
+        "coordination",
+        &[
+            // Between servers: the election, then what followers and leader say.
+            "Notification",
+            "FollowerInfo",
+            "AckEpoch",
+            "Ack",
+            "Touched",
+            "Request",
+            "Revalidate",
+            "SyncRequest",
+            "LeaderInfo",
+            "Truncate",
+            "Snapshot",
+            "Proposal",
+            "Commit",
+            "NewLeader",
+            "UpToDate",
+            "LeaderPing",
+            "Revalidated",
+            "Synced",
+            // From and to clients; an answer has the name of its request.
+            "ConnectRequest",
+            "ConnectResponse",
+            "Create",
+            "Delete",
+            "SetData",
+            "SetAcl",
+            "Check",
+            "Multi",
+            "Exists",
+            "GetData",
+            "GetAcl",
+            "GetChildren",
+            "Sync",
+            "Ping",
+            "PingReply",
+            "SetWatches",
+            "WatcherEvent",
+            "CloseSession",
+        ],
+    ),
+    (
+        "broker",
+        &[
+            "Produce",
+            "Produced",
+            "Fetch",
+            "Fetched",
+            "ListOffsets",
+            "Metadata",
+            "ApiVersions",
+            "CreateTopics",
+            "DeleteTopics",
+            "InitProducerId",
+            "OffsetForLeaderEpoch",
+            // The answers to all others.
+            "Response",
+            // Between brokers and their controller.
+            "ClusterImage",
+            "Petition",
+            "Controlled",
+        ],
+    ),
+];
