@@ -204,10 +204,10 @@ impl<'a> View<'a> {
             if self.history.unfinished.contains(&partition) {
                 continue;
             }
-            check.look();
+            check.count();
             if !self.places.contains_key(&event) {
                 let instead = offset.and_then(|offset| self.log.get(&(partition, offset)));
-                check.violated(|| match (offset, instead) {
+                check.fault(|| match (offset, instead) {
                     (Some(offset), Some(read)) => format!(
                         "event {event}, acknowledged at {partition}@{offset}, where now stands {read}"
                     ),
@@ -224,14 +224,14 @@ impl<'a> View<'a> {
     fn acknowledgements_are_true(&self) -> Check {
         let mut check = Check::new("an acknowledged event stands where its producer was told");
         for (event, partition, offset) in self.acked() {
-            check.look();
+            check.count();
             let Some(places) = self.places.get(&event) else { continue };
             let there = match offset {
                 Some(offset) => places.contains(&(partition, offset)),
                 None => places.iter().any(|(other, _)| *other == partition),
             };
             if !there {
-                check.violated(|| {
+                check.fault(|| {
                     let told = offset.map_or_else(|| "somewhere".to_owned(), |offset| offset.to_string());
                     format!("event {event}, acknowledged at {partition}@{told}, stands at {}", listed(places))
                 });
@@ -243,9 +243,9 @@ impl<'a> View<'a> {
     fn nothing_stands_twice(&self) -> Check {
         let mut check = Check::new("no event stands twice");
         for (event, places) in &self.places {
-            check.look();
+            check.count();
             if 1 < places.len() {
-                check.violated(|| format!("event {event} stands at {}", listed(places)));
+                check.fault(|| format!("event {event} stands at {}", listed(places)));
             }
         }
         check
@@ -256,11 +256,11 @@ impl<'a> View<'a> {
         let mut latest: BTreeMap<(i32, u64), (usize, &Read)> = BTreeMap::new();
         for (&(partition, _), &read) in &self.log {
             let Some(&(place, sent)) = read.event.and_then(|event| self.sent.get(&event)) else { continue };
-            check.look();
+            check.count();
             let before = latest.entry((partition, sent.producer)).or_insert((place, read));
             if place < before.0 {
                 let earlier = before.1;
-                check.violated(|| format!("producer {}: {read}, sent before {earlier}", sent.producer));
+                check.fault(|| format!("producer {}: {read}, sent before {earlier}", sent.producer));
             } else {
                 *before = (place, read);
             }
@@ -271,11 +271,11 @@ impl<'a> View<'a> {
     fn nothing_is_corrupted(&self) -> Check {
         let mut check = Check::new("no event is corrupted");
         for read in &self.history.reads {
-            check.look();
+            check.count();
             match read.event.map(|event| self.sent.get(&event)) {
-                None => check.violated(|| read.to_string()),
+                None => check.fault(|| read.to_string()),
                 Some(Some((_, sent))) if sent.payload != read.payload => {
-                    check.violated(|| {
+                    check.fault(|| {
                         format!("{read}: payload {:#x}, sent as {:#x}", read.payload, sent.payload)
                     });
                 }
@@ -289,12 +289,12 @@ impl<'a> View<'a> {
         let mut check = Check::new("no event is invented");
         for read in self.log.values() {
             let Some(event) = read.event else { continue };
-            check.look();
+            check.count();
             match (self.sent.get(&event), self.history.outcomes.get(&event)) {
-                (None, _) => check.violated(|| format!("{read}, never sent")),
-                (_, Some(Outcome::Failed)) => check.violated(|| format!("{read}, refused for good")),
+                (None, _) => check.fault(|| format!("{read}, never sent")),
+                (_, Some(Outcome::Failed)) => check.fault(|| format!("{read}, refused for good")),
                 (Some((_, sent)), _) if sent.partition != read.partition => {
-                    check.violated(|| format!("{read}, sent to part {}", sent.partition));
+                    check.fault(|| format!("{read}, sent to part {}", sent.partition));
                 }
                 _ => {}
             }
@@ -306,11 +306,11 @@ impl<'a> View<'a> {
         let mut check = Check::new("a consumer reads from the start of a log without gap or step back");
         let mut next: BTreeMap<(u64, i32), i64> = BTreeMap::new();
         for read in &self.history.reads {
-            check.look();
+            check.count();
             let start = self.history.starts.get(&read.partition).copied().unwrap_or(0);
             let due = next.entry((read.consumer, read.partition)).or_insert(start);
             if read.offset != *due {
-                check.violated(|| format!("consumer {}: {read}, due was @{due}", read.consumer));
+                check.fault(|| format!("consumer {}: {read}, due was @{due}", read.consumer));
             }
             *due = read.offset + 1;
         }
@@ -320,11 +320,11 @@ impl<'a> View<'a> {
     fn consumers_agree(&self) -> Check {
         let mut check = Check::new("all readings of one offset agree");
         for read in &self.history.reads {
-            check.look();
+            check.count();
             let first = self.log[&(read.partition, read.offset)];
             if (first.event, first.payload) != (read.event, read.payload) {
                 let (one, other) = (first.consumer, read.consumer);
-                check.violated(|| format!("{first} for consumer {one}, {read} for consumer {other}"));
+                check.fault(|| format!("{first} for consumer {one}, {read} for consumer {other}"));
             }
         }
         check

@@ -59,22 +59,21 @@ impl History {
     /// `established` tells: a leader that fails before may have had more than anybody else.
     pub fn taken_over(&mut self, server: u8, zxid: i64, digest: u64) {
         if let Some(last) = self.last.insert(server, zxid) {
-            self.order.look();
+            self.order.count();
             let first_of_epoch = last >> 32 < zxid >> 32 && zxid as u32 == 1;
             if zxid != last + 1 && !first_of_epoch {
-                self.order.violated(|| {
-                    format!("server {server} applied {} right after {}", show(zxid), show(last))
-                });
+                self.order
+                    .fault(|| format!("server {server} applied {} right after {}", show(zxid), show(last)));
             }
         }
         self.compare(server, zxid, digest);
     }
 
     fn compare(&mut self, server: u8, zxid: i64, digest: u64) {
-        self.agreement.look();
+        self.agreement.count();
         let (known, first) = *self.digests.entry(zxid).or_insert((digest, server));
         if known != digest {
-            self.agreement.violated(|| {
+            self.agreement.fault(|| {
                 format!("at {} server {server} has another state than server {first} had", show(zxid))
             });
         }
@@ -82,18 +81,18 @@ impl History {
 
     /// A quorum holds the history of a new leader, which ends with `zxid`.
     pub fn established(&mut self, server: u8, epoch: u32, zxid: i64) {
-        self.leadership.look();
-        self.durability.look();
+        self.leadership.count();
+        self.durability.count();
         let newest = self.leaders.last_key_value().map(|(epoch, _)| *epoch);
         if let Some((other, _)) = self.leaders.insert(epoch, (server, zxid)) {
-            self.leadership.violated(|| format!("servers {other} and {server} both lead epoch {epoch}"));
+            self.leadership.fault(|| format!("servers {other} and {server} both lead epoch {epoch}"));
         }
         if newest.is_some_and(|newest| epoch <= newest) {
-            self.leadership.violated(|| format!("epoch {epoch} of server {server} comes late"));
+            self.leadership.fault(|| format!("epoch {epoch} of server {server} comes late"));
         }
         if zxid < self.committed_max {
             let max = self.committed_max;
-            self.durability.violated(|| {
+            self.durability.fault(|| {
                 format!(
                     "server {server} leads epoch {epoch} from {} on, but {} was committed",
                     show(zxid),
@@ -127,10 +126,10 @@ impl History {
             self.acknowledged.remove(&server);
             return;
         };
-        self.disks.look();
+        self.disks.count();
         let acknowledged = self.acknowledged.get(&server).copied().unwrap_or(0);
         if zxid < acknowledged {
-            self.disks.violated(|| {
+            self.disks.fault(|| {
                 format!("server {server} has {}, and had acknowledged {}", show(zxid), show(acknowledged))
             });
         }
@@ -138,9 +137,9 @@ impl History {
 
     /// The ephemeral znodes without a session in a server's state.
     pub fn orphans(&mut self, server: u8, zxid: i64, orphans: Vec<String>) {
-        self.orphans.look();
+        self.orphans.count();
         for orphan in orphans {
-            self.orphans.violated(|| format!("{orphan} on server {server} at {}", show(zxid)));
+            self.orphans.fault(|| format!("{orphan} on server {server} at {}", show(zxid)));
         }
     }
 }

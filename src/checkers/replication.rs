@@ -63,10 +63,10 @@ impl Default for History {
 impl History {
     /// A controller has written a state.
     pub fn written(&mut self, id: &str, state: Written) {
-        self.control.look();
+        self.control.count();
         let states = self.states.entry(id.to_owned()).or_default();
         if let Some(other) = states.insert(state.version, state) {
-            self.control.violated(|| format!("{id}: {state:?} was written over {other:?}"));
+            self.control.fault(|| format!("{id}: {state:?} was written over {other:?}"));
             return;
         }
         let before = states.range(..state.version).next_back();
@@ -74,18 +74,17 @@ impl History {
         let pairs = [before.map(|(_, before)| (*before, state)), after.map(|(_, after)| (state, *after))];
         for (one, next) in pairs.into_iter().flatten() {
             if next.controller_epoch < one.controller_epoch || next.leader_epoch < one.leader_epoch {
-                self.control.violated(|| format!("{id}: {next:?} was written after {one:?}"));
+                self.control.fault(|| format!("{id}: {next:?} was written after {one:?}"));
             }
         }
     }
 
     /// A broker begins to lead.
     pub fn leads(&mut self, id: &str, broker: i32, epoch: i32) {
-        self.leadership.look();
+        self.leadership.count();
         let first = *self.leaders.entry((id.to_owned(), epoch)).or_insert(broker);
         if first != broker {
-            self.leadership
-                .violated(|| format!("{id}: brokers {first} and {broker} both lead epoch {epoch}"));
+            self.leadership.fault(|| format!("{id}: brokers {first} and {broker} both lead epoch {epoch}"));
         }
     }
 
@@ -95,14 +94,14 @@ impl History {
             // What was committed before may be gone, and other records may stand in its place.
             return;
         }
-        self.values.look();
+        self.values.count();
         if !self.batches.contains_key(id) {
             self.batches.insert(id.to_owned(), BTreeMap::new());
         }
         let batches = self.batches.get_mut(id).expect("just inserted");
         let (known_last, known_crc, first) = *batches.entry(base).or_insert((last, crc, broker));
         if (known_last, known_crc) != (last, crc) {
-            self.values.violated(|| {
+            self.values.fault(|| {
                 format!("{id}: at {base} broker {broker} has another batch than broker {first} had")
             });
         }
@@ -110,11 +109,11 @@ impl History {
 
     /// A replica cut its log.
     pub fn truncated(&mut self, id: &str, broker: i32, cut: Cut) {
-        self.truncation.look();
+        self.truncation.count();
         if cut.unclean {
             self.unclean.insert(id.to_owned(), true);
         } else if cut.to < cut.high_watermark {
-            self.truncation.violated(|| {
+            self.truncation.fault(|| {
                 format!(
                     "{id}: broker {broker} cut its log at {}, committed up to {}",
                     cut.to, cut.high_watermark

@@ -85,21 +85,21 @@ fn nothing_outlives(
     for (key, op, _, answer) in history.answers() {
         for path in shown(op, answer) {
             let Some(life) = lives.get(path.as_str()) else { continue };
-            check.look();
+            check.count();
             let ended = [life.deleted, closings.get(&life.session).copied()].into_iter().flatten().min();
             let early = life.created.is_some_and(|created| answer.zxid < created);
             if early || ended.is_some_and(|ended| ended <= answer.zxid) {
                 let ended =
                     ended.map_or("not ended".to_owned(), |ended| format!("ended at {}", Shown(ended)));
-                check.violated(|| format!("{path}, {ended}: {}", history.show(key)));
+                check.fault(|| format!("{path}, {ended}: {}", history.show(key)));
             }
         }
     }
     for (path, life) in lives {
-        check.look();
+        check.count();
         let closed = closings.get(&life.session);
         if closed.zip(life.created).is_some_and(|(closed, created)| *closed < created) {
-            check.violated(|| format!("{path} was created by a session that was closed"));
+            check.fault(|| format!("{path} was created by a session that was closed"));
         }
     }
     check
@@ -119,12 +119,12 @@ fn nothing_dies_early(history: &History, lives: &BTreeMap<&str, Life>) -> Check 
     for (key, op, _, answer) in history.answers() {
         let Ask::Exists { path } = &op.ask else { continue };
         let Some(life) = lives.get(path.as_str()) else { continue };
-        check.look();
+        check.count();
         let absent = answer.outcome == Outcome::Refused(Refusal::NoNode);
         let created = life.created.is_some_and(|created| created <= answer.zxid);
         let lives_on = alive.get(&life.session).is_some_and(|alive| answer.zxid <= *alive);
         if absent && created && life.spared && lives_on {
-            check.violated(|| history.show(key));
+            check.fault(|| history.show(key));
         }
     }
     check
@@ -136,12 +136,12 @@ fn all_gone(history: &History, lives: &BTreeMap<&str, Life>) -> Check {
     let last: BTreeMap<u32, usize> =
         history.sessions.iter().enumerate().map(|(at, client)| (*client, at)).collect();
     for (key, op, _, answer) in history.answers().filter(|(_, op, ..)| history.is_final(op)) {
-        check.look();
+        check.count();
         for path in shown(op, answer) {
             let Some(life) = lives.get(path.as_str()) else { continue };
             let client = history.sessions[life.session.0];
             if last.get(&client) != Some(&life.session.0) {
-                check.violated(|| format!("{path} of client {client}: {}", history.show(key)));
+                check.fault(|| format!("{path} of client {client}: {}", history.show(key)));
             }
         }
     }
@@ -158,18 +158,18 @@ fn numbers(history: &History) -> Check {
         else {
             continue;
         };
-        check.look();
+        check.count();
         let parent = &path[..path.rfind('/').unwrap_or(0)];
         match name.strip_prefix(path.as_str()).and_then(|number| number.parse().ok()) {
             Some(number) => given.entry(parent).or_default().push((seen.czxid, number, key)),
-            None => check.violated(|| format!("no number: {}", history.show(key))),
+            None => check.fault(|| format!("no number: {}", history.show(key))),
         }
     }
     for numbers in given.values_mut() {
         numbers.sort();
         for pair in numbers.windows(2) {
             if pair[1].1 <= pair[0].1 {
-                check.violated(|| format!("{}, then {}", history.show(pair[0].2), history.show(pair[1].2)));
+                check.fault(|| format!("{}, then {}", history.show(pair[0].2), history.show(pair[1].2)));
             }
         }
     }
@@ -183,10 +183,10 @@ fn locks(history: &History) -> Check {
     let mut holds: Vec<_> = history.holds.iter().map(|hold| (hold.zxid, hold.fence, hold.session)).collect();
     holds.sort();
     for pair in holds.windows(2) {
-        check.look();
+        check.count();
         let [(zxid, fence, session), (later, next, other)] = [pair[0], pair[1]];
         if next <= fence {
-            check.violated(|| {
+            check.fault(|| {
                 format!(
                     "session {} holds with {fence} at {}, session {} with {next} at {}",
                     session.0,

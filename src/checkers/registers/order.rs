@@ -63,10 +63,10 @@ pub(super) fn check(history: &History) -> Vec<Check> {
     let mut one_history = Check::new("a register has one value and one transaction for each of its versions");
     for (key, op, _, answer) in history.answers() {
         for (path, seen, token) in told(op, answer) {
-            one_history.look();
+            one_history.count();
             let register = registers.entry(path).or_default();
             if let Err(other) = register.learn(seen.mzxid, Some(seen.version), token, key) {
-                one_history.violated(|| format!("{}; but {}", history.show(key), history.show(other)));
+                one_history.fault(|| format!("{}; but {}", history.show(key), history.show(other)));
             }
             if history.is_final(op) && !op.writes() {
                 register.read_back = register.read_back.max(Some(answer.zxid));
@@ -78,7 +78,7 @@ pub(super) fn check(history: &History) -> Vec<Check> {
         for (mzxid, value) in &register.values {
             let Some(version) = value.version else { continue };
             if let Some((earlier, lower)) = before.filter(|(_, lower)| version <= *lower) {
-                one_history.violated(|| {
+                one_history.fault(|| {
                     let (earlier, later) = (Shown(earlier), Shown(*mzxid));
                     format!("{path} had version {lower} at {earlier} and {version} at {later}")
                 });
@@ -116,15 +116,15 @@ fn values_were_written(history: &History) -> Check {
     for (key, op, ended, answer) in history.answers() {
         for (path, seen, token) in told(op, answer) {
             let Some(token) = token else { continue };
-            check.look();
+            check.count();
             if *effects.entry((path, token)).or_insert(seen.mzxid) != seen.mzxid {
-                check.violated(|| format!("a second effect of one write: {}", history.show(key)));
+                check.fault(|| format!("a second effect of one write: {}", history.show(key)));
             }
             if token == 0 {
                 continue;
             }
             let Some(writer) = writers.get(&(path, token)) else {
-                check.violated(|| format!("nobody wrote this: {}", history.show(key)));
+                check.fault(|| format!("nobody wrote this: {}", history.show(key)));
                 continue;
             };
             let wrote = &history.ops[writer.0];
@@ -133,7 +133,7 @@ fn values_were_written(history: &History) -> Check {
                 _ => wrote.answer().is_some_and(|(_, end)| matches!(end.outcome, Outcome::Refused(_))),
             };
             if refused || ended < wrote.began {
-                check.violated(|| format!("{}; but {}", history.show(key), history.show(*writer)));
+                check.fault(|| format!("{}; but {}", history.show(key), history.show(*writer)));
             }
         }
     }
@@ -151,17 +151,17 @@ fn writes_follow_real_time(history: &History) -> Check {
     let mut by_zxid = BTreeMap::new();
     for (key, .., zxid) in &writes {
         if let Some(other) = by_zxid.insert(*zxid, *key) {
-            check.violated(|| format!("one transaction: {}; {}", history.show(*key), history.show(other)));
+            check.fault(|| format!("one transaction: {}; {}", history.show(*key), history.show(other)));
         }
     }
     writes.sort_by_key(|(_, _, ended, _)| *ended);
     let newest = running_max(&writes);
     for (key, op, _, zxid) in &writes {
-        check.look();
+        check.count();
         let answered_before = newest.partition_point(|(ended, ..)| *ended < op.began);
         let Some((_, earlier, other)) = answered_before.checked_sub(1).map(|at| newest[at]) else { continue };
         if *zxid <= earlier {
-            check.violated(|| format!("{} came after {}", history.show(*key), history.show(other)));
+            check.fault(|| format!("{} came after {}", history.show(*key), history.show(other)));
         }
     }
     check
@@ -184,7 +184,7 @@ fn refusals_are_just(history: &History, registers: &BTreeMap<&str, Register>) ->
         Check::new("a compare-and-set is carried out if and only if the version is the one demanded");
     for (key, op, _, answer) in history.answers() {
         let Ask::Set { path, expected, .. } = &op.ask else { continue };
-        check.look();
+        check.count();
         let just = match (&answer.outcome, *expected) {
             (Outcome::Stands(seen), Some(expected)) => seen.version == expected + 1,
             (Outcome::Refused(Refusal::BadVersion), Some(expected)) => {
@@ -194,7 +194,7 @@ fn refusals_are_just(history: &History, registers: &BTreeMap<&str, Register>) ->
             _ => true,
         };
         if !just {
-            check.violated(|| history.show(key));
+            check.fault(|| history.show(key));
         }
     }
     check
@@ -229,12 +229,12 @@ fn all_or_none(history: &History, registers: &BTreeMap<&str, Register>) -> Check
     for (at, op) in history.ops.iter().enumerate() {
         let Ask::Multi { paths, token } = &op.ask else { continue };
         let Some(zxid) = effects.get(token) else { continue };
-        check.look();
+        check.count();
         for path in paths {
             parts.entry(path).or_default().insert(*zxid, *token);
             let known = registers.get(path.as_str()).and_then(|register| register.values.get(zxid));
             if known.is_some_and(|value| value.token.is_some_and(|other| other != *token)) {
-                check.violated(|| format!("{path} at {}: {}", Shown(*zxid), history.show(OpKey(at))));
+                check.fault(|| format!("{path} at {}: {}", Shown(*zxid), history.show(OpKey(at))));
             }
         }
     }
@@ -244,7 +244,7 @@ fn all_or_none(history: &History, registers: &BTreeMap<&str, Register>) -> Check
         let newest = writes.range(..=answer.zxid).next_back();
         if let Some((zxid, token)) = newest.filter(|(zxid, _)| seen.mzxid < **zxid) {
             let zxid = Shown(*zxid);
-            check.violated(|| format!("{} lacks {token} of {zxid}", history.show(key)));
+            check.fault(|| format!("{} lacks {token} of {zxid}", history.show(key)));
         }
     }
     check
@@ -256,14 +256,14 @@ fn reads_are_whole(history: &History, registers: &BTreeMap<&str, Register>) -> C
         Check::new("a read shows the newest write up to the transaction at which it was answered");
     for (key, op, _, answer) in history.answers() {
         for (path, seen, _) in told(op, answer) {
-            check.look();
+            check.count();
             if answer.zxid < seen.mzxid {
-                check.violated(|| format!("it shows the future: {}", history.show(key)));
+                check.fault(|| format!("it shows the future: {}", history.show(key)));
             }
             let newest = registers[path].at(answer.zxid);
             if let Some((mzxid, value)) = newest.filter(|(mzxid, _)| seen.mzxid < *mzxid) {
                 let (missed, mzxid) = (history.show(value.told_by), Shown(mzxid));
-                check.violated(|| format!("{} lacks {mzxid}, of which {missed}", history.show(key)));
+                check.fault(|| format!("{} lacks {mzxid}, of which {missed}", history.show(key)));
             }
         }
     }
@@ -289,12 +289,12 @@ fn syncs_catch_up(history: &History) -> Check {
         if op.ask != Ask::Sync || answer.outcome != Outcome::Done {
             continue;
         }
-        check.look();
+        check.count();
         let Some(running) = newest.get(&(answer.zxid >> 32)) else { continue };
         let before = running.partition_point(|(ended, ..)| *ended < op.began);
         let Some((_, zxid, other)) = before.checked_sub(1).map(|at| running[at]) else { continue };
         if answer.zxid < zxid {
-            check.violated(|| format!("{} lacks {}", history.show(key), history.show(other)));
+            check.fault(|| format!("{} lacks {}", history.show(key), history.show(other)));
         }
     }
     check

@@ -12,23 +12,23 @@ pub(super) fn check(history: &History) -> Vec<Check> {
     for ops in history.by_session() {
         for pair in ops.windows(2) {
             let [(key, op, answer), (later_key, later_op, later)] = pair else { continue };
-            in_order.look();
-            forward.look();
+            in_order.count();
+            forward.count();
             if later.arrival <= answer.arrival || later_op.began < op.began || later.xid == answer.xid {
-                in_order.violated(|| format!("{}, then {}", history.show(*key), history.show(*later_key)));
+                in_order.fault(|| format!("{}, then {}", history.show(*key), history.show(*later_key)));
             }
             if later.zxid < answer.zxid {
-                forward.violated(|| format!("{}, then {}", history.show(*key), history.show(*later_key)));
+                forward.fault(|| format!("{}, then {}", history.show(*key), history.show(*later_key)));
             }
         }
         let closing =
             ops.iter().position(|(_, op, answer)| op.ask == Ask::Close && answer.outcome == Outcome::Done);
         if closing.is_some() {
-            closed.look();
+            closed.count();
         }
         for (key, _, answer) in ops.iter().skip(closing.map_or(ops.len(), |at| at + 1)) {
             if !matches!(answer.outcome, Outcome::Refused(Refusal::Session)) {
-                closed.violated(|| history.show(*key));
+                closed.fault(|| history.show(*key));
             }
         }
     }
@@ -42,13 +42,12 @@ fn own_writes(history: &History) -> Check {
         let mut known: BTreeMap<&str, (i64, OpKey)> = BTreeMap::new();
         for (key, op, answer) in ops {
             for (path, mzxid) in told(op, &answer.outcome) {
-                check.look();
+                check.count();
                 let (before, whence) = *known.get(path).unwrap_or(&(0, key));
                 if mzxid < before {
                     let before = Shown(before);
-                    check.violated(|| {
-                        format!("{}; but {before} by {}", history.show(key), history.show(whence))
-                    });
+                    check
+                        .fault(|| format!("{}; but {before} by {}", history.show(key), history.show(whence)));
                 }
                 if before < mzxid {
                     known.insert(path, (mzxid, key));

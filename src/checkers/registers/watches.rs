@@ -30,20 +30,20 @@ pub(super) fn check(history: &History) -> Vec<Check> {
     for ops in history.by_session() {
         for (at, (key, op, answer)) in ops.iter().enumerate() {
             let Some((path, state)) = read(op, answer).filter(|_| answer.watched) else { continue };
-            once.look();
+            once.count();
             if 1 < op.fired.len() {
-                once.violated(|| history.show(*key));
+                once.fault(|| history.show(*key));
             }
             let told = op.fired.first().map_or(u64::MAX, |fired| fired.arrival);
             let unlike = |(_, later_op, later): &&(OpKey, &Op, &Answer)| {
                 read(later_op, later).is_some_and(|(other, found)| other == path && found != state)
             };
-            first.look();
+            first.count();
             if let Some((seen, _, later)) =
                 ops[at + 1..].iter().find(unlike).filter(|later| later.2.arrival < told)
             {
                 let arrival = later.arrival;
-                first.violated(|| {
+                first.fault(|| {
                     format!(
                         "{} saw, as word {arrival}, what the watch of {} had not told",
                         history.show(*seen),
@@ -73,10 +73,10 @@ fn just(history: &History) -> Check {
         else {
             continue;
         };
-        check.look();
+        check.count();
         let (zxid, witness) = latest[&(path, czxid, mzxid)];
         if fired.zxid <= zxid {
-            check.violated(|| format!("{} fired, but {}", history.show(key), history.show(witness)));
+            check.fault(|| format!("{} fired, but {}", history.show(key), history.show(witness)));
         }
     }
     check
