@@ -80,17 +80,6 @@ impl Check {
         self.look(at, (!kept).then(tell));
     }
 
-    /// Counts one more thing examined.
-    pub fn count(&mut self) {
-        self.looked_at += 1;
-    }
-
-    /// Counts a fault of a thing that was counted.
-    pub fn fault(&mut self, tell: impl FnOnce() -> String) {
-        self.looked_at = self.looked_at.saturating_sub(1);
-        self.look(None, Some(tell()));
-    }
-
     /// Whether the promise was kept in everything examined.
     pub fn held(&self) -> bool {
         self.violations == 0

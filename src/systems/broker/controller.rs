@@ -18,7 +18,7 @@ use serde::de::DeserializeOwned;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::systems::broker::cluster::{Change, Image, LiveBroker, PartitionState, Registration, Topic};
-use crate::systems::broker::id::{BrokerEpoch, BrokerId, ControllerEpoch, StateVersion};
+use crate::systems::broker::id::{BrokerEpoch, BrokerId, ControllerEpoch, StateVersion, TopicPartition};
 use crate::systems::broker::message::{CONTROL_PORT, Control, Controlled};
 use crate::systems::broker::{Config, Observer, TopicConfig};
 use crate::systems::coordination::api::{
@@ -189,6 +189,7 @@ impl Reign {
                 let (mut state, version, _): (PartitionState, _, _) =
                     read(session, &format!("{path}/{index}")).await?;
                 state.version = StateVersion::new(version);
+                seat.observer.state_found(&TopicPartition::new(&name, index as i32), &state);
                 partitions.push(state);
             }
             topics.insert(name, Topic { config, partitions });
@@ -280,6 +281,7 @@ impl Reign {
             return Ok(());
         }
         for (id, mut state) in changes {
+            let began = self.seat.host.now();
             let before = state.version;
             state.controller_epoch = self.image.controller_epoch;
             state.version = before.next();
@@ -289,7 +291,7 @@ impl Reign {
                 // The connection broke, or the broker's session is over and the next one has not begun.
                 self.seat.host.sleep(RETRY_FIRST).await;
             }
-            self.seat.observer.state_written(&id, &state);
+            self.seat.observer.state_written(began, &id, &state);
             self.image.apply((id, state));
         }
         // Not before all is written: an image that shows a broker's new life beside states that count on its former one would have an
@@ -402,7 +404,12 @@ impl Reign {
         for (index, state) in topic.partitions.iter().enumerate() {
             writes.push(create(&format!("{path}/{index}"), json(state), Mode::Persistent));
         }
+        let began = self.seat.host.now();
         self.multi(writes).await?;
+        for (index, state) in topic.partitions.iter().enumerate() {
+            let id = TopicPartition::new(&config.name, index as i32);
+            self.seat.observer.state_written(began, &id, state);
+        }
         self.image.topics.insert(config.name, topic);
         self.publish();
         Ok(true)

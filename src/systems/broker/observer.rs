@@ -3,60 +3,111 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 
-use crate::checkers::replication::{Cut, History, Written};
+use crate::base::SimTime;
+use crate::checkers::replication::{self, Cut, History, Part, Standing, Written};
 use crate::systems::broker::cluster::PartitionState;
+use crate::systems::broker::epochs::Epochs;
 use crate::systems::broker::id::{BrokerId, LeaderEpoch, Offset, TopicPartition};
+use crate::systems::broker::records::Batch;
+use crate::world::Host;
 
-/// A notebook about a cluster that brokers only write into.
-#[derive(Clone, Default)]
-pub struct Observer(Rc<RefCell<History>>);
+/// A notebook about a cluster that one broker only writes into.
+#[derive(Clone)]
+pub struct Observer {
+    host: Host,
+    broker: BrokerId,
+    history: Rc<RefCell<History>>,
+}
 
 impl Observer {
-    /// An observer that writes into this history.
-    pub fn new(history: Rc<RefCell<History>>) -> Self {
-        Self(history)
+    /// An observer of this broker that writes into this history.
+    pub fn new(host: &Host, broker: BrokerId, history: Rc<RefCell<History>>) -> Self {
+        Self { host: host.clone(), broker, history }
     }
 
-    /// A controller has written a state.
-    pub fn state_written(&self, id: &TopicPartition, state: &PartitionState) {
-        self.0.borrow_mut().written(
-            &id.to_string(),
-            Written {
-                controller_epoch: state.controller_epoch.get(),
-                leader: state.leader.map(BrokerId::get),
-                leader_epoch: state.leader_epoch.get(),
-                version: state.version.get(),
-            },
-        );
+    /// As controller, it has written a state that it decided on at `began`.
+    pub fn state_written(&self, began: SimTime, id: &TopicPartition, state: &PartitionState) {
+        let mut history = self.history.borrow_mut();
+        let part = history.part(&id.to_string());
+        history.written((began, self.host.now()), part, &written(state));
     }
 
-    /// A broker begins to lead.
-    pub fn leads(&self, id: &TopicPartition, broker: BrokerId, epoch: LeaderEpoch) {
-        self.0.borrow_mut().leads(&id.to_string(), broker.get(), epoch.get());
+    /// As a new controller, it has found a state that was written before.
+    pub fn state_found(&self, id: &TopicPartition, state: &PartitionState) {
+        let mut history = self.history.borrow_mut();
+        let part = history.part(&id.to_string());
+        history.found(self.host.now(), part, &written(state));
     }
 
-    /// Batches have come to lie below a replica's high watermark: first and last offset, and checksum.
-    pub fn committed(&self, id: &TopicPartition, broker: BrokerId, batches: &[(Offset, Offset, u32)]) {
-        if batches.is_empty() {
-            return;
-        }
-        let id = id.to_string();
-        let mut history = self.0.borrow_mut();
-        for (base, last, crc) in batches {
-            history.committed(&id, broker.get(), (base.get(), last.get()), *crc);
-        }
+    /// An observer of its replica of a topic partition.
+    pub fn of(&self, id: &TopicPartition) -> ReplicaObserver {
+        let part = self.history.borrow_mut().part(&id.to_string());
+        ReplicaObserver { observer: self.clone(), part, told: RefCell::default() }
+    }
+}
+
+fn written(state: &PartitionState) -> Written {
+    Written {
+        controller_epoch: state.controller_epoch.get(),
+        leader: state.leader.map(BrokerId::get),
+        leader_epoch: state.leader_epoch.get(),
+        version: state.version.get(),
+        in_sync: state.in_sync.iter().map(|broker| broker.get()).collect(),
+        unclean: state.unclean,
+    }
+}
+
+/// The same notebook, for one replica.
+pub struct ReplicaObserver {
+    observer: Observer,
+    part: Part,
+    /// The epochs that were told last.
+    told: RefCell<Epochs>,
+}
+
+impl ReplicaObserver {
+    fn tell(&self, tell: impl FnOnce(&mut History, SimTime, Part, i32)) {
+        let Observer { host, broker, history } = &self.observer;
+        tell(&mut history.borrow_mut(), host.now(), self.part, broker.get());
     }
 
-    /// A replica cut its log.
-    pub fn truncated(
-        &self,
-        id: &TopicPartition,
-        broker: BrokerId,
-        to: Offset,
-        high_watermark: Offset,
-        unclean: bool,
-    ) {
+    /// The replica's log was opened.
+    pub fn opened(&self, standing: Standing, epochs: &Epochs) {
+        self.tell(|history, now, part, broker| history.opened(now, part, broker, standing));
+        self.stands(standing, epochs);
+    }
+
+    /// The replica stands so now, with these leader epochs in its log.
+    pub fn stands(&self, standing: Standing, epochs: &Epochs) {
+        self.tell(|history, now, part, broker| {
+            if *self.told.borrow() != *epochs {
+                self.told.borrow_mut().clone_from(epochs);
+                let epochs = epochs.entries().map(|(epoch, start)| (epoch.get(), start.get())).collect();
+                history.epochs(now, part, broker, (standing.start, epochs));
+            }
+            history.stands(now, part, broker, standing);
+        });
+    }
+
+    /// The broker begins to lead, with a log that ends there.
+    pub fn leads(&self, epoch: LeaderEpoch, end: Offset) {
+        self.tell(|history, now, part, broker| history.leads(now, part, broker, epoch.get(), end.get()));
+    }
+
+    /// Batches have come to lie below the replica's high watermark.
+    pub fn committed(&self, batches: &[Batch]) {
+        self.tell(|history, now, part, broker| {
+            for Batch { base, last, epoch, crc, .. } in batches {
+                let (base, last, epoch) = (base.get(), last.get(), epoch.get());
+                let batch = replication::Batch { base, last, epoch, crc: *crc };
+                history.committed(now, part, broker, batch);
+            }
+        });
+    }
+
+    /// The replica is about to cut its log.
+    pub fn truncated(&self, to: Offset, high_watermark: Offset, unclean: bool) {
         let cut = Cut { to: to.get(), high_watermark: high_watermark.get(), unclean };
-        self.0.borrow_mut().truncated(&id.to_string(), broker.get(), cut);
+        self.tell(|history, now, part, broker| history.truncated(now, part, broker, cut));
     }
 }

@@ -10,12 +10,14 @@ use bytes::Bytes;
 use tokio::sync::{Mutex, Notify};
 
 use crate::base::{ByteSize, SimTime};
+use crate::checkers::replication::Standing;
 use crate::systems::broker::Observer;
 use crate::systems::broker::TopicConfig;
 use crate::systems::broker::cluster::PartitionState;
 use crate::systems::broker::epochs::diverges_at;
 use crate::systems::broker::id::{BrokerId, LeaderEpoch, Offset, TopicPartition};
 use crate::systems::broker::log::{AppendInfo, Log, LogError};
+use crate::systems::broker::observer::ReplicaObserver;
 use crate::systems::broker::replica::{LeaderState, Proposal, Replica, Role};
 use crate::world::property::bug;
 
@@ -34,7 +36,7 @@ pub struct Partition {
     log_start: Cell<Offset>,
     unclean: Cell<bool>,
     seen: Cell<Seen>,
-    observer: Observer,
+    observer: ReplicaObserver,
 }
 
 /// What waiting requests look at: log end, log start, high watermark, epoch, and whether it leads.
@@ -121,8 +123,10 @@ impl Partition {
         config: TopicConfig,
         log: Log,
         replica: Replica,
-        observer: Observer,
+        observer: &Observer,
     ) -> Self {
+        let observer = observer.of(&id);
+        observer.opened(standing(&log, &replica), log.epochs());
         let (log_end, log_start) = (Cell::new(log.end()), Cell::new(log.start()));
         let replica = RefCell::new(replica);
         Self {
@@ -165,11 +169,12 @@ impl Partition {
         self.log_start.set(log.start());
         let replica = self.replica.borrow();
         if !self.unclean.get() {
-            self.observer.committed(&self.id, replica.me, &log.take_committed(replica.high_watermark()));
+            self.observer.committed(&log.take_committed(replica.high_watermark()));
         }
         let leads = replica.leadership().is_some();
         let seen = (log.end(), log.start(), replica.high_watermark(), replica.epoch(), leads);
         if self.seen.replace(seen) != seen {
+            self.observer.stands(standing(log, &replica), log.epochs());
             self.changes.happened();
         }
     }
@@ -194,7 +199,7 @@ impl Partition {
                 replicas: state.replicas.clone(),
             };
             if self.replica.borrow_mut().lead(leader_state, log.end(), now) {
-                self.observer.leads(&self.id, me, state.leader_epoch);
+                self.observer.leads(state.leader_epoch, log.end());
             }
         } else {
             let was_leader = self.replica.borrow().leadership().is_some();
@@ -333,8 +338,7 @@ impl Partition {
             return Ok(());
         }
         crate::reached!("a follower truncated its log");
-        let (me, high_watermark) = (self.replica.borrow().me, self.high_watermark());
-        self.observer.truncated(&self.id, me, to, high_watermark, self.unclean.get());
+        self.observer.truncated(to, self.high_watermark(), self.unclean.get());
         log.truncate(to).await?;
         self.replica.borrow_mut().on_truncated(log.end());
         Ok(())
@@ -401,4 +405,10 @@ impl Partition {
         self.changes.happened();
         deleted
     }
+}
+
+fn standing(log: &Log, replica: &Replica) -> Standing {
+    let leads = replica.leadership().map(|leads| (leads.epoch.get(), leads.version.get()));
+    let (start, end) = (log.start().get(), log.end().get());
+    Standing { start, end, high_watermark: replica.high_watermark().get(), leads }
 }

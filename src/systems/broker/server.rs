@@ -197,8 +197,7 @@ impl Broker {
         self.host.disk().sync_dir("/data/logs").await?;
         let watermark = self.watermarks.get(id).copied().unwrap_or_default().min(log.end());
         let replica = Replica::new(self.me, config.min_in_sync, watermark);
-        let partition =
-            Rc::new(Partition::new(id.clone(), config.clone(), log, replica, self.observer.clone()));
+        let partition = Rc::new(Partition::new(id.clone(), config.clone(), log, replica, &self.observer));
         self.partitions.borrow_mut().insert(id.clone(), partition.clone());
         Ok(partition)
     }
