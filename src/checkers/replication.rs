@@ -123,6 +123,7 @@ struct Known {
 #[derive(Debug)]
 pub struct History {
     parts: Vec<Known>,
+    by_name: BTreeMap<String, Part>,
     values: Check,
     epochs: Check,
     leadership: Check,
@@ -137,6 +138,7 @@ impl Default for History {
     fn default() -> Self {
         Self {
             parts: Vec::new(),
+            by_name: BTreeMap::new(),
             values: Check::new("replicas agree on every committed batch and its leader epoch"),
             epochs: Check::new("a leader epoch begins at one offset in all logs"),
             leadership: Check::new("a leader epoch has one leader"),
@@ -182,7 +184,7 @@ impl Known {
         (first != broker).then(both)
     }
 
-    /// What a replica lacks of what lies below `offset` in the log of the one that leads; nothing if neither can be known.
+    /// What a replica lacks of what lies below `offset` in the log of the one that leads, as far as that is known.
     fn lacks(&self, leader: i32, replica: i32, offset: i64) -> Option<String> {
         let log = self.replicas.get(&leader)?;
         let held = self.replicas.get(&replica).map_or(0, |other| other.agrees_with(log));
@@ -210,11 +212,10 @@ fn told(state: &Written) -> String {
 impl History {
     /// The topic partition of this name.
     pub fn part(&mut self, id: &str) -> Part {
-        let known = self.parts.iter().position(|part| part.id == id);
-        Part(known.unwrap_or_else(|| {
+        *self.by_name.entry(id.to_owned()).or_insert_with(|| {
             self.parts.push(Known { id: id.to_owned(), ..Known::default() });
-            self.parts.len() - 1
-        }))
+            Part(self.parts.len() - 1)
+        })
     }
 
     /// A controller has written a state. It `began` to when it had decided so, and knows now that it is written.
