@@ -3,7 +3,9 @@
 //! Memory follows the number of transactions, not of servers: of each transaction one digest is kept, and who told it first.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
+use crate::base::SimTime;
 use crate::checkers::Check;
 
 /// What servers said of themselves. A zxid is an epoch in its upper and a counter in its lower 32 bits.
@@ -18,12 +20,15 @@ pub struct History {
     committed_max: i64,
     /// The last transaction that each server has said to be on its disk, and that nobody has had it remove.
     acknowledged: BTreeMap<u8, i64>,
+    /// When each leader last heard of each session, and the session's time-out.
+    heard: BTreeMap<(u8, i64), (SimTime, Duration)>,
     agreement: Check,
     order: Check,
     leadership: Check,
     durability: Check,
     disks: Check,
     orphans: Check,
+    expiry: Check,
 }
 
 impl Default for History {
@@ -34,12 +39,14 @@ impl Default for History {
             last: BTreeMap::new(),
             committed_max: 0,
             acknowledged: BTreeMap::new(),
+            heard: BTreeMap::new(),
             agreement: Check::new("servers have equal states at equal transactions"),
             order: Check::new("each server applies transactions in order, without holes"),
             leadership: Check::new("an epoch has one established leader, and epochs increase"),
             durability: Check::new("a new leader holds every committed transaction"),
             disks: Check::new("a server that starts again holds all that it has acknowledged"),
             orphans: Check::new("every ephemeral znode has a living session"),
+            expiry: Check::new("no session expires before its leader has not heard of it for its time-out"),
         }
     }
 }
@@ -48,66 +55,59 @@ fn show(zxid: i64) -> String {
     format!("z{}.{}", zxid >> 32, zxid as u32)
 }
 
+fn host(server: u8) -> String {
+    format!("coordination-{server}")
+}
+
 impl History {
     /// A server has applied a committed transaction.
-    pub fn committed(&mut self, server: u8, zxid: i64, digest: u64) {
+    pub fn committed(&mut self, at: SimTime, server: u8, zxid: i64, digest: u64) {
         self.committed_max = self.committed_max.max(zxid);
-        self.taken_over(server, zxid, digest);
+        self.taken_over(at, server, zxid, digest);
     }
 
     /// A server has applied a transaction of its leader's history. It is not committed before a quorum holds all of that, which
     /// `established` tells: a leader that fails before may have had more than anybody else.
-    pub fn taken_over(&mut self, server: u8, zxid: i64, digest: u64) {
+    pub fn taken_over(&mut self, at: SimTime, server: u8, zxid: i64, digest: u64) {
         if let Some(last) = self.last.insert(server, zxid) {
-            self.order.look();
             let first_of_epoch = last >> 32 < zxid >> 32 && zxid as u32 == 1;
-            if zxid != last + 1 && !first_of_epoch {
-                self.order.violated(|| {
-                    format!("server {server} applied {} right after {}", show(zxid), show(last))
-                });
-            }
-        }
-        self.compare(server, zxid, digest);
-    }
-
-    fn compare(&mut self, server: u8, zxid: i64, digest: u64) {
-        self.agreement.look();
-        let (known, first) = *self.digests.entry(zxid).or_insert((digest, server));
-        if known != digest {
-            self.agreement.violated(|| {
-                format!("at {} server {server} has another state than server {first} had", show(zxid))
+            self.order.expect(zxid == last + 1 || first_of_epoch, at, || {
+                format!("{} applied {} right after {}", host(server), show(zxid), show(last))
             });
         }
+        self.compare(at, server, zxid, digest);
+    }
+
+    fn compare(&mut self, at: SimTime, server: u8, zxid: i64, digest: u64) {
+        let (known, first) = *self.digests.entry(zxid).or_insert((digest, server));
+        self.agreement.expect(known == digest, at, || {
+            format!("{}: {} has another state than {} had", show(zxid), host(server), host(first))
+        });
     }
 
     /// A quorum holds the history of a new leader, which ends with `zxid`.
-    pub fn established(&mut self, server: u8, epoch: u32, zxid: i64) {
-        self.leadership.look();
-        self.durability.look();
+    pub fn established(&mut self, at: SimTime, server: u8, epoch: u32, zxid: i64) {
         let newest = self.leaders.last_key_value().map(|(epoch, _)| *epoch);
-        if let Some((other, _)) = self.leaders.insert(epoch, (server, zxid)) {
-            self.leadership.violated(|| format!("servers {other} and {server} both lead epoch {epoch}"));
-        }
-        if newest.is_some_and(|newest| epoch <= newest) {
-            self.leadership.violated(|| format!("epoch {epoch} of server {server} comes late"));
-        }
-        if zxid < self.committed_max {
-            let max = self.committed_max;
-            self.durability.violated(|| {
-                format!(
-                    "server {server} leads epoch {epoch} from {} on, but {} was committed",
-                    show(zxid),
-                    show(max)
-                )
-            });
-        }
-        self.committed_max = self.committed_max.max(zxid);
+        let other = self.leaders.insert(epoch, (server, zxid)).map(|(other, _)| other);
+        let fault = match (other, newest) {
+            (Some(other), _) => Some(format!("{} and {} both lead e{epoch}", host(other), host(server))),
+            (None, Some(newest)) if epoch <= newest => {
+                Some(format!("{} leads e{epoch}, after e{newest} had begun", host(server)))
+            }
+            _ => None,
+        };
+        self.leadership.look(at, fault);
+        let max = self.committed_max;
+        self.durability.expect(max <= zxid, at, || {
+            format!("{} leads e{epoch} from {} on, but {} was committed", host(server), show(zxid), show(max))
+        });
+        self.committed_max = max.max(zxid);
     }
 
     /// A server begins to serve at this state, recovered or copied.
-    pub fn restored(&mut self, server: u8, zxid: i64, digest: u64) {
+    pub fn restored(&mut self, at: SimTime, server: u8, zxid: i64, digest: u64) {
         self.last.insert(server, zxid);
-        self.compare(server, zxid, digest);
+        self.compare(at, server, zxid, digest);
     }
 
     /// A server says that all up to here is on its disk.
@@ -122,45 +122,72 @@ impl History {
     }
 
     /// A server has found this much on its disk; `None`: it is a new one, with nothing on it.
-    pub fn recovered(&mut self, server: u8, zxid: Option<i64>) {
+    pub fn recovered(&mut self, at: SimTime, server: u8, zxid: Option<i64>) {
         let Some(zxid) = zxid else {
             self.acknowledged.remove(&server);
             return;
         };
-        self.disks.look();
         let acknowledged = self.acknowledged.get(&server).copied().unwrap_or(0);
-        if zxid < acknowledged {
-            self.disks.violated(|| {
-                format!("server {server} has {}, and had acknowledged {}", show(zxid), show(acknowledged))
-            });
-        }
+        self.disks.expect(acknowledged <= zxid, at, || {
+            format!("{} has {}, and had acknowledged {}", host(server), show(zxid), show(acknowledged))
+        });
     }
 
     /// The ephemeral znodes without a session in a server's state.
-    pub fn orphans(&mut self, server: u8, zxid: i64, orphans: Vec<String>) {
-        self.orphans.look();
-        for orphan in orphans {
-            self.orphans.violated(|| format!("{orphan} on server {server} at {}", show(zxid)));
+    pub fn orphans(&mut self, at: SimTime, server: u8, zxid: i64, orphans: &[String]) {
+        self.orphans.expect(orphans.is_empty(), at, || {
+            let more = orphans.len() - 1;
+            format!("{} at {}: {} and {more} more", host(server), show(zxid), orphans[0])
+        });
+    }
+
+    /// A leader takes a session into its books: it begins, or the leader does.
+    pub fn session_kept(&mut self, at: SimTime, leader: u8, session: i64, time_out: Duration) {
+        self.heard.insert((leader, session), (at, time_out));
+    }
+
+    /// A leader has heard of a session.
+    pub fn session_heard(&mut self, at: SimTime, leader: u8, session: i64) {
+        if let Some((heard, _)) = self.heard.get_mut(&(leader, session)) {
+            *heard = at;
         }
+    }
+
+    /// A leader declares a session over because it has not heard of it.
+    pub fn session_expired(&mut self, at: SimTime, leader: u8, session: i64) {
+        let fault = match self.heard.remove(&(leader, session)) {
+            None => Some(format!("{} expired session {session:#x}, which is none of its", host(leader))),
+            Some((heard, time_out)) if at < heard + time_out => Some(format!(
+                "{} expired session {session:#x}, of which it had heard at {heard}: time-out {time_out:?}",
+                host(leader)
+            )),
+            Some(_) => None,
+        };
+        self.expiry.look(at, fault);
     }
 }
 
-/// What the history shows: agreement (S9), order and contiguity (S10), one leader an epoch (S10), durability (S8), ephemerals (S6).
+/// What the history shows: agreement (S9), order and contiguity (S10), one leader an epoch (S10), durability (S8), ephemerals (S6),
+/// expiry (S7).
 pub fn check(history: &History) -> Vec<Check> {
-    let History { agreement, order, leadership, durability, disks, orphans, .. } = history;
-    [agreement, order, leadership, durability, disks, orphans].into_iter().cloned().collect()
+    let History { agreement, order, leadership, durability, disks, orphans, expiry, .. } = history;
+    [agreement, order, leadership, durability, disks, orphans, expiry].into_iter().cloned().collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn at(second: u64) -> SimTime {
+        SimTime::ZERO + Duration::from_secs(second)
+    }
+
     fn broken(tell: impl FnOnce(&mut History)) -> Vec<&'static str> {
         let mut history = History::default();
-        history.established(1, 1, 0);
-        history.restored(1, 0, 7);
-        history.committed(1, 1 << 32 | 1, 11);
-        history.committed(1, 1 << 32 | 2, 12);
+        history.established(at(1), 1, 1, 0);
+        history.restored(at(1), 1, 0, 7);
+        history.committed(at(2), 1, 1 << 32 | 1, 11);
+        history.committed(at(3), 1, 1 << 32 | 2, 12);
         tell(&mut history);
         check(&history).into_iter().filter(|check| !check.held()).map(|check| check.name).collect()
     }
@@ -169,44 +196,44 @@ mod tests {
     fn each_broken_promise_is_seen_and_a_good_history_passes() {
         assert_eq!(
             broken(|history| {
-                history.restored(2, 0, 7);
-                history.committed(2, 1 << 32 | 1, 11);
-                history.established(2, 2, 1 << 32 | 2);
-                history.restored(2, 1 << 32 | 2, 12);
-                history.committed(2, 2 << 32 | 1, 13);
-                history.orphans(2, 2 << 32 | 1, vec![]);
+                history.restored(at(9), 2, 0, 7);
+                history.committed(at(9), 2, 1 << 32 | 1, 11);
+                history.established(at(9), 2, 2, 1 << 32 | 2);
+                history.restored(at(9), 2, 1 << 32 | 2, 12);
+                history.committed(at(9), 2, 2 << 32 | 1, 13);
+                history.orphans(at(9), 2, 2 << 32 | 1, &[]);
             }),
             Vec::<&str>::new()
         );
         assert_eq!(
             broken(|h| {
-                h.restored(2, 1 << 32 | 2, 12);
-                h.taken_over(2, 1 << 32 | 3, 13);
-                h.established(1, 2, 1 << 32 | 2);
+                h.restored(at(9), 2, 1 << 32 | 2, 12);
+                h.taken_over(at(9), 2, 1 << 32 | 3, 13);
+                h.established(at(9), 1, 2, 1 << 32 | 2);
             }),
             Vec::<&str>::new(),
             "what a leader without a quorum has handed on is not committed"
         );
         assert_eq!(
-            broken(|h| h.restored(2, 1 << 32 | 2, 99)),
+            broken(|h| h.restored(at(9), 2, 1 << 32 | 2, 99)),
             ["servers have equal states at equal transactions"]
         );
         assert_eq!(
-            broken(|h| h.committed(1, 1 << 32 | 4, 14)),
+            broken(|h| h.committed(at(9), 1, 1 << 32 | 4, 14)),
             ["each server applies transactions in order, without holes"]
         );
         assert_eq!(
-            broken(|h| h.established(2, 1, 1 << 32 | 2)),
+            broken(|h| h.established(at(9), 2, 1, 1 << 32 | 2)),
             ["an epoch has one established leader, and epochs increase"]
         );
         assert_eq!(
-            broken(|h| h.established(2, 2, 1 << 32 | 1)),
+            broken(|h| h.established(at(9), 2, 2, 1 << 32 | 1)),
             ["a new leader holds every committed transaction"]
         );
         assert_eq!(
             broken(|h| {
                 h.acknowledged(2, 1 << 32 | 2);
-                h.recovered(2, Some(1 << 32 | 1));
+                h.recovered(at(9), 2, Some(1 << 32 | 1));
             }),
             ["a server that starts again holds all that it has acknowledged"]
         );
@@ -214,16 +241,32 @@ mod tests {
             broken(|h| {
                 h.acknowledged(2, 1 << 32 | 2);
                 h.truncated(2, 1 << 32 | 1);
-                h.recovered(2, Some(1 << 32 | 1));
+                h.recovered(at(9), 2, Some(1 << 32 | 1));
                 h.acknowledged(2, 1 << 32 | 2);
-                h.recovered(2, None);
-                h.recovered(2, Some(0));
+                h.recovered(at(9), 2, None);
+                h.recovered(at(9), 2, Some(0));
             }),
             Vec::<&str>::new()
         );
         assert_eq!(
-            broken(|h| h.orphans(1, 1, vec!["/a".into()])),
+            broken(|h| h.orphans(at(9), 1, 1, &["/a".into()])),
             ["every ephemeral znode has a living session"]
         );
+    }
+
+    #[test]
+    fn a_session_that_expires_before_its_time_is_seen() {
+        let expired = |heard: u64, at_leader: u8| {
+            broken(|h| {
+                h.session_kept(at(1), 1, 77, Duration::from_secs(4));
+                h.session_heard(at(heard), at_leader, 77);
+                h.session_expired(at(10), 1, 77);
+            })
+        };
+        let name = "no session expires before its leader has not heard of it for its time-out";
+        assert_eq!(expired(6, 1), Vec::<&str>::new());
+        assert_eq!(expired(7, 1), [name]);
+        assert_eq!(expired(7, 2), Vec::<&str>::new(), "what another leader has heard does not count");
+        assert_eq!(broken(|h| h.session_expired(at(10), 1, 78)), [name]);
     }
 }

@@ -7,10 +7,40 @@ pub mod ensemble;
 pub mod registers;
 pub mod replication;
 
-use serde::Serialize;
+use std::fmt;
+
+use serde::{Serialize, Serializer};
+
+use crate::base::SimTime;
 
 /// How many counter-examples a check keeps; the count of violations goes on.
 const EXAMPLES_MAX: usize = 5;
+
+/// How many characters of a counter-example are kept: one line of a wide terminal.
+const EXAMPLE_MAX: usize = 160;
+
+/// One thing that broke a promise, on one line: who, where, what was expected and what was seen.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Example {
+    /// When it was seen, where that is known.
+    pub at: Option<SimTime>,
+    /// The line, without the time.
+    pub text: String,
+}
+
+impl fmt::Display for Example {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.at.iter().try_for_each(|at| write!(out, "{at} "))?;
+        out.write_str(&self.text)
+    }
+}
+
+/// As the line it is.
+impl Serialize for Example {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
 
 /// What one check found: how much it looked at, and every way in which the promise was broken.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -22,7 +52,7 @@ pub struct Check {
     /// How many of them broke the promise.
     pub violations: u64,
     /// The first few violations, readable, with the identities needed to find them in a trace.
-    pub examples: Vec<String>,
+    pub examples: Vec<Example>,
 }
 
 impl Check {
@@ -31,21 +61,45 @@ impl Check {
         Self { name, looked_at: 0, violations: 0, examples: Vec::new() }
     }
 
-    /// Counts one more thing examined.
-    pub fn look(&mut self) {
+    /// Counts one more thing examined at this time, and `fault`, if there is one, as its violation.
+    pub fn look(&mut self, at: impl Into<Option<SimTime>>, fault: Option<String>) {
         self.looked_at += 1;
-    }
-
-    /// Counts one violation, and keeps it as an example while there are few.
-    pub fn violated(&mut self, example: impl FnOnce() -> String) {
+        let Some(mut text) = fault else { return };
         self.violations += 1;
         if self.examples.len() < EXAMPLES_MAX {
-            self.examples.push(example());
+            if let Some((end, _)) = text.char_indices().nth(EXAMPLE_MAX) {
+                text.truncate(end);
+                text.push('…');
+            }
+            self.examples.push(Example { at: at.into(), text });
         }
+    }
+
+    /// Counts one more thing examined, which must be as it is promised; `tell` says what it is instead.
+    pub fn expect(&mut self, kept: bool, at: impl Into<Option<SimTime>>, tell: impl FnOnce() -> String) {
+        self.look(at, (!kept).then(tell));
     }
 
     /// Whether the promise was kept in everything examined.
     pub fn held(&self) -> bool {
         self.violations == 0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_check_counts_each_thing_once_and_keeps_a_few_short_examples() {
+        let mut check = Check::new("all is well");
+        check.expect(true, None, || unreachable!("it is as it should be"));
+        for number in 0..7 {
+            check.expect(false, SimTime::from_nanos(number), || "é".repeat(200));
+        }
+        assert_eq!((check.looked_at, check.violations, check.examples.len()), (8, 7, EXAMPLES_MAX));
+        assert_eq!(check.examples[0].text.chars().count(), EXAMPLE_MAX + 1);
+        assert!(check.examples[1].to_string().starts_with("0.000000s é"));
+        assert!(!check.held());
     }
 }

@@ -19,7 +19,7 @@ use crate::world::fault::{Budget, FaultPlan, Injector, conduct};
 use crate::world::property::{PropertyTally, Violation};
 use crate::world::tank::{Outcome, TankError};
 use crate::world::trace::What;
-use crate::world::{Tank, TankConfig, select};
+use crate::world::{Record, Tank, TankConfig, select};
 
 /// How long systems may take to become ready, and workloads to prepare, before anything breaks.
 const BUILD_BOUND: Duration = Duration::from_secs(120);
@@ -30,8 +30,11 @@ const PROGRESS_EVERY: Duration = Duration::from_secs(1);
 /// How often convergence is looked for.
 const SETTLE_LOOK: Duration = Duration::from_millis(50);
 
-/// How many lines of the trace before the end of a failing run are worth a look.
+/// How many lines of the trace before the end of a failing run are worth a look, or around what a checker found.
 const EXCERPT_MAX: usize = 30;
+
+/// How many of them may follow on what a checker found.
+const EXCERPT_AFTER: usize = 10;
 
 /// Runs a scenario under a seed, on a fresh thread, to its verdict. `progress` is called once a virtual second.
 #[expect(clippy::disallowed_methods, reason = "a run reports its wall time; nothing in it can read it")]
@@ -277,9 +280,17 @@ fn conclude(
     });
     let excerpt = match (verdict, &violation) {
         (Verdict::Held, _) => Vec::new(),
-        // What a checker found happened while things broke; what went on after the heal would hide it.
-        (Verdict::Violated, None) => excerpt(&outcome, notes.healed.unwrap_or(SimTime::NEVER)),
-        _ => excerpt(&outcome, SimTime::NEVER),
+        (Verdict::Violated, None) => {
+            let found =
+                notes.checks.iter().flat_map(|check| &check.examples).filter_map(|example| example.at);
+            let healed = notes.healed.unwrap_or(SimTime::NEVER);
+            match found.min() {
+                // What went on after the heal would hide what it came from.
+                Some(first) if first < healed => excerpt(&outcome, first, EXCERPT_AFTER),
+                _ => excerpt(&outcome, healed, 0),
+            }
+        }
+        _ => excerpt(&outcome, SimTime::NEVER, 0),
     };
     Run {
         scenario: scenario.path.clone(),
@@ -326,12 +337,12 @@ fn not_reached(expected: &[String], properties: &[PropertyTally]) -> Vec<String>
     expected.iter().filter(|name| !hit(name)).cloned().collect()
 }
 
-/// The last notable lines before `until`: faults, processes, rare events and what systems said about themselves.
-fn excerpt(outcome: &Outcome, until: SimTime) -> Vec<String> {
-    let notable = outcome.records.iter().filter(|record| {
-        let telling = matches!(record.what, What::Fault | What::Process | What::Property | What::Log(_));
-        telling && record.at < until
-    });
-    let lines: Vec<String> = notable.map(|record| record.line(&outcome.hosts)).collect();
-    lines[lines.len().saturating_sub(EXCERPT_MAX)..].to_vec()
+/// The last notable lines before `until` and the next few: faults, processes, rare events and what systems said about themselves.
+fn excerpt(outcome: &Outcome, until: SimTime, after: usize) -> Vec<String> {
+    let telling =
+        |record: &&Record| matches!(record.what, What::Fault | What::Process | What::Property | What::Log(_));
+    let notable: Vec<&Record> = outcome.records.iter().filter(telling).collect();
+    let end = notable.len().min(notable.partition_point(|record| record.at < until) + after);
+    let lines = &notable[end.saturating_sub(EXCERPT_MAX)..end];
+    lines.iter().map(|record| record.line(&outcome.hosts)).collect()
 }

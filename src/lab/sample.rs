@@ -15,8 +15,9 @@ use crate::world::{Digest, Record};
 /// A run in which a property and a check were broken.
 pub(crate) fn violated() -> Run {
     let mut lost = Check::new("no acknowledged record is lost");
-    (0..60_000).for_each(|_| lost.look());
-    lost.violated(|| "clicks/3@1042 was acknowledged at 12.3s and is gone".to_owned());
+    (1..60_000).for_each(|_| lost.look(None, None));
+    let at = SimTime::from_nanos(12_300_000_000);
+    lost.look(at, Some("clicks/3@1042: event 7 was acknowledged; nothing was read there".to_owned()));
     let tally = |name, kind, evaluated, hit| PropertyTally { name, kind, evaluated, hit };
     Run {
         scenario: PathBuf::from("scenarios/my clicks.toml"),

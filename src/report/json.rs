@@ -206,7 +206,7 @@ mod tests {
               "looked_at": 60000,
               "violations": 1,
               "examples": [
-                "clicks/3@1042 was acknowledged at 12.3s and is gone"
+                "12.300000s clicks/3@1042: event 7 was acknowledged; nothing was read there"
               ]
             },
             {

@@ -199,7 +199,7 @@ mod tests {
         At 12.500000s on broker-2 this was broken: the high watermark stays within the log
           1043 beyond 1042
         This was broken: no acknowledged record is lost: 1 of 60,000, for instance
-          clicks/3@1042 was acknowledged at 12.3s and is gone
+          12.300000s clicks/3@1042: event 7 was acknowledged; nothing was read there
         This run never came to an event that the scenario expects: a leader was fenced
 
         checks     looked at   broken

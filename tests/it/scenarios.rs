@@ -97,3 +97,17 @@ fn tasks_and_events_do_not_pile_up_over_virtual_time() {
         assert!(0.0 < early && late < early * 1.2, "{series} grew from {early} to {late}");
     }
 }
+
+#[test]
+fn what_retention_has_removed_is_not_called_lost() {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("scenarios/clickstream.toml");
+    let small = [
+        "acts.stir=20s",
+        "systems.broker.topics.0.retention_size=100KiB",
+        "systems.broker.topics.0.segment=64KiB",
+    ];
+    let run = run(&load(&file, &small), 1);
+    assert_eq!(run.verdict, Verdict::Held, "{}", why(&run));
+    let removed = run.properties.iter().find(|tally| tally.name == "a broker removed old segments");
+    assert!(removed.is_some_and(|tally| 0 < tally.hit), "nothing was removed");
+}

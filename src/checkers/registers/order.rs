@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::checkers::Check;
-use crate::checkers::registers::{Answer, Ask, History, Op, OpKey, Outcome, Refusal, Seen, Shown};
+use crate::checkers::registers::{Answer, Ask, History, Op, OpKey, Outcome, Refusal, Seen, Shown, Token};
 
 /// The values a register had, by the transaction that gave it each.
 #[derive(Default)]
@@ -63,11 +63,10 @@ pub(super) fn check(history: &History) -> Vec<Check> {
     let mut one_history = Check::new("a register has one value and one transaction for each of its versions");
     for (key, op, _, answer) in history.answers() {
         for (path, seen, token) in told(op, answer) {
-            one_history.look();
             let register = registers.entry(path).or_default();
-            if let Err(other) = register.learn(seen.mzxid, Some(seen.version), token, key) {
-                one_history.violated(|| format!("{}; but {}", history.show(key), history.show(other)));
-            }
+            let other = register.learn(seen.mzxid, Some(seen.version), token, key).err();
+            let fault = other.map(|other| format!("{}; but {}", history.show(key), history.show(other)));
+            one_history.look(op.at, fault);
             if history.is_final(op) && !op.writes() {
                 register.read_back = register.read_back.max(Some(answer.zxid));
             }
@@ -77,8 +76,8 @@ pub(super) fn check(history: &History) -> Vec<Check> {
         let mut before: Option<(i64, i32)> = None;
         for (mzxid, value) in &register.values {
             let Some(version) = value.version else { continue };
-            if let Some((earlier, lower)) = before.filter(|(_, lower)| version <= *lower) {
-                one_history.violated(|| {
+            if let Some((earlier, lower)) = before {
+                one_history.expect(lower < version, history.at(value.told_by), || {
                     let (earlier, later) = (Shown(earlier), Shown(*mzxid));
                     format!("{path} had version {lower} at {earlier} and {version} at {later}")
                 });
@@ -116,28 +115,30 @@ fn values_were_written(history: &History) -> Check {
     for (key, op, ended, answer) in history.answers() {
         for (path, seen, token) in told(op, answer) {
             let Some(token) = token else { continue };
-            check.look();
-            if *effects.entry((path, token)).or_insert(seen.mzxid) != seen.mzxid {
-                check.violated(|| format!("a second effect of one write: {}", history.show(key)));
-            }
-            if token == 0 {
-                continue;
-            }
-            let Some(writer) = writers.get(&(path, token)) else {
-                check.violated(|| format!("nobody wrote this: {}", history.show(key)));
-                continue;
+            let first = *effects.entry((path, token)).or_insert(seen.mzxid);
+            let fault = match writers.get(&(path, token)) {
+                _ if first != seen.mzxid => Some(format!("took effect at {} too", Shown(first))),
+                _ if token == 0 => None,
+                None => Some("nobody wrote this".to_owned()),
+                Some(writer) => {
+                    let may_be_read = may_take_effect(history, *writer, ended);
+                    (!may_be_read).then(|| format!("but {}", history.show(*writer)))
+                }
             };
-            let wrote = &history.ops[writer.0];
-            let refused = match &wrote.ended {
-                Some((_, super::End::NotDone)) => true,
-                _ => wrote.answer().is_some_and(|(_, end)| matches!(end.outcome, Outcome::Refused(_))),
-            };
-            if refused || ended < wrote.began {
-                check.violated(|| format!("{}; but {}", history.show(key), history.show(*writer)));
-            }
+            check.look(op.at, fault.map(|fault| format!("{}; {fault}", history.show(key))));
         }
     }
     check
+}
+
+/// Whether a write can have taken effect before a read `ended`.
+fn may_take_effect(history: &History, writer: OpKey, ended: u64) -> bool {
+    let wrote = &history.ops[writer.0];
+    let refused = match &wrote.ended {
+        Some((_, super::End::NotDone)) => true,
+        _ => wrote.answer().is_some_and(|(_, end)| matches!(end.outcome, Outcome::Refused(_))),
+    };
+    !refused && wrote.began <= ended
 }
 
 /// The order of transactions is an order in which the writes can have happened one after the other.
@@ -149,20 +150,17 @@ fn writes_follow_real_time(history: &History) -> Check {
         .map(|(key, op, ended, answer)| (key, op, ended, answer.zxid))
         .collect();
     let mut by_zxid = BTreeMap::new();
-    for (key, .., zxid) in &writes {
-        if let Some(other) = by_zxid.insert(*zxid, *key) {
-            check.violated(|| format!("one transaction: {}; {}", history.show(*key), history.show(other)));
-        }
-    }
     writes.sort_by_key(|(_, _, ended, _)| *ended);
     let newest = running_max(&writes);
     for (key, op, _, zxid) in &writes {
-        check.look();
+        let twin = by_zxid.insert(*zxid, *key);
         let answered_before = newest.partition_point(|(ended, ..)| *ended < op.began);
-        let Some((_, earlier, other)) = answered_before.checked_sub(1).map(|at| newest[at]) else { continue };
-        if *zxid <= earlier {
-            check.violated(|| format!("{} came after {}", history.show(*key), history.show(other)));
-        }
+        let earlier = answered_before.checked_sub(1).map(|at| newest[at]);
+        let late = earlier.filter(|(_, earlier, _)| zxid <= earlier).map(|(.., other)| other);
+        let both = |other, how| format!("{}, {how} {}", history.show(*key), history.show(other));
+        let fault =
+            twin.map(|other| both(other, "one transaction with")).or(late.map(|o| both(o, "asked after")));
+        check.look(op.at, fault);
     }
     check
 }
@@ -181,21 +179,23 @@ fn running_max(writes: &[(OpKey, &Op, u64, i64)]) -> Vec<(u64, i64, OpKey)> {
 /// A write that is refused had a reason, where what is known decides it; one that is carried out had the version it demanded.
 fn refusals_are_just(history: &History, registers: &BTreeMap<&str, Register>) -> Check {
     let mut check =
-        Check::new("a compare-and-set is carried out if and only if the version is the one demanded");
+        Check::new("a set or multi is carried out if and only if the versions are those demanded");
     for (key, op, _, answer) in history.answers() {
-        let Ask::Set { path, expected, .. } = &op.ask else { continue };
-        check.look();
-        let just = match (&answer.outcome, *expected) {
-            (Outcome::Stands(seen), Some(expected)) => seen.version == expected + 1,
-            (Outcome::Refused(Refusal::BadVersion), Some(expected)) => {
-                !stood_at(registers.get(path.as_str()), expected, answer.zxid)
+        let demanded = match &op.ask {
+            Ask::Set { path, expected, .. } => expected.map(|version| (path.as_str(), version)),
+            Ask::Multi { .. } => None,
+            _ => continue,
+        };
+        let just = match (&answer.outcome, demanded) {
+            (Outcome::Stands(seen), Some((_, version))) => seen.version == version + 1,
+            (Outcome::Refused(Refusal::BadVersion), Some((path, version))) => {
+                !stood_at(registers.get(path), version, answer.zxid)
             }
-            (Outcome::Refused(Refusal::BadVersion | Refusal::NoNode), _) => false,
+            // Registers are always there.
+            (Outcome::Refused(refusal), _) => *refusal == Refusal::Session,
             _ => true,
         };
-        if !just {
-            check.violated(|| history.show(key));
-        }
+        check.expect(just, op.at, || history.show(key));
     }
     check
 }
@@ -229,23 +229,24 @@ fn all_or_none(history: &History, registers: &BTreeMap<&str, Register>) -> Check
     for (at, op) in history.ops.iter().enumerate() {
         let Ask::Multi { paths, token } = &op.ask else { continue };
         let Some(zxid) = effects.get(token) else { continue };
-        check.look();
+        let mut other = None;
         for path in paths {
             parts.entry(path).or_default().insert(*zxid, *token);
             let known = registers.get(path.as_str()).and_then(|register| register.values.get(zxid));
-            if known.is_some_and(|value| value.token.is_some_and(|other| other != *token)) {
-                check.violated(|| format!("{path} at {}: {}", Shown(*zxid), history.show(OpKey(at))));
-            }
+            other = other.or(known.filter(|value| value.token.is_some_and(|other| other != *token)));
         }
+        let fault = other.map(|value| {
+            format!("{}; but at {} {}", history.show(OpKey(at)), Shown(*zxid), history.show(value.told_by))
+        });
+        check.look(op.at, fault);
     }
     for (key, op, _, answer) in history.answers() {
         let (Ask::Get { path }, Outcome::Value(_, seen)) = (&op.ask, &answer.outcome) else { continue };
         let Some(writes) = parts.get(path.as_str()) else { continue };
-        let newest = writes.range(..=answer.zxid).next_back();
-        if let Some((zxid, token)) = newest.filter(|(zxid, _)| seen.mzxid < **zxid) {
-            let zxid = Shown(*zxid);
-            check.violated(|| format!("{} lacks {token} of {zxid}", history.show(key)));
-        }
+        let Some((zxid, token)) = writes.range(..=answer.zxid).next_back() else { continue };
+        check.expect(*zxid <= seen.mzxid, op.at, || {
+            format!("{} lacks {} of {}", history.show(key), Token(*token), Shown(*zxid))
+        });
     }
     check
 }
@@ -256,15 +257,14 @@ fn reads_are_whole(history: &History, registers: &BTreeMap<&str, Register>) -> C
         Check::new("a read shows the newest write up to the transaction at which it was answered");
     for (key, op, _, answer) in history.answers() {
         for (path, seen, _) in told(op, answer) {
-            check.look();
-            if answer.zxid < seen.mzxid {
-                check.violated(|| format!("it shows the future: {}", history.show(key)));
-            }
             let newest = registers[path].at(answer.zxid);
-            if let Some((mzxid, value)) = newest.filter(|(mzxid, _)| seen.mzxid < *mzxid) {
-                let (missed, mzxid) = (history.show(value.told_by), Shown(mzxid));
-                check.violated(|| format!("{} lacks {mzxid}, of which {missed}", history.show(key)));
-            }
+            let missed = newest.filter(|(mzxid, _)| seen.mzxid < *mzxid).map(|(_, value)| value.told_by);
+            let fault = match missed {
+                _ if answer.zxid < seen.mzxid => Some("it shows the future".to_owned()),
+                Some(missed) => Some(format!("but {}", history.show(missed))),
+                None => None,
+            };
+            check.look(op.at, fault.map(|fault| format!("{}; {fault}", history.show(key))));
         }
     }
     check
@@ -289,13 +289,12 @@ fn syncs_catch_up(history: &History) -> Check {
         if op.ask != Ask::Sync || answer.outcome != Outcome::Done {
             continue;
         }
-        check.look();
         let Some(running) = newest.get(&(answer.zxid >> 32)) else { continue };
         let before = running.partition_point(|(ended, ..)| *ended < op.began);
         let Some((_, zxid, other)) = before.checked_sub(1).map(|at| running[at]) else { continue };
-        if answer.zxid < zxid {
-            check.violated(|| format!("{} lacks {}", history.show(key), history.show(other)));
-        }
+        check.expect(zxid <= answer.zxid, op.at, || {
+            format!("{} lacks {}", history.show(key), history.show(other))
+        });
     }
     check
 }
@@ -334,7 +333,7 @@ mod tests {
     #[test]
     fn a_write_that_took_effect_twice_is_seen() {
         let (mut story, one, two) = story();
-        story.history.asked(one, set("/r", 8, None));
+        story.asks(one, set("/r", 8, None));
         story.does(two, get("/r"), Outcome::Value(8, seen(1, 3, 2)), 3);
         story.does(two, get("/r"), Outcome::Value(8, seen(1, 4, 3)), 4);
         assert_eq!(
@@ -353,7 +352,7 @@ mod tests {
     #[test]
     fn a_write_that_overlaps_may_come_first() {
         let (mut story, _, two) = story();
-        let early = story.history.asked(two, set("/q", 8, None));
+        let early = story.asks(two, set("/q", 8, None));
         let three = story.session(3);
         story.does(three, set("/q", 9, None), Outcome::Stands(seen(1, 5, 2)), 5);
         story.answer(early, Outcome::Stands(seen(1, 3, 1)), 3);
@@ -362,7 +361,7 @@ mod tests {
 
     #[test]
     fn an_unjust_refusal_and_an_unjust_success_are_seen() {
-        let promise = "a compare-and-set is carried out if and only if the version is the one demanded";
+        let promise = "a set or multi is carried out if and only if the versions are those demanded";
         let (mut story, one, two) = story();
         story.does(two, set("/r", 8, Some(1)), Outcome::Refused(Refusal::BadVersion), 3);
         assert_eq!(story.broken(), Vec::<&str>::new(), "an unknown write may have come and gone");
@@ -372,12 +371,18 @@ mod tests {
         let (mut story, ..) = self::story();
         story.does(two, set("/r", 8, Some(5)), Outcome::Stands(seen(1, 3, 2)), 3);
         assert_eq!(story.broken(), [promise]);
+        for (refusal, broken) in [(Refusal::Session, vec![]), (Refusal::NoNode, vec![promise])] {
+            let (mut story, ..) = self::story();
+            let both = Ask::Multi { paths: vec!["/r".into(), "/q".into()], token: 9 };
+            story.does(two, both, Outcome::Refused(refusal), 3);
+            assert_eq!(story.broken(), broken, "a multi demands no version");
+        }
     }
 
     #[test]
     fn half_a_multi_is_seen() {
         let (mut story, one, two) = story();
-        story.history.asked(one, Ask::Multi { paths: vec!["/r".into(), "/q".into()], token: 9 });
+        story.asks(one, Ask::Multi { paths: vec!["/r".into(), "/q".into()], token: 9 });
         story.does(two, get("/r"), Outcome::Value(9, seen(1, 3, 2)), 3);
         story.does(two, get("/q"), Outcome::Value(0, seen(1, 1, 0)), 3);
         assert_eq!(story.broken(), ["a multi is seen whole or not at all"]);

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::checkers::Check;
-use crate::checkers::registers::{Ask, History, Op, OpKey, Outcome, Refusal, Shown};
+use crate::checkers::registers::{Answer, Ask, History, Op, OpKey, Outcome, Refusal};
 
 pub(super) fn check(history: &History) -> Vec<Check> {
     let mut in_order = Check::new("a session is answered in the order in which it asked");
@@ -12,25 +12,19 @@ pub(super) fn check(history: &History) -> Vec<Check> {
     for ops in history.by_session() {
         for pair in ops.windows(2) {
             let [(key, op, answer), (later_key, later_op, later)] = pair else { continue };
-            in_order.look();
-            forward.look();
-            if later.arrival <= answer.arrival || later_op.began < op.began || later.xid == answer.xid {
-                in_order.violated(|| format!("{}, then {}", history.show(*key), history.show(*later_key)));
-            }
-            if later.zxid < answer.zxid {
-                forward.violated(|| format!("{}, then {}", history.show(*key), history.show(*later_key)));
-            }
+            let both = || format!("{}, then {}", history.show(*key), history.deed(*later_key));
+            let ordered =
+                answer.arrival < later.arrival && op.began <= later_op.began && later.xid != answer.xid;
+            in_order.expect(ordered, later_op.at, both);
+            forward.expect(answer.zxid <= later.zxid, later_op.at, both);
         }
         let closing =
             ops.iter().position(|(_, op, answer)| op.ask == Ask::Close && answer.outcome == Outcome::Done);
-        if closing.is_some() {
-            closed.look();
-        }
-        for (key, _, answer) in ops.iter().skip(closing.map_or(ops.len(), |at| at + 1)) {
-            if !matches!(answer.outcome, Outcome::Refused(Refusal::Session)) {
-                closed.violated(|| history.show(*key));
-            }
-        }
+        let Some(closing) = closing else { continue };
+        let after = ops[closing + 1..].iter();
+        let active = |answer: &Answer| answer.outcome != Outcome::Refused(Refusal::Session);
+        let fault = after.filter(|(_, _, answer)| active(answer)).map(|(key, ..)| history.show(*key)).next();
+        closed.look(ops[closing].1.at, fault.map(|fault| format!("after its end: {fault}")));
     }
     vec![in_order, forward, own_writes(history), closed]
 }
@@ -42,14 +36,10 @@ fn own_writes(history: &History) -> Check {
         let mut known: BTreeMap<&str, (i64, OpKey)> = BTreeMap::new();
         for (key, op, answer) in ops {
             for (path, mzxid) in told(op, &answer.outcome) {
-                check.look();
                 let (before, whence) = *known.get(path).unwrap_or(&(0, key));
-                if mzxid < before {
-                    let before = Shown(before);
-                    check.violated(|| {
-                        format!("{}; but {before} by {}", history.show(key), history.show(whence))
-                    });
-                }
+                check.expect(before <= mzxid, op.at, || {
+                    format!("{}, after {}", history.show(key), history.deed(whence))
+                });
                 if before < mzxid {
                     known.insert(path, (mzxid, key));
                 }
@@ -98,8 +88,8 @@ mod tests {
     fn answers_out_of_order_are_seen() {
         let mut story = Story::default();
         let one = story.session(1);
-        let first = story.history.asked(one, get("/r"));
-        let second = story.history.asked(one, get("/r"));
+        let first = story.asks(one, get("/r"));
+        let second = story.asks(one, get("/r"));
         story.answer(second, Outcome::Value(0, seen(1, 1, 0)), 1);
         story.answer(first, Outcome::Value(0, seen(1, 1, 0)), 1);
         assert_eq!(story.broken(), ["a session is answered in the order in which it asked"]);

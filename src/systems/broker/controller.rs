@@ -18,7 +18,9 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::systems::broker::cluster::{Change, Image, LiveBroker, PartitionState, Registration, Topic};
-use crate::systems::broker::id::{BrokerEpoch, BrokerId, ControllerEpoch, StateVersion, TopicId};
+use crate::systems::broker::id::{
+    BrokerEpoch, BrokerId, ControllerEpoch, StateVersion, TopicId, TopicPartition,
+};
 use crate::systems::broker::message::{CONTROL_PORT, Control, Controlled};
 use crate::systems::broker::{Config, Observer, TopicConfig};
 use crate::systems::coordination::api::{
@@ -201,6 +203,7 @@ impl Reign {
                 let (mut state, version, _): (PartitionState, _, _) =
                     read(session, &format!("{path}/{index}")).await?;
                 state.version = StateVersion::new(version);
+                seat.observer.state_found(&TopicPartition::new(&name, index as i32), id, &state);
                 partitions.push(state);
             }
             topics.insert(name, Topic { id, config, partitions });
@@ -299,6 +302,7 @@ impl Reign {
                 .host
                 .buggify_delay("broker: before a controller writes", Duration::from_millis(500))
                 .await;
+            let began = self.seat.host.now();
             let before = state.version;
             state.controller_epoch = self.image.controller_epoch;
             state.version = before.next();
@@ -309,7 +313,7 @@ impl Reign {
                 self.seat.host.sleep(RETRY_FIRST).await;
             }
             if let Some(topic) = self.image.topics.get(&*id.topic) {
-                self.seat.observer.of(topic.id).state_written(&id, &state);
+                self.seat.observer.state_written(began, &id, topic.id, &state);
             }
             self.image.apply((id, state));
         }
@@ -439,7 +443,12 @@ impl Reign {
         for (index, state) in topic.partitions.iter().enumerate() {
             writes.push(create(&format!("{path}/{index}"), json(state), Mode::Persistent));
         }
+        let began = self.seat.host.now();
         self.multi(writes).await?;
+        for (index, state) in topic.partitions.iter().enumerate() {
+            let part = TopicPartition::new(&config.name, index as i32);
+            self.seat.observer.state_written(began, &part, id, state);
+        }
         self.image.topics.insert(config.name, topic);
         self.publish();
         Ok(true)

@@ -16,6 +16,11 @@ impl Epochs {
         self.0.last().map(|(epoch, _)| *epoch)
     }
 
+    /// Each epoch and where it begins, in order.
+    pub fn entries(&self) -> impl Iterator<Item = (LeaderEpoch, Offset)> {
+        self.0.iter().copied()
+    }
+
     /// A record of `epoch` stands at `offset`. True if that begins the epoch.
     pub fn note(&mut self, epoch: LeaderEpoch, offset: Offset) -> bool {
         if self.latest().is_some_and(|latest| epoch <= latest) {

@@ -64,8 +64,8 @@ pub struct Log {
     end: Offset,
     epochs: Epochs,
     producers: Producers,
-    /// Batches beyond what was last taken as committed: first and last offset, and checksum.
-    recent: VecDeque<(Offset, Offset, u32)>,
+    /// Batches beyond what was last taken as committed.
+    recent: VecDeque<Batch>,
 }
 
 /// What became of an append.
@@ -157,7 +157,7 @@ impl Log {
     fn note(&mut self, batch: &Batch) {
         self.epochs.note(batch.epoch, batch.base);
         self.producers.note(batch);
-        self.recent.push_back((batch.base, batch.last, batch.crc));
+        self.recent.push_back(*batch);
     }
 
     /// The offset of the first record that is kept.
@@ -329,7 +329,7 @@ impl Log {
             }
         }
         self.end = end;
-        self.recent.retain(|(_, last, _)| *last < end);
+        self.recent.retain(|batch| batch.last < end);
         if self.epochs.truncate_end(end) {
             self.write_epochs().await?;
         }
@@ -406,9 +406,9 @@ impl Log {
         Ok(())
     }
 
-    /// The batches that lie wholly below `committed` and were not taken before: first and last offset, and checksum.
-    pub fn take_committed(&mut self, committed: Offset) -> Vec<(Offset, Offset, u32)> {
-        let count = self.recent.partition_point(|(_, last, _)| *last < committed);
+    /// The batches that lie wholly below `committed` and were not taken before.
+    pub fn take_committed(&mut self, committed: Offset) -> Vec<Batch> {
+        let count = self.recent.partition_point(|batch| batch.last < committed);
         self.recent.drain(..count).collect()
     }
 

@@ -226,7 +226,6 @@ impl Config {
 pub fn boot(tank: &Tank, config: &Config, ensemble: &[Address], history: Rc<RefCell<History>>) -> Cluster {
     let shared = Rc::new(config.clone());
     let servers = Rc::new(ensemble.to_vec());
-    let observer = Observer::new(history);
     let mut hosts: Vec<HostId> = Vec::new();
     for number in 1..=config.brokers {
         let spec = HostSpec {
@@ -237,9 +236,10 @@ pub fn boot(tank: &Tank, config: &Config, ensemble: &[Address], history: Rc<RefC
             disk: config.disk.clone(),
         };
         let me = BrokerId::new(number as i32);
-        let (servers, config, observer) = (servers.clone(), shared.clone(), observer.clone());
+        let (servers, config, history) = (servers.clone(), shared.clone(), history.clone());
         hosts.push(tank.add_host(spec, move |host| {
-            server::run(host, me, servers.clone(), config.clone(), observer.clone())
+            let observer = Observer::new(&host, me, history.clone());
+            server::run(host, me, servers.clone(), config.clone(), observer)
         }));
     }
     let spare = config.topics.iter().map(|topic| topic.min_in_sync as usize - 1).min().unwrap_or(0);

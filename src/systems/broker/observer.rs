@@ -3,73 +3,116 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 
-use crate::checkers::replication::{Cut, History, Written};
+use crate::base::SimTime;
+use crate::checkers::replication::{self, Cut, History, Part, Standing, Written};
 use crate::systems::broker::cluster::PartitionState;
+use crate::systems::broker::epochs::Epochs;
 use crate::systems::broker::id::{BrokerId, LeaderEpoch, Offset, TopicId, TopicPartition};
+use crate::systems::broker::records::Batch;
+use crate::world::Host;
 
-/// A notebook about a cluster that brokers only write into.
-#[derive(Clone, Default)]
+/// A notebook about a cluster that one broker only writes into.
+#[derive(Clone)]
 pub struct Observer {
+    host: Host,
+    broker: BrokerId,
     history: Rc<RefCell<History>>,
-    topic: TopicId,
 }
 
 impl Observer {
-    /// An observer that writes into this history.
-    pub fn new(history: Rc<RefCell<History>>) -> Self {
-        Self { history, topic: TopicId::default() }
+    /// An observer of this broker that writes into this history.
+    pub fn new(host: &Host, broker: BrokerId, history: Rc<RefCell<History>>) -> Self {
+        Self { host: host.clone(), broker, history }
     }
 
-    /// The same notebook, for this topic: one that is created anew under an old name owes nothing to its predecessor.
-    #[must_use]
-    pub fn of(&self, topic: TopicId) -> Self {
-        Self { history: self.history.clone(), topic }
+    /// A topic partition in the notebook: one of a topic that is created anew under an old name owes nothing to its predecessor.
+    fn part(&self, id: &TopicPartition, topic: TopicId) -> Part {
+        self.history.borrow_mut().part(&format!("{id} of {topic}"))
     }
 
-    fn name(&self, id: &TopicPartition) -> String {
-        format!("{id} of {}", self.topic)
-    }
-
-    /// A controller has written a state.
-    pub fn state_written(&self, id: &TopicPartition, state: &PartitionState) {
-        self.history.borrow_mut().written(
-            &self.name(id),
-            Written {
-                controller_epoch: state.controller_epoch.get(),
-                leader: state.leader.map(BrokerId::get),
-                leader_epoch: state.leader_epoch.get(),
-                version: state.version.get(),
-            },
-        );
-    }
-
-    /// A broker begins to lead.
-    pub fn leads(&self, id: &TopicPartition, broker: BrokerId, epoch: LeaderEpoch) {
-        self.history.borrow_mut().leads(&self.name(id), broker.get(), epoch.get());
-    }
-
-    /// Batches have come to lie below a replica's high watermark: first and last offset, and checksum.
-    pub fn committed(&self, id: &TopicPartition, broker: BrokerId, batches: &[(Offset, Offset, u32)]) {
-        if batches.is_empty() {
-            return;
-        }
-        let id = self.name(id);
+    /// As controller, it has written a state that it decided on at `began`.
+    pub fn state_written(&self, began: SimTime, id: &TopicPartition, topic: TopicId, state: &PartitionState) {
+        let part = self.part(id, topic);
         let mut history = self.history.borrow_mut();
-        for (base, last, crc) in batches {
-            history.committed(&id, broker.get(), (base.get(), last.get()), *crc);
-        }
+        history.written((began, self.host.now()), part, &written(state));
     }
 
-    /// A replica cut its log.
-    pub fn truncated(
-        &self,
-        id: &TopicPartition,
-        broker: BrokerId,
-        to: Offset,
-        high_watermark: Offset,
-        unclean: bool,
-    ) {
+    /// As a new controller, it has found a state that was written before.
+    pub fn state_found(&self, id: &TopicPartition, topic: TopicId, state: &PartitionState) {
+        let part = self.part(id, topic);
+        let mut history = self.history.borrow_mut();
+        history.found(self.host.now(), part, &written(state));
+    }
+
+    /// An observer of its replica of a topic partition.
+    pub fn of(&self, id: &TopicPartition, topic: TopicId) -> ReplicaObserver {
+        let part = self.part(id, topic);
+        ReplicaObserver { observer: self.clone(), part, told: RefCell::default() }
+    }
+}
+
+fn written(state: &PartitionState) -> Written {
+    Written {
+        controller_epoch: state.controller_epoch.get(),
+        leader: state.leader.map(BrokerId::get),
+        leader_epoch: state.leader_epoch.get(),
+        version: state.version.get(),
+        in_sync: state.in_sync.iter().map(|broker| broker.get()).collect(),
+        unclean: state.unclean,
+    }
+}
+
+/// The same notebook, for one replica.
+pub struct ReplicaObserver {
+    observer: Observer,
+    part: Part,
+    /// The epochs that were told last.
+    told: RefCell<Epochs>,
+}
+
+impl ReplicaObserver {
+    fn tell(&self, tell: impl FnOnce(&mut History, SimTime, Part, i32)) {
+        let Observer { host, broker, history } = &self.observer;
+        tell(&mut history.borrow_mut(), host.now(), self.part, broker.get());
+    }
+
+    /// The replica's log was opened.
+    pub fn opened(&self, standing: Standing, epochs: &Epochs) {
+        self.tell(|history, now, part, broker| history.opened(now, part, broker, standing));
+        self.stands(standing, epochs);
+    }
+
+    /// The replica stands so now, with these leader epochs in its log.
+    pub fn stands(&self, standing: Standing, epochs: &Epochs) {
+        self.tell(|history, now, part, broker| {
+            if *self.told.borrow() != *epochs {
+                self.told.borrow_mut().clone_from(epochs);
+                let epochs = epochs.entries().map(|(epoch, start)| (epoch.get(), start.get())).collect();
+                history.epochs(now, part, broker, (standing.start, epochs));
+            }
+            history.stands(now, part, broker, standing);
+        });
+    }
+
+    /// The broker begins to lead, with a log that ends there.
+    pub fn leads(&self, epoch: LeaderEpoch, end: Offset) {
+        self.tell(|history, now, part, broker| history.leads(now, part, broker, epoch.get(), end.get()));
+    }
+
+    /// Batches have come to lie below the replica's high watermark.
+    pub fn committed(&self, batches: &[Batch]) {
+        self.tell(|history, now, part, broker| {
+            for Batch { base, last, epoch, crc, .. } in batches {
+                let (base, last, epoch) = (base.get(), last.get(), epoch.get());
+                let batch = replication::Batch { base, last, epoch, crc: *crc };
+                history.committed(now, part, broker, batch);
+            }
+        });
+    }
+
+    /// The replica is about to cut its log.
+    pub fn truncated(&self, to: Offset, high_watermark: Offset, unclean: bool) {
         let cut = Cut { to: to.get(), high_watermark: high_watermark.get(), unclean };
-        self.history.borrow_mut().truncated(&self.name(id), broker.get(), cut);
+        self.tell(|history, now, part, broker| history.truncated(now, part, broker, cut));
     }
 }

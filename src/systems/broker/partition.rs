@@ -10,12 +10,14 @@ use bytes::Bytes;
 use tokio::sync::{Mutex, Notify};
 
 use crate::base::{ByteSize, SimTime};
+use crate::checkers::replication::Standing;
 use crate::systems::broker::Observer;
 use crate::systems::broker::TopicConfig;
 use crate::systems::broker::cluster::{PartitionState, Topic};
 use crate::systems::broker::epochs::diverges_at;
 use crate::systems::broker::id::{BrokerEpoch, BrokerId, LeaderEpoch, Offset, TopicId, TopicPartition};
 use crate::systems::broker::log::{AppendInfo, Limit, Log, LogError};
+use crate::systems::broker::observer::ReplicaObserver;
 use crate::systems::broker::replica::{LeaderState, Progress, Proposal, Replica, Role};
 use crate::world::property::bug;
 
@@ -36,7 +38,7 @@ pub struct Partition {
     log_start: Cell<Offset>,
     unclean: Cell<bool>,
     seen: Cell<Seen>,
-    observer: Observer,
+    observer: ReplicaObserver,
 }
 
 /// What waiting requests look at: log end, log start, high watermark, epoch, and whether it leads.
@@ -131,7 +133,9 @@ pub struct FetchFrom {
 
 impl Partition {
     /// A topic partition that has not been told what it is.
-    pub fn new(id: TopicPartition, topic: &Topic, log: Log, replica: Replica, observer: Observer) -> Self {
+    pub fn new(id: TopicPartition, topic: &Topic, log: Log, replica: Replica, observer: &Observer) -> Self {
+        let observer = observer.of(&id, topic.id);
+        observer.opened(standing(&log, &replica), log.epochs());
         let (log_end, log_start) = (Cell::new(log.end()), Cell::new(log.start()));
         let replica = RefCell::new(replica);
         Self {
@@ -145,7 +149,7 @@ impl Partition {
             unclean: Cell::new(false),
             seen: Cell::default(),
             changes: Changes::default(),
-            observer: observer.of(topic.id),
+            observer,
         }
     }
 
@@ -175,11 +179,12 @@ impl Partition {
         self.log_start.set(log.start());
         let replica = self.replica.borrow();
         if !self.unclean.get() {
-            self.observer.committed(&self.id, replica.me, &log.take_committed(replica.high_watermark()));
+            self.observer.committed(&log.take_committed(replica.high_watermark()));
         }
         let leads = replica.leadership().is_some();
         let seen = (log.end(), log.start(), replica.high_watermark(), replica.epoch(), leads);
         if self.seen.replace(seen) != seen {
+            self.observer.stands(standing(log, &replica), log.epochs());
             self.changes.happened();
         }
     }
@@ -204,7 +209,7 @@ impl Partition {
                 replicas: state.replicas.clone(),
             };
             if self.replica.borrow_mut().lead(leader_state, log.end(), now) {
-                self.observer.leads(&self.id, me, state.leader_epoch);
+                self.observer.leads(state.leader_epoch, log.end());
             }
         } else {
             let was_leader = self.replica.borrow().leadership().is_some();
@@ -342,8 +347,7 @@ impl Partition {
             return Ok(());
         }
         crate::reached!("a follower truncated its log");
-        let (me, high_watermark) = (self.replica.borrow().me, self.high_watermark());
-        self.observer.truncated(&self.id, me, to, high_watermark, self.unclean.get());
+        self.observer.truncated(to, self.high_watermark(), self.unclean.get());
         log.truncate(to).await?;
         self.replica.borrow_mut().on_truncated(log.end());
         Ok(())
@@ -417,4 +421,10 @@ impl Partition {
         self.changes.happened();
         deleted
     }
+}
+
+fn standing(log: &Log, replica: &Replica) -> Standing {
+    let leads = replica.leadership().map(|leads| (leads.epoch.get(), leads.version.get()));
+    let (start, end) = (log.start().get(), log.end().get());
+    Standing { start, end, high_watermark: replica.high_watermark().get(), leads }
 }

@@ -173,7 +173,7 @@ impl Broker {
         self.host.disk().sync_dir(LOGS).await?;
         let watermark = self.watermarks.get(&directory).copied().unwrap_or_default().min(log.end());
         let replica = Replica::new(self.me, topic.config.min_in_sync, watermark);
-        let partition = Rc::new(Partition::new(id.clone(), topic, log, replica, self.observer.clone()));
+        let partition = Rc::new(Partition::new(id.clone(), topic, log, replica, &self.observer));
         self.partitions.borrow_mut().insert(id.clone(), partition.clone());
         Ok(partition)
     }

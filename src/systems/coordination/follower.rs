@@ -136,7 +136,7 @@ async fn take_over(
             ToFollower::Ping => {}
             ToFollower::Truncate(to) => {
                 crate::reached!("a follower was told to truncate its log");
-                quorum.server.observer.truncated(quorum.server.me, to);
+                quorum.server.observer.truncated(to);
                 let before = journal.clone();
                 let truncated = journal.truncate(to).await;
                 if bug("Z11") && truncated.is_err() {
@@ -147,7 +147,7 @@ async fn take_over(
                 if bug("Z10") {
                     journal.append_behind(&before);
                 }
-                quorum.server.observer.restored(quorum.server.me, &database);
+                quorum.server.observer.restored(&database);
                 if database.last() != to {
                     crate::reached!("a follower's log fitted its leader's nowhere");
                     let why = format!("holds {} where {to} was to be", database.last());
@@ -159,8 +159,8 @@ async fn take_over(
                     return lost();
                 };
                 database = state;
-                quorum.server.observer.restored(quorum.server.me, &database);
-                quorum.server.observer.truncated(quorum.server.me, zxid);
+                quorum.server.observer.restored(&database);
+                quorum.server.observer.truncated(zxid);
                 storage.install(zxid, image).await?;
                 let (_, fresh) = storage.recover().await?;
                 journal = fresh;
@@ -185,7 +185,7 @@ async fn take_over(
                     adopt(storage, epoch).await?;
                 }
                 let taken = received.back().map_or(database.last(), |txn| txn.zxid);
-                quorum.server.observer.acknowledged(quorum.server.me, taken);
+                quorum.server.observer.acknowledged(taken);
                 if quorum.send(&ToLeader::Ack(zxid)).await.is_none() {
                     return lost();
                 }
@@ -233,7 +233,7 @@ fn apply(server: &Server, database: &mut Database, txn: Txn) {
     } else {
         database.apply(&txn);
     }
-    server.observer.taken_over(server.me, txn.zxid, database.digest());
+    server.observer.taken_over(txn.zxid, database.digest());
     if !bug("Z04") {
         database.remember(txn);
     }
@@ -315,7 +315,7 @@ impl Follower {
                         }
                         Event::Disconnected(link) => self.service.on_disconnected(link),
                         Event::Logged(zxid) => {
-                            self.server.observer.acknowledged(self.server.me, zxid);
+                            self.server.observer.acknowledged(zxid);
                             self.tell(&ToLeader::Ack(zxid));
                         }
                         Event::Failed(error) => return Err(error),
@@ -346,7 +346,7 @@ impl Follower {
                 {
                     let desk = self.service.desk.borrow();
                     let database = &desk.database;
-                    self.server.observer.restored(self.server.me, database);
+                    self.server.observer.restored(database);
                     let host = &self.server.host;
                     host.log(Level::Info, || {
                         format!("follows {leader} in {} from {} on", self.epoch, database.last())

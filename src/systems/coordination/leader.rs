@@ -163,7 +163,7 @@ impl Leader {
             }
             Event::Disconnected(link) => self.service.on_disconnected(link),
             Event::Logged(zxid) => {
-                self.server.observer.acknowledged(self.server.me, zxid);
+                self.server.observer.acknowledged(zxid);
                 if let Some(reign) = &mut self.reign {
                     reign.logged = zxid;
                 }
@@ -240,7 +240,10 @@ impl Leader {
             }
             ToLeader::Touched(sessions) => {
                 if let Some(reign) = &mut self.reign {
-                    sessions.into_iter().for_each(|session| reign.sessions.touch(session, now));
+                    for session in sessions {
+                        self.server.observer.session_heard(session);
+                        reign.sessions.touch(session, now);
+                    }
                 }
             }
             ToLeader::Request(forwarded) => {
@@ -353,9 +356,12 @@ impl Leader {
         let reign = {
             let desk = self.service.desk.borrow();
             let database = &desk.database;
-            database.sessions.iter().for_each(|(session, time_out)| sessions.add(*session, *time_out, now));
-            self.server.observer.established(self.server.me, epoch, database.last());
-            self.server.observer.restored(self.server.me, database);
+            for (session, time_out) in &database.sessions {
+                self.server.observer.session_kept(*session, *time_out);
+                sessions.add(*session, *time_out, now);
+            }
+            self.server.observer.established(epoch, database.last());
+            self.server.observer.restored(database);
             let host = &self.server.host;
             host.log(Level::Info, || format!("leads {epoch} from {} on", database.last()));
             Reign {
@@ -404,6 +410,7 @@ impl Leader {
         for session in reign.sessions.expire(now) {
             crate::reached!("a session expired");
             self.server.host.log(Level::Debug, || format!("{session} expired"));
+            self.server.observer.session_expired(session);
             self.order(Proposal { session, cxid: 0, change: Asked::CloseSession });
         }
     }
@@ -414,6 +421,7 @@ impl Leader {
         if !reign.sessions.is_open(session) {
             return None;
         }
+        self.server.observer.session_heard(session);
         reign.sessions.touch(session, now);
         reign.sessions.set_owner(session, at);
         self.service.desk.borrow().database.sessions.get(&session).copied()
@@ -434,6 +442,7 @@ impl Leader {
                 Errand::Sync(session, xid) => self.sync(None, session, xid),
                 Errand::Touch(session) => {
                     if let Some(reign) = &mut self.reign {
+                        self.server.observer.session_heard(session);
                         reign.sessions.touch(session, now);
                     }
                 }
@@ -454,6 +463,7 @@ impl Leader {
                     "a new session has a number that no living one has",
                     "{session} through {at}"
                 );
+                self.server.observer.session_kept(session, time_out);
                 reign.sessions.add(session, time_out, now);
                 reign.sessions.set_owner(session, at);
                 Asked::CreateSession { time_out }

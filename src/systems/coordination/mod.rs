@@ -153,7 +153,6 @@ pub fn boot(tank: &Tank, config: &Config, history: Rc<RefCell<History>>) -> Clus
             .collect(),
     );
     let shared = Rc::new(config.clone());
-    let observer = Observer::new(history);
     for (index, (me, address)) in servers.iter().enumerate() {
         let spec = HostSpec {
             name: format!("coordination-{}", index + 1),
@@ -162,9 +161,10 @@ pub fn boot(tank: &Tank, config: &Config, history: Rc<RefCell<History>>) -> Clus
             cores: config.cores,
             disk: config.disk.clone(),
         };
-        let (me, servers, config, observer) = (*me, servers.clone(), shared.clone(), observer.clone());
+        let (me, servers, config, history) = (*me, servers.clone(), shared.clone(), history.clone());
         let host = tank.add_host(spec, move |host| {
-            server::run(host, me, servers.clone(), config.clone(), observer.clone())
+            let observer = Observer::new(&host, me, history.clone());
+            server::run(host, me, servers.clone(), config.clone(), observer)
         });
         assert_eq!(host, address.host, "hosts are numbered in order of their creation");
     }

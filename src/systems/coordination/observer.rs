@@ -2,60 +2,85 @@
 
 use std::cell::RefCell;
 use std::rc::Rc;
+use std::time::Duration;
 
 use crate::checkers::ensemble::History;
 use crate::systems::coordination::database::Database;
-use crate::systems::coordination::zxid::{PeerEpoch, ServerId, Zxid};
+use crate::systems::coordination::zxid::{PeerEpoch, ServerId, SessionId, Zxid};
+use crate::world::Host;
 
-/// A notebook about an ensemble that servers only write into.
-#[derive(Clone, Default)]
-pub struct Observer(Rc<RefCell<History>>);
+/// A notebook about an ensemble that one server only writes into.
+#[derive(Clone)]
+pub struct Observer {
+    host: Host,
+    server: ServerId,
+    history: Rc<RefCell<History>>,
+}
 
 impl Observer {
-    /// An observer that writes into this history.
-    pub fn new(history: Rc<RefCell<History>>) -> Self {
-        Self(history)
+    /// An observer of this server that writes into this history.
+    pub fn new(host: &Host, server: ServerId, history: Rc<RefCell<History>>) -> Self {
+        Self { host: host.clone(), server, history }
     }
 
-    /// A server has applied a committed transaction; its state's digest is this now.
-    pub fn committed(&self, server: ServerId, zxid: Zxid, digest: u64) {
-        self.0.borrow_mut().committed(server.get(), zxid.get(), digest);
+    /// The server has applied a committed transaction; its state's digest is this now.
+    pub fn committed(&self, zxid: Zxid, digest: u64) {
+        self.history.borrow_mut().committed(self.host.now(), self.server.get(), zxid.get(), digest);
     }
 
-    /// A server has applied a transaction of the history that a leader hands on.
-    pub fn taken_over(&self, server: ServerId, zxid: Zxid, digest: u64) {
-        self.0.borrow_mut().taken_over(server.get(), zxid.get(), digest);
+    /// The server has applied a transaction of the history that a leader hands on.
+    pub fn taken_over(&self, zxid: Zxid, digest: u64) {
+        self.history.borrow_mut().taken_over(self.host.now(), self.server.get(), zxid.get(), digest);
     }
 
-    /// A quorum holds the history of a new leader, which ends with `zxid`.
-    pub fn established(&self, server: ServerId, epoch: PeerEpoch, zxid: Zxid) {
-        self.0.borrow_mut().established(server.get(), epoch.get(), zxid.get());
+    /// A quorum holds the history of this new leader, which ends with `zxid`.
+    pub fn established(&self, epoch: PeerEpoch, zxid: Zxid) {
+        let (now, server) = (self.host.now(), self.server.get());
+        self.history.borrow_mut().established(now, server, epoch.get(), zxid.get());
     }
 
-    /// A server begins to serve at this state.
-    pub fn restored(&self, server: ServerId, database: &Database) {
-        let zxid = database.last();
-        self.0.borrow_mut().restored(server.get(), zxid.get(), database.digest());
-        self.orphans(server, zxid, database.orphans().collect());
+    /// The server begins to serve at this state.
+    pub fn restored(&self, database: &Database) {
+        let (now, zxid) = (self.host.now(), database.last());
+        self.history.borrow_mut().restored(now, self.server.get(), zxid.get(), database.digest());
+        self.orphans(zxid, database.orphans().collect());
     }
 
-    /// All up to here is on a server's disk, as it tells its leader or counts for itself.
-    pub fn acknowledged(&self, server: ServerId, zxid: Zxid) {
-        self.0.borrow_mut().acknowledged(server.get(), zxid.get());
+    /// All up to here is on the server's disk, as it tells its leader or counts for itself.
+    pub fn acknowledged(&self, zxid: Zxid) {
+        self.history.borrow_mut().acknowledged(self.server.get(), zxid.get());
     }
 
-    /// A server is about to remove all after this from its disk.
-    pub fn truncated(&self, server: ServerId, zxid: Zxid) {
-        self.0.borrow_mut().truncated(server.get(), zxid.get());
+    /// The server is about to remove all after this from its disk.
+    pub fn truncated(&self, zxid: Zxid) {
+        self.history.borrow_mut().truncated(self.server.get(), zxid.get());
     }
 
-    /// A server has read its disk; `None` if that has never been written.
-    pub fn recovered(&self, server: ServerId, zxid: Option<Zxid>) {
-        self.0.borrow_mut().recovered(server.get(), zxid.map(Zxid::get));
+    /// The server has read its disk; `None` if that has never been written.
+    pub fn recovered(&self, zxid: Option<Zxid>) {
+        let (now, server) = (self.host.now(), self.server.get());
+        self.history.borrow_mut().recovered(now, server, zxid.map(Zxid::get));
     }
 
-    /// The ephemeral znodes without a session in a server's state.
-    pub fn orphans(&self, server: ServerId, zxid: Zxid, orphans: Vec<String>) {
-        self.0.borrow_mut().orphans(server.get(), zxid.get(), orphans);
+    /// The ephemeral znodes without a session in the server's state.
+    pub fn orphans(&self, zxid: Zxid, orphans: Vec<String>) {
+        self.history.borrow_mut().orphans(self.host.now(), self.server.get(), zxid.get(), &orphans);
+    }
+
+    /// This leader takes a session with this time-out in milliseconds into its books.
+    pub fn session_kept(&self, session: SessionId, time_out: i32) {
+        let time_out = Duration::from_millis(u64::try_from(time_out).unwrap_or(0));
+        let (now, server) = (self.host.now(), self.server.get());
+        self.history.borrow_mut().session_kept(now, server, session.get(), time_out);
+    }
+
+    /// This leader has heard of a session.
+    pub fn session_heard(&self, session: SessionId) {
+        self.history.borrow_mut().session_heard(self.host.now(), self.server.get(), session.get());
+    }
+
+    /// This leader declares a session over because it has not heard of it.
+    pub fn session_expired(&self, session: SessionId) {
+        self.history.borrow_mut().session_expired(self.host.now(), self.server.get(), session.get());
     }
 }

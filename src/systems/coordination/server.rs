@@ -67,7 +67,7 @@ async fn live(server: &Server) -> Result<(), StorageError> {
         let (recovered, journal) = storage.recover().await?;
         // A server that has ever promised anything has a disk that was written.
         let written = storage.epochs() != Epochs::default();
-        server.observer.recovered(server.me, written.then_some(recovered.last()));
+        server.observer.recovered(written.then_some(recovered.last()));
         let database = match remembered.take() {
             // This known bug keeps its memory over a change of role, without what the log holds beyond it.
             Some(kept) if bug("Z06") => kept,
@@ -75,7 +75,7 @@ async fn live(server: &Server) -> Result<(), StorageError> {
             Some(kept) => recovered.with_memory_of(kept),
             None => recovered,
         };
-        server.observer.restored(server.me, &database);
+        server.observer.restored(&database);
         let own = Vote { epoch: storage.epochs().current, zxid: database.last(), leader: server.me };
         let leader = assembly.look(&mut ear, own, server.config.tick.get()).await;
         host.log(Level::Debug, || format!("elected {leader}, holding {}", own.zxid));

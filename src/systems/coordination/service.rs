@@ -227,13 +227,9 @@ impl<P: 'static> Service<P> {
         };
         {
             let mut desk = self.desk.borrow_mut();
-            self.server.observer.committed(self.server.me, txn.zxid, desk.database.digest());
+            self.server.observer.committed(txn.zxid, desk.database.digest());
             if !desk.database.sessions.contains_key(&txn.session) {
-                self.server.observer.orphans(
-                    self.server.me,
-                    txn.zxid,
-                    desk.database.tree.ephemerals(txn.session),
-                );
+                self.server.observer.orphans(txn.zxid, desk.database.tree.ephemerals(txn.session));
             }
             desk.on_applied(&txn, applied);
             desk.database.remember(txn);

@@ -184,7 +184,7 @@ impl Client {
             let value = impression.encode(event);
             let payload = payload_hash(key, &value);
             let sent = Sent { event, producer: life, partition: partition_for(key, parts), payload };
-            self.notebook.history.borrow_mut().sent(sent);
+            self.notebook.history.borrow_mut().sent(host.now(), sent);
             host.count("clickstream.sent", 1);
             let message = Message {
                 key: Some(Bytes::copy_from_slice(key)),
@@ -234,7 +234,7 @@ impl Client {
                 payload_hash(message.key.as_deref().unwrap_or_default(), &message.value)
             }),
         };
-        self.notebook.history.borrow_mut().read(read);
+        self.notebook.history.borrow_mut().read(host.now(), read);
         host.count("clickstream.read", 1);
     }
 
@@ -242,8 +242,7 @@ impl Client {
     async fn read_back(&self, host: &Host, parts: Vec<i32>) {
         let mut ends: BTreeMap<i32, Offset> = BTreeMap::new();
         for part in parts {
-            let id = TopicPartition::new(&self.config.topic, part);
-            let (start, end) = api::bounds(host, &self.brokers, &id).await;
+            let (start, end) = self.bounds(host, part).await;
             if start == end {
                 self.notebook.read_back.borrow_mut().insert(part);
             } else {
@@ -258,9 +257,19 @@ impl Client {
             let part = consumed.id.index;
             if ends.get(&part).is_some_and(|end| *end <= consumed.offset.next()) {
                 ends.remove(&part);
+                // What was removed while it was read is not lost either.
+                self.bounds(host, part).await;
                 self.notebook.read_back.borrow_mut().insert(part);
             }
         }
+    }
+
+    /// Where a part begins, which the notebook is told, and where it ends.
+    async fn bounds(&self, host: &Host, part: i32) -> (Offset, Offset) {
+        let id = TopicPartition::new(&self.config.topic, part);
+        let (start, end) = api::bounds(host, &self.brokers, &id).await;
+        self.notebook.history.borrow_mut().starts_at(part, start.get());
+        (start, end)
     }
 }
 
@@ -317,7 +326,7 @@ async fn note_ends(
             *notebook.acked.borrow_mut() += 1;
             host.count("clickstream.acknowledged", 1);
         }
-        notebook.history.borrow_mut().outcome(event, outcome);
+        notebook.history.borrow_mut().outcome(host.now(), event, outcome);
         *open.borrow_mut() -= 1;
     }
 }

@@ -165,7 +165,7 @@ impl Clickstream {
             MayLose::Acknowledged => Loss::OfAcknowledged,
             MayLose::Read => Loss::OfRead,
         };
-        let notebook = Rc::new(Notebook::new(History::new(promise, loss)));
+        let notebook = Rc::new(Notebook::new(History::new(&config.topic, promise, loss)));
         let config = Rc::new(config.clone());
         Self { client: Client { config, brokers: Rc::new(brokers.to_vec()), impressions, notebook } }
     }

@@ -6,6 +6,7 @@ use std::rc::Rc;
 
 use bytes::Bytes;
 
+use crate::base::SimTime;
 use crate::checkers::registers::{Answer, Ask, Fired, OpKey, Outcome, Refusal, Seen, SessionKey};
 use crate::systems::coordination::api::{
     self, Code, Error, Mode, Path, PathWatch, Reply, Request, Session, Stat, Watch, Write,
@@ -110,7 +111,7 @@ impl Visit {
 
     async fn carry_out(&self, ask: Ask, watch: bool) -> Option<Outcome> {
         let request = request(&ask, watch);
-        let op = self.notebook.history.borrow_mut().asked(self.key, ask);
+        let op = self.notebook.history.borrow_mut().asked(self.now(), self.key, ask);
         let result = self.session.request(request).await;
         self.note_fired();
         match result {
@@ -123,7 +124,7 @@ impl Visit {
                     arrival: answer.arrival,
                     watched: answer.watch.is_some(),
                 };
-                self.notebook.history.borrow_mut().answered(op, noted);
+                self.notebook.history.borrow_mut().answered(self.now(), op, noted);
                 if let Some(watch) = answer.watch {
                     self.watches.borrow_mut().insert(op, watch);
                     // It may have fired before this task had its turn, and there may be no later answer.
@@ -132,11 +133,15 @@ impl Visit {
                 Some(outcome)
             }
             Err(Error::Expired) => {
-                self.notebook.history.borrow_mut().not_done(op);
+                self.notebook.history.borrow_mut().not_done(self.now(), op);
                 None
             }
             Err(Error::Unknown | Error::Refused(_)) => None,
         }
+    }
+
+    fn now(&self) -> SimTime {
+        self.session.host().now()
     }
 
     /// Notes the watches that have fired: before every answer, so that a client that dies has told of all it was told.
@@ -151,6 +156,6 @@ impl Visit {
 
     /// The lock is held with this fencing number.
     pub(super) fn note_held(&self, fence: u64, zxid: i64) {
-        self.notebook.history.borrow_mut().held(self.key, fence, zxid);
+        self.notebook.history.borrow_mut().held(self.now(), self.key, fence, zxid);
     }
 }
