@@ -18,6 +18,8 @@ pub struct Written {
     pub leader_epoch: i32,
     /// The version of the state.
     pub version: i32,
+    /// All replicas.
+    pub replicas: Vec<i32>,
     /// Who is in sync.
     pub in_sync: Vec<i32>,
     /// Whether the topic partition ever had a leader that did not hold all that was committed.
@@ -218,6 +220,11 @@ impl History {
         })
     }
 
+    /// The latest known state of each topic partition.
+    pub fn latest(&self) -> impl Iterator<Item = &Written> {
+        self.parts.iter().filter_map(|known| known.states.values().next_back())
+    }
+
     /// A controller has written a state. It `began` to when it had decided so, and knows now that it is written.
     pub fn written(&mut self, (began, now): (SimTime, SimTime), part: Part, state: &Written) {
         let known = &mut self.parts[part.0];
@@ -398,7 +405,15 @@ mod tests {
 
     fn state(version: i32, in_sync: &[i32]) -> Written {
         let in_sync = in_sync.to_vec();
-        Written { controller_epoch: 2, leader: Some(1), leader_epoch: 1, version, in_sync, unclean: false }
+        Written {
+            controller_epoch: 2,
+            leader: Some(1),
+            leader_epoch: 1,
+            version,
+            replicas: vec![1, 2, 3],
+            in_sync,
+            unclean: false,
+        }
     }
 
     fn standing(end: i64, high_watermark: i64) -> Standing {

@@ -7,15 +7,13 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use rand::seq::IndexedRandom;
-
 use crate::base::{HostId, Seed, SimTime};
 use crate::checkers::Check;
 use crate::lab::platform::Platform;
 use crate::lab::{Act, Options, Progress, Run, Verdict};
 use crate::scenario::{Acts, Scenario, SettleForm};
 use crate::workloads::Workload;
-use crate::world::fault::{Budget, FaultPlan, Injector, conduct};
+use crate::world::fault::{FaultPlan, Injector, conduct};
 use crate::world::property::{PropertyTally, Violation};
 use crate::world::tank::{Outcome, TankError};
 use crate::world::trace::What;
@@ -188,8 +186,9 @@ impl Play {
                 platform.servers()
             }
             SettleForm::Core => {
+                let mut stream = tank.random("core");
                 let core: BTreeSet<HostId> =
-                    platform.budgets.iter().flat_map(|budget| draw_core(tank, budget)).collect();
+                    platform.cores.iter().flat_map(|core| core(&mut stream)).collect();
                 injector.heal_core(&core);
                 core.into_iter().collect()
             }
@@ -244,12 +243,6 @@ impl Play {
             }
         }
     }
-}
-
-/// A random set of hosts that suffices for progress.
-fn draw_core(tank: &Tank, budget: &Budget) -> Vec<HostId> {
-    let mut stream = tank.random(&format!("core/{}", budget.system));
-    budget.hosts.choose_multiple(&mut stream, budget.core_min).copied().collect()
 }
 
 fn unready(tank: &Tank, hosts: &[HostId]) -> String {

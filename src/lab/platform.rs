@@ -6,7 +6,7 @@ use std::rc::Rc;
 use crate::base::HostId;
 use crate::checkers::{Check, ensemble, replication};
 use crate::scenario::Scenario;
-use crate::systems::{broker, coordination};
+use crate::systems::{Core, broker, coordination};
 use crate::workloads::Workload;
 use crate::workloads::clickstream::Clickstream;
 use crate::workloads::registers::Registers;
@@ -17,6 +17,8 @@ use crate::world::fault::{Budget, Place};
 pub(super) struct Platform {
     /// What each system survives.
     pub(super) budgets: Vec<Budget>,
+    /// Who suffices of each.
+    pub(super) cores: Vec<Core>,
     /// What drives them.
     pub(super) workloads: Vec<Rc<dyn Workload>>,
     /// What judges the systems' own histories.
@@ -26,12 +28,14 @@ pub(super) struct Platform {
 impl Platform {
     /// Adds all hosts of the scenario to the tank.
     pub(super) fn build(tank: &Tank, scenario: &Scenario) -> Self {
-        let mut platform = Self { budgets: Vec::new(), workloads: Vec::new(), judges: Vec::new() };
+        let mut platform =
+            Self { budgets: Vec::new(), cores: Vec::new(), workloads: Vec::new(), judges: Vec::new() };
         let mut ensemble = Vec::new();
         if let Some(config) = &scenario.systems.coordination {
             let history = Rc::new(RefCell::new(ensemble::History::default()));
             let cluster = coordination::boot(tank, config, history.clone());
             platform.budgets.push(cluster.budget.clone());
+            platform.cores.push(cluster.core.clone());
             platform.judges.push(Box::new(move || ensemble::check(&history.borrow())));
             for config in &scenario.workloads.registers {
                 platform.workloads.push(Rc::new(Registers::new(config, &cluster)));
@@ -43,6 +47,7 @@ impl Platform {
             let history = Rc::new(RefCell::new(replication::History::default()));
             let cluster = broker::boot(tank, config, &ensemble, history.clone());
             platform.budgets.push(cluster.budget);
+            platform.cores.push(cluster.core);
             platform.judges.push(Box::new(move || replication::check(&history.borrow())));
             brokers = cluster.servers;
         }

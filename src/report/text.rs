@@ -209,6 +209,9 @@ mod tests {
         faults              injected  weakened  without effect
           crash                    3         1               0
 
+        the storm
+            12.400000s crash of broker-2, down 2s
+
         properties 1 for safety, evaluated 5,000 times
         events     1 kinds visited, the rarest first
                  4 x a follower left the in-sync set

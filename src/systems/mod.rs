@@ -5,15 +5,20 @@ pub mod broker;
 pub mod bugs;
 pub mod messages;
 
-use crate::base::HostId;
+use std::rc::Rc;
+
+use crate::base::{HostId, Stream};
 use crate::world::Address;
 use crate::world::fault::Budget;
 
 /// The names of the systems, as logs and lists show them.
 pub const NAMES: [&str; 2] = ["coordination", "broker"];
 
+/// Draws a random sufficient core of a system as it stands now: hosts that go on serving if no other ever comes back.
+pub type Core = Rc<dyn Fn(&mut Stream) -> Vec<HostId>>;
+
 /// A system as it stands in a tank.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Cluster {
     /// Where clients reach its servers.
     pub servers: Vec<Address>,
@@ -21,4 +26,6 @@ pub struct Cluster {
     pub hosts: Vec<HostId>,
     /// What it survives.
     pub budget: Budget,
+    /// Who suffices.
+    pub core: Core,
 }

@@ -19,15 +19,17 @@ mod server;
 mod wire;
 
 use std::cell::RefCell;
+use std::collections::BTreeSet;
 use std::rc::Rc;
 
 use rand::Rng;
+use rand::seq::SliceRandom;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::base::HostId;
 use crate::base::{ByteSize, Problem, Span, Stream};
-use crate::checkers::replication::History;
+use crate::checkers::replication::{History, Written};
 use crate::systems::Cluster;
 use crate::world::fault::Budget;
 use crate::world::{Address, DiskSpec, HostSpec, Tank};
@@ -221,8 +223,7 @@ impl Config {
 /// Adds the hosts of a cluster to a tank: `broker-1` and on, in the zones by turns. `ensemble`: where coordination is reached.
 ///
 /// What it survives: of each topic partition, `min_in_sync - 1` of those that hold what was acknowledged may lose what was not synced,
-/// or their disk, before they are back in sync everywhere. A core needs all brokers: if one stayed away for ever, the only one in sync
-/// might be it.
+/// or their disk, before they are back in sync everywhere. A core is all who are in sync somewhere, and as many replicas more as writes need.
 pub fn boot(tank: &Tank, config: &Config, ensemble: &[Address], history: Rc<RefCell<History>>) -> Cluster {
     let shared = Rc::new(config.clone());
     let servers = Rc::new(ensemble.to_vec());
@@ -243,13 +244,28 @@ pub fn boot(tank: &Tank, config: &Config, ensemble: &[Address], history: Rc<RefC
         }));
     }
     let spare = config.topics.iter().map(|topic| topic.min_in_sync as usize - 1).min().unwrap_or(0);
-    let budget = Budget {
-        system: "broker",
-        hosts: hosts.clone(),
-        unsynced_loss_max: spare,
-        disk_loss_max: spare,
-        core_min: hosts.len(),
-    };
+    let budget =
+        Budget { system: "broker", hosts: hosts.clone(), unsynced_loss_max: spare, disk_loss_max: spare };
     let servers = hosts.iter().map(|host| Address { host: *host, port: server::CLIENT_PORT }).collect();
-    Cluster { servers, hosts, budget }
+    let (all, min) = (hosts.clone(), config.topics.iter().map(|topic| topic.min_in_sync).max().unwrap_or(1));
+    let core = Rc::new(move |stream: &mut Stream| draw_core(&all, min as usize, &history.borrow(), stream));
+    Cluster { servers, hosts, budget, core }
+}
+
+/// Leaves out brokers in random order, as long as every topic partition keeps all that are in sync, and `min_in_sync` replicas.
+fn draw_core(hosts: &[HostId], min_in_sync: usize, history: &History, stream: &mut Stream) -> Vec<HostId> {
+    let mut core: BTreeSet<i32> = (1..).take(hosts.len()).collect();
+    let mut order: Vec<i32> = core.iter().copied().collect();
+    order.shuffle(stream);
+    for broker in order {
+        let stays = |other: &&i32| **other != broker && core.contains(other);
+        let spares = |state: &Written| {
+            let left = state.replicas.iter().filter(stays).count();
+            !state.in_sync.contains(&broker) && min_in_sync.min(state.replicas.len()) <= left
+        };
+        if history.latest().all(spares) {
+            core.remove(&broker);
+        }
+    }
+    core.into_iter().map(|broker| hosts[broker as usize - 1]).collect()
 }

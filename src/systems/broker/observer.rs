@@ -57,6 +57,7 @@ fn written(state: &PartitionState) -> Written {
         leader: state.leader.map(BrokerId::get),
         leader_epoch: state.leader_epoch.get(),
         version: state.version.get(),
+        replicas: state.replicas.iter().map(|broker| broker.get()).collect(),
         in_sync: state.in_sync.iter().map(|broker| broker.get()).collect(),
         unclean: state.unclean,
     }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tokio::sync::{Mutex, mpsc, oneshot};
 
-use crate::systems::broker::cluster::{AlterError, Image, Registration, Topic};
+use crate::systems::broker::cluster::{AlterError, Image, PartitionState, Registration, Topic};
 use crate::systems::broker::controller::{self, Petition, Seat, json};
 use crate::systems::broker::id::{BrokerEpoch, BrokerId, Offset, TopicId, TopicPartition};
 use crate::systems::broker::log::{self, Log, LogError, LogSettings};
@@ -495,17 +495,22 @@ impl Broker {
         followed.collect()
     }
 
-    /// Whether this life of the broker is registered and in sync everywhere, with all other replicas.
+    /// Whether this life of the broker is registered, and all replicas of what it holds are in sync whose brokers are alive.
     fn is_ready(&self) -> bool {
         let image = self.image.borrow();
         let Some(image) = image.as_ref() else { return false };
+        let fine = |state: &PartitionState, replica: &BrokerId| {
+            state.in_sync.contains(replica) || !image.brokers.contains_key(replica)
+        };
         let registered = self.epoch.get();
         let current = image.brokers.get(&self.me).map(|live| live.epoch);
         let mut mine = image.partitions().filter(|(_, _, state)| state.replicas.contains(&self.me));
         registered.is_some()
             && registered == current
             && image.bootstrapped
-            && mine.all(|(_, _, state)| state.leader.is_some() && state.in_sync.len() == state.replicas.len())
+            && mine.all(|(_, _, state)| {
+                state.leader.is_some() && state.replicas.iter().all(|replica| fine(state, replica))
+            })
     }
 
     async fn write_watermarks(&self) -> Result<(), LogError> {

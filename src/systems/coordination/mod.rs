@@ -28,6 +28,7 @@ use std::cell::RefCell;
 use std::rc::Rc;
 
 use rand::Rng;
+use rand::seq::IndexedRandom;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -174,8 +175,9 @@ pub fn boot(tank: &Tank, config: &Config, history: Rc<RefCell<History>>) -> Clus
         hosts: hosts.clone(),
         unsynced_loss_max: hosts.len(),
         disk_loss_max: 0,
-        core_min: majority,
     };
     let servers = hosts.iter().map(|host| Address { host: *host, port: service::CLIENT_PORT }).collect();
-    Cluster { servers, hosts, budget }
+    let all = hosts.clone();
+    let core = Rc::new(move |stream: &mut Stream| all.choose_multiple(stream, majority).copied().collect());
+    Cluster { servers, hosts, budget, core }
 }

@@ -19,8 +19,6 @@ pub struct Budget {
     pub unsynced_loss_max: usize,
     /// How many may have lost their disk and not be ready again, at once.
     pub disk_loss_max: usize,
-    /// How many of them suffice for progress: the size of a sufficient core.
-    pub core_min: usize,
 }
 
 /// How badly a fault hurts what a host holds.
@@ -94,13 +92,8 @@ mod tests {
     #[test]
     fn a_second_power_loss_is_downgraded_until_the_first_host_is_ready_again() {
         let hosts: Vec<HostId> = (0..3).map(HostId::new).collect();
-        let budget = Budget {
-            system: "broker",
-            hosts: hosts.clone(),
-            unsynced_loss_max: 1,
-            disk_loss_max: 1,
-            core_min: 2,
-        };
+        let budget =
+            Budget { system: "broker", hosts: hosts.clone(), unsynced_loss_max: 1, disk_loss_max: 1 };
         let mut ledger = Ledger::new(vec![budget]);
         assert_eq!(ledger.allowed(hosts[0], Hurt::UnsyncedLoss), Hurt::UnsyncedLoss);
         ledger.hurt(hosts[0], Hurt::UnsyncedLoss);
