@@ -125,7 +125,7 @@ struct Known {
 #[derive(Debug)]
 pub struct History {
     parts: Vec<Known>,
-    by_name: BTreeMap<String, Part>,
+    by_name: BTreeMap<(String, u64), Part>,
     values: Check,
     epochs: Check,
     leadership: Check,
@@ -212,9 +212,10 @@ fn told(state: &Written) -> String {
 }
 
 impl History {
-    /// The topic partition of this name.
-    pub fn part(&mut self, id: &str) -> Part {
-        *self.by_name.entry(id.to_owned()).or_insert_with(|| {
+    /// The topic partition of this name, of the topic with this id: one that is created anew under an old name owes nothing to its
+    /// predecessor.
+    pub fn part(&mut self, id: &str, topic: u64) -> Part {
+        *self.by_name.entry((id.to_owned(), topic)).or_insert_with(|| {
             self.parts.push(Known { id: id.to_owned(), ..Known::default() });
             Part(self.parts.len() - 1)
         })
@@ -429,7 +430,7 @@ mod tests {
     /// Broker 1 leads epoch 1 with brokers 1 and 2 in sync; both hold 10 records, of which 5 are committed, and broker 3 holds none.
     fn history() -> (History, Part) {
         let mut history = History::default();
-        let part = history.part("t/0");
+        let part = history.part("t/0", 1);
         history.written((at(1), at(1)), part, &state(0, &[1, 2]));
         for broker in [1, 2, 3] {
             history.opened(at(1), part, broker, standing(0, 0));

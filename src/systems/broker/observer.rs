@@ -25,9 +25,8 @@ impl Observer {
         Self { host: host.clone(), broker, history }
     }
 
-    /// A topic partition in the notebook: one of a topic that is created anew under an old name owes nothing to its predecessor.
     fn part(&self, id: &TopicPartition, topic: TopicId) -> Part {
-        self.history.borrow_mut().part(&format!("{id} of {topic}"))
+        self.history.borrow_mut().part(&id.to_string(), topic.get())
     }
 
     /// As controller, it has written a state that it decided on at `began`.
