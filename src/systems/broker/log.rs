@@ -279,6 +279,12 @@ impl Log {
         self.segments[at].read(from, upto, limit).await
     }
 
+    /// How many bytes stand from one offset up to another, give or take a few batches; `None` if they are not all in the active segment.
+    pub fn bytes_between(&self, from: Offset, upto: Offset) -> Option<u64> {
+        let active = self.segments.back().filter(|active| active.base <= from && from <= self.end)?;
+        Some(if upto <= from { 0 } else { active.position(upto) - active.position(from) })
+    }
+
     /// Whether the record at `offset` stands in a segment that is closed: a fetch there never grows by waiting.
     pub fn is_closed_at(&self, offset: Offset) -> bool {
         self.segments.back().is_some_and(|active| offset < active.base)

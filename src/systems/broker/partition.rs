@@ -288,6 +288,15 @@ impl Partition {
         Ok(Found { fetched, complete, proposal })
     }
 
+    /// How many bytes a fetch would find, give or take a few batches, without reading them; `None` if it would be refused, or answered at
+    /// once.
+    pub fn bytes_for(&self, from: &FetchFrom) -> Option<u64> {
+        let log = self.log.try_lock().ok()?;
+        self.leading(from.epoch).ok()?;
+        let upto = if from.follower.is_some() { log.end() } else { self.high_watermark() };
+        log.bytes_between(from.offset, upto)
+    }
+
     /// Where a follower that copies from `leader` in `epoch` goes on: its log end, and the epoch of its last record.
     pub async fn position(&self, leader: BrokerId) -> Option<(LeaderEpoch, Offset, Option<LeaderEpoch>)> {
         let log = self.log.lock().await;

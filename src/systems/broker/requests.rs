@@ -149,6 +149,18 @@ fn follower(request: &FetchRequest) -> Option<(BrokerId, BrokerEpoch)> {
     (0 <= named).then(|| (BrokerId::new(named), BrokerEpoch::new(request.replica_state.replica_epoch)))
 }
 
+/// Whether a waiting fetch is worth another look: enough bytes, as far as can be told without reading, or news of another kind.
+fn seems_enough(request: &FetchRequest, partitions: &[Result<Rc<Partition>, Refusal>]) -> bool {
+    let limit = Limit { bytes_max: usize::MAX, at_least_one: true };
+    let asked = request.topics.iter().flat_map(|topic| &topic.partitions);
+    let bytes = partitions.iter().zip(asked).map(|(partition, asked)| {
+        partition.as_ref().ok()?.bytes_for(&asked_from(asked, follower(request), limit))
+    });
+    // `None` of any of them is such news.
+    let bytes: Option<u64> = bytes.sum();
+    bytes.is_none_or(|bytes| u64::try_from(request.min_bytes).unwrap_or(0) <= bytes)
+}
+
 fn asked_from(asked: &FetchPartition, follower: Option<(BrokerId, BrokerEpoch)>, limit: Limit) -> FetchFrom {
     let epoch = |number: i32| (0 <= number).then(|| LeaderEpoch::new(number));
     FetchFrom {
@@ -377,8 +389,13 @@ impl Broker {
                 self.host.count("broker.bytes-out", bytes as u64);
                 return response;
             }
-            // Whether it is told of a change or the time is up: it looks once more.
-            let _ = self.host.timeout(left, waiter.notified()).await;
+            // It looks once more when the time is up, or when it is told of changes that seem to make enough.
+            while self.host.timeout(deadline.since(self.host.now()), waiter.notified()).await.is_ok() {
+                partitions.iter().flatten().for_each(|partition| partition.changes.tell(&waiter));
+                if seems_enough(&request, &partitions) {
+                    break;
+                }
+            }
         }
     }
 

@@ -1,5 +1,7 @@
 //! One segment of a log: a file of whole batches, and a sparse index from offsets to positions beside it.
 
+use std::collections::VecDeque;
+
 use bytes::{Buf, Bytes};
 
 use crate::systems::broker::id::Offset;
@@ -11,6 +13,8 @@ use crate::world::{Disk, File, Open};
 pub struct Segment {
     /// The offset of its first record.
     pub base: Offset,
+    /// The offset behind its last record.
+    end: Offset,
     /// Bytes of batches.
     pub size: u64,
     /// The latest timestamp among its records, in milliseconds.
@@ -20,7 +24,12 @@ pub struct Segment {
     index: Vec<(u32, u32)>,
     index_interval: u64,
     since_index: u64,
+    /// Where the latest batches stand, each by its first offset: most fetches begin there.
+    latest: VecDeque<(Offset, u64)>,
 }
+
+/// How many of the latest batches are remembered by their place.
+const LATEST_MAX: usize = 64;
 
 /// The files of a segment, by name.
 pub fn paths(directory: &str, base: Offset) -> (String, String) {
@@ -38,6 +47,7 @@ impl Segment {
         let (log, index) = paths(directory, base);
         Ok(Self {
             base,
+            end: base,
             size: 0,
             timestamp_max: i64::MIN,
             file: disk.open(&log, Open::Truncate).await?,
@@ -45,6 +55,7 @@ impl Segment {
             index: Vec::new(),
             index_interval,
             since_index: 0,
+            latest: VecDeque::new(),
         })
     }
 
@@ -63,6 +74,7 @@ impl Segment {
         let bytes = file.read_at(0, file.len() as usize).await?;
         let mut segment = Self {
             base,
+            end: base,
             size: 0,
             timestamp_max: i64::MIN,
             file,
@@ -70,6 +82,7 @@ impl Segment {
             index: Vec::new(),
             index_interval,
             since_index: 0,
+            latest: VecDeque::new(),
         };
         let mut found: Vec<Batch> = Vec::new();
         for parsed in batches(&bytes, check) {
@@ -115,6 +128,11 @@ impl Segment {
     /// Counts a batch that stands at the end; true if the index has a new entry for it.
     fn note(&mut self, batch: &Batch) -> bool {
         let position = self.size;
+        if self.latest.len() == LATEST_MAX {
+            self.latest.pop_front();
+        }
+        self.latest.push_back((batch.base, position));
+        self.end = batch.last.next();
         self.size += batch.size as u64;
         self.timestamp_max = self.timestamp_max.max(batch.timestamp_max);
         self.since_index += batch.size as u64;
@@ -138,8 +156,15 @@ impl Segment {
         Ok(())
     }
 
-    /// Where the batch with `offset` can be looked for.
-    fn position(&self, offset: Offset) -> u64 {
+    /// Where the batch with `offset` can be looked for; behind the last one, where the next will stand.
+    pub fn position(&self, offset: Offset) -> u64 {
+        if self.end <= offset {
+            return self.size;
+        }
+        let at_or_before = self.latest.partition_point(|(base, _)| *base <= offset);
+        if let Some(at) = at_or_before.checked_sub(1) {
+            return self.latest[at].1;
+        }
         let relative = (offset.get() - self.base.get()).max(0) as u32;
         let after = self.index.partition_point(|(known, _)| *known <= relative);
         after.checked_sub(1).map_or(0, |at| u64::from(self.index[at].1))
@@ -189,8 +214,10 @@ impl Segment {
     pub async fn truncate(&mut self, to: Offset) -> Result<(), LogError> {
         let all = self.scan().await?;
         let keep = all.partition_point(|(_, batch)| batch.last < to);
+        self.end = self.base;
         self.size = 0;
         self.index.clear();
+        self.latest.clear();
         self.since_index = 0;
         self.timestamp_max = i64::MIN;
         for (_, batch) in &all[..keep] {

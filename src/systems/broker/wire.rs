@@ -64,6 +64,12 @@ macro_rules! messages {
                     $(Self::$api(request) => request.encode(out, version).ok(),)*
                 }
             }
+
+            fn size(&self, version: i16) -> Option<usize> {
+                match self {
+                    $(Self::$api(body) => body.compute_size(version).ok(),)*
+                }
+            }
         }
 
         impl Response {
@@ -77,6 +83,12 @@ macro_rules! messages {
             fn encode(&self, out: &mut BytesMut, version: i16) -> Option<()> {
                 match self {
                     $(Self::$api(response) => response.encode(out, version).ok(),)*
+                }
+            }
+
+            fn size(&self, version: i16) -> Option<usize> {
+                match self {
+                    $(Self::$api(body) => body.compute_size(version).ok(),)*
                 }
             }
         }
@@ -115,8 +127,12 @@ pub fn parse_host(name: &str) -> Option<HostId> {
     name.strip_prefix('h')?.parse().ok().map(HostId::new)
 }
 
-fn framed(write: impl FnOnce(&mut BytesMut) -> Option<()>) -> Option<Bytes> {
-    let mut out = BytesMut::with_capacity(256);
+/// The most that a header of ours takes, with the length before it.
+const HEAD_MAX: usize = 64;
+
+/// A frame around a body of `size` bytes.
+fn framed(size: usize, write: impl FnOnce(&mut BytesMut) -> Option<()>) -> Option<Bytes> {
+    let mut out = BytesMut::with_capacity(HEAD_MAX + size);
     out.put_i32(0);
     write(&mut out)?;
     let length = (out.len() - 4) as i32;
@@ -162,12 +178,14 @@ pub fn decode_request(frame: Bytes) -> Option<Incoming> {
 
 /// The frame of an answer.
 pub fn encode_response(key: ApiKey, version: i16, correlation: i32, response: &Response) -> Bytes {
-    framed(|out| {
-        let header = ResponseHeader::default().with_correlation_id(correlation);
-        header.encode(out, key.response_header_version(version)).ok()?;
-        response.encode(out, version)
-    })
-    .expect("our answers hold only what their version can carry")
+    let framed = response.size(version).and_then(|size| {
+        framed(size, |out| {
+            let header = ResponseHeader::default().with_correlation_id(correlation);
+            header.encode(out, key.response_header_version(version)).ok()?;
+            response.encode(out, version)
+        })
+    });
+    framed.expect("our answers hold only what their version can carry")
 }
 
 /// The name of a request's type, for traces and faults on messages.
@@ -277,11 +295,13 @@ impl Channel {
             .with_request_api_version(version)
             .with_correlation_id(correlation)
             .with_client_id(Some(self.client.clone()));
-        let frame = framed(|out| {
-            encode_request_header_into_buffer(out, &header).ok()?;
-            request.encode(out, version)
-        })
-        .expect("our requests hold only what their version can carry");
+        let frame = request.size(version).and_then(|size| {
+            framed(size, |out| {
+                encode_request_header_into_buffer(out, &header).ok()?;
+                request.encode(out, version)
+            })
+        });
+        let frame = frame.expect("our requests hold only what their version can carry");
         if let Some(reply_to) = reply_to {
             waiting.borrow_mut().insert(correlation, reply_to);
         }

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::task::Waker;
 
 use crate::world::chance::SplitMix;
+use crate::world::disk::content::Content;
 
 /// The unit that persists or is lost as a whole.
 const SECTOR_BYTES: usize = 512;
@@ -30,7 +31,7 @@ pub(super) enum SyncEnd {
 #[derive(Default)]
 pub(super) struct FileState {
     /// What the page cache shows.
-    pub(super) content: Vec<u8>,
+    pub(super) content: Content,
     pub(super) dirty: BTreeMap<u64, Dirty>,
     pub(super) durable_len: u64,
     /// A sync is under way; the length it will make durable, and the sectors it covers.
@@ -53,12 +54,12 @@ impl FileState {
                 Some(dirty) => {
                     dirty.abandoned = false;
                     if covered && dirty.at_sync.is_none() {
-                        dirty.at_sync = Some(self.content[start..end].into());
+                        dirty.at_sync = Some(self.content.slice(start, end).into());
                     }
                 }
                 None => {
                     let durable = (self.durable_len as usize).clamp(start, end);
-                    let platter = self.content[start..durable].into();
+                    let platter = self.content.slice(start, durable).into();
                     self.dirty.insert(sector, Dirty { platter, at_sync: None, abandoned: false });
                 }
             }
@@ -68,16 +69,13 @@ impl FileState {
     pub(super) fn write(&mut self, offset: u64, bytes: &[u8]) {
         let end = offset + bytes.len() as u64;
         self.touch(offset.min(self.content.len() as u64), end);
-        if (self.content.len() as u64) < end {
-            self.content.resize(end as usize, 0);
-        }
-        self.content[offset as usize..end as usize].copy_from_slice(bytes);
+        self.content.write(offset as usize, bytes);
     }
 
     pub(super) fn set_len(&mut self, len: u64) {
         let old = self.content.len() as u64;
         self.touch(len.min(old), len.max(old));
-        self.content.resize(len as usize, 0);
+        self.content.resize(len as usize);
     }
 
     pub(super) fn is_dirty(&self) -> bool {
@@ -117,36 +115,33 @@ impl FileState {
         self.cached = false;
         self.syncing = None;
         self.sync_waiters.clear();
-        let cached = std::mem::take(&mut self.content);
+        let cached = self.content.len();
         let dirty = std::mem::take(&mut self.dirty);
-        let (shorter, longer) =
-            (self.durable_len.min(cached.len() as u64), self.durable_len.max(cached.len() as u64));
+        let (shorter, longer) = (self.durable_len.min(cached as u64), self.durable_len.max(cached as u64));
         // The length is metadata of its own: either value may have reached the platter, or, after appends, one in between.
         let len = match dice.below(3) {
             0 => self.durable_len,
-            1 => cached.len() as u64,
+            1 => cached as u64,
             _ => shorter + dice.below(longer - shorter + 1),
         };
-        let mut content = vec![0; len as usize];
-        let copied = cached.len().min(content.len());
-        content[..copied].copy_from_slice(&cached[..copied]);
+        self.content.resize(len as usize);
         let (mut kept, mut lost) = (0, 0);
         for (sector, state) in dirty {
             let start = sector as usize * SECTOR_BYTES;
-            if dice.happens(0.5) && start < cached.len() && !state.abandoned {
+            if dice.happens(0.5) && start < cached && !state.abandoned {
                 kept += 1;
                 continue;
             }
             lost += 1;
-            let end = (start + SECTOR_BYTES).min(content.len());
+            let end = (start + SECTOR_BYTES).min(len as usize);
             if start < end {
-                content[start..end].fill(0);
+                let mut sector = [0; SECTOR_BYTES];
                 let old = state.platter.len().min(end - start);
-                content[start..start + old].copy_from_slice(&state.platter[..old]);
+                sector[..old].copy_from_slice(&state.platter[..old]);
+                self.content.write(start, &sector[..end - start]);
             }
         }
         self.durable_len = len;
-        self.content = content;
         (kept, lost)
     }
 }

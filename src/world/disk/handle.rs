@@ -279,7 +279,7 @@ impl File {
             let file = disk.files.get_mut(&inode).expect("checked by with");
             let start = (offset as usize).min(file.content.len());
             let end = start.saturating_add(len).min(file.content.len());
-            let bytes = Bytes::copy_from_slice(&file.content[start..end]);
+            let bytes = file.content.read(start, end);
             let whole = file.content.len() as u64;
             if std::mem::replace(&mut file.cached, true) {
                 return Ok((bytes, None));

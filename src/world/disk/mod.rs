@@ -12,6 +12,7 @@
 //! other: a latency drawn from the spec plus the bytes over its bandwidth, times the factor of a slow episode.
 
 mod cache;
+mod content;
 mod handle;
 mod platter;
 

@@ -26,6 +26,9 @@ use crate::world::{Address, Host, Task, select};
 /// Batches of one partition on the way at once (`max.in.flight.requests.per.connection`).
 const IN_FLIGHT_MAX: usize = 5;
 
+/// A batch with room for no more than this many bytes is full.
+const BATCH_SLACK: usize = 64;
+
 /// How long the brokers may take for one request (`request.timeout.ms`), as the request tells them.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(3);
 
@@ -212,6 +215,10 @@ impl State {
             Some(batch) => {
                 batch.bytes += bytes;
                 batch.messages.push((message, told));
+                if batch.bytes + BATCH_SLACK < self.config.batch_bytes {
+                    // It goes when its time has come.
+                    return;
+                }
             }
             None => {
                 let mut number = self.number_next.borrow_mut();
@@ -292,13 +299,12 @@ impl State {
         let mut by_leader: BTreeMap<Address, Vec<Outgoing>> = BTreeMap::new();
         let mut leaderless = None;
         for (id, lane) in self.lanes.borrow_mut().iter_mut() {
-            let leader = self.view.leader(id);
             let in_flight = lane.batches.iter().filter(|batch| batch.in_flight).count();
             // One request carries one batch of a partition.
             let Some(at) = lane.batches.iter().position(|batch| !batch.in_flight) else { continue };
             let more = at + 1 < lane.batches.len();
             let batch = &mut lane.batches[at];
-            let full = more || self.config.batch_bytes <= batch.bytes + 64;
+            let full = more || self.config.batch_bytes <= batch.bytes + BATCH_SLACK;
             let due = batch.not_before.max(if full || 0 < batch.attempts {
                 now
             } else {
@@ -313,7 +319,7 @@ impl State {
                 look_again = look_again.min(due);
                 continue;
             }
-            let Some((leader, _)) = leader else {
+            let Some((leader, _)) = self.view.leader(id) else {
                 leaderless = Some(id.topic.clone());
                 continue;
             };
