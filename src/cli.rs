@@ -34,6 +34,7 @@ Examples:
   wavetank run scenarios/clickstream.toml --set 'faults=[]'            the same traffic, and nothing breaks
   wavetank run scenarios/clickstream.toml --set 'bugs=[\"K01\"]'         with a historical bug switched on
   wavetank run scenarios/clickstream.toml --trace out/ --format json   tables for notebooks, a summary for scripts
+                                                                       (`wavetank schema run` documents it)
   wavetank run scenarios/clickstream.toml --plan out/plan.toml         exactly these faults
 
 A run goes through five acts: build, stir (traffic flows, things break), heal, settle (everything must converge), judge.
@@ -46,7 +47,8 @@ Examples:
   wavetank replay scenarios/clickstream.toml --seed 7 --around \"a follower left the in-sync set\"
   wavetank replay scenarios/clickstream.toml --seed 7 --log broker=debug --log coordination=warn
 
-Each line: virtual time, host, kind, event. Without --everything only faults, processes, properties and logs are shown.";
+Each line: virtual time, host, kind, event. Faults, processes, properties and logs are shown; with --around messages too,
+with --everything also what disks do.";
 
 /// Puts the real code of a large-scale ML platform into reproducible storms: one process, one seed, one verdict.
 #[derive(Parser)]
@@ -70,8 +72,12 @@ enum Command {
         #[arg(default_value = "scenarios")]
         folder: PathBuf,
     },
-    /// Print the JSON Schema of scenario files, for editors that complete them
-    Schema,
+    /// Print the JSON Schema of scenario files, for editors that complete them, or of what `--format json` prints
+    Schema {
+        /// Of what
+        #[arg(value_enum, default_value_t = Documented::Scenario)]
+        of: Documented,
+    },
     /// List the historical bugs that can be switched on with `bugs = ["KEY"]`
     Bugs,
 }
@@ -129,6 +135,14 @@ struct ReplayArguments {
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Documented {
+    /// Scenario files
+    Scenario,
+    /// The summary of a run
+    Run,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Format {
     /// A summary for people
     Text,
@@ -142,7 +156,7 @@ pub fn main() -> ExitCode {
         Command::Run(arguments) => run::run(&arguments),
         Command::Replay(arguments) => replay::replay(&arguments),
         Command::List { folder } => catalogue::list(&folder),
-        Command::Schema => catalogue::schema(),
+        Command::Schema { of } => catalogue::schema(of),
         Command::Bugs => catalogue::bugs(),
     };
     ExitCode::from(code)

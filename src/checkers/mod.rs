@@ -9,6 +9,7 @@ pub mod replication;
 
 use std::fmt;
 
+use schemars::JsonSchema;
 use serde::{Serialize, Serializer};
 
 use crate::base::SimTime;
@@ -43,7 +44,7 @@ impl Serialize for Example {
 }
 
 /// What one check found: how much it looked at, and every way in which the promise was broken.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Check {
     /// The promise, as an English sentence fragment: "no acknowledged record is lost".
     pub name: &'static str,
@@ -52,6 +53,7 @@ pub struct Check {
     /// How many of them broke the promise.
     pub violations: u64,
     /// The first few violations, readable, with the identities needed to find them in a trace.
+    #[schemars(with = "Vec<String>")]
     pub examples: Vec<Example>,
 }
 

@@ -4,8 +4,9 @@ use std::collections::BTreeSet;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::cli::{print, tell};
+use crate::cli::{Documented, print, tell};
 use crate::lab::Verdict;
+use crate::report;
 use crate::scenario::Scenario;
 use crate::systems::bugs::BUGS;
 
@@ -86,8 +87,12 @@ fn entry(scenario: &Scenario) -> String {
 }
 
 /// Prints the JSON Schema of scenario files; returns the exit code.
-pub(super) fn schema() -> u8 {
-    let text = serde_json::to_string_pretty(&Scenario::schema()).expect("a schema is JSON");
+pub(super) fn schema(of: Documented) -> u8 {
+    let schema = match of {
+        Documented::Scenario => Scenario::schema().to_value(),
+        Documented::Run => report::run_schema(),
+    };
+    let text = serde_json::to_string_pretty(&schema).expect("a schema is JSON");
     print(&(text + "\n"));
     Verdict::Held.exit_code()
 }

@@ -29,11 +29,15 @@ pub(super) fn replay(arguments: &ReplayArguments) -> u8 {
     run.verdict.exit_code()
 }
 
-/// Around an event everything is of interest; over a whole run messages and disk operations would drown the rest.
+/// Around an event messages are of interest too; over a whole run they would drown the rest, and disk operations anywhere.
 fn is_wanted(record: &Record, arguments: &ReplayArguments) -> bool {
     let in_time = arguments.until.is_none_or(|until| record.at.as_nanos() as u128 <= until.get().as_nanos());
-    let bulky = matches!(record.what, What::Delivered | What::Connection | What::Disk);
-    in_time && (!bulky || arguments.everything || arguments.around.is_some())
+    let shown = match record.what {
+        What::Delivered | What::Connection => arguments.everything || arguments.around.is_some(),
+        What::Disk => arguments.everything,
+        What::Fault | What::Process | What::Property | What::Log(_) => true,
+    };
+    in_time && shown
 }
 
 /// The records around each that says `event`; those that do are marked.

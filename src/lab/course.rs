@@ -337,5 +337,13 @@ fn excerpt(outcome: &Outcome, until: SimTime, after: usize) -> Vec<String> {
     let notable: Vec<&Record> = outcome.records.iter().filter(telling).collect();
     let end = notable.len().min(notable.partition_point(|record| record.at < until) + after);
     let lines = &notable[end.saturating_sub(EXCERPT_MAX)..end];
-    lines.iter().map(|record| record.line(&outcome.hosts)).collect()
+    let mut told: Vec<(String, u32)> = Vec::new();
+    for line in lines.iter().map(|record| record.line(&outcome.hosts)) {
+        match told.last_mut() {
+            Some((last, times)) if *last == line => *times += 1,
+            _ => told.push((line, 1)),
+        }
+    }
+    let line = |(line, times)| if times == 1 { line } else { format!("{line} (x {times})") };
+    told.into_iter().map(line).collect()
 }

@@ -4,18 +4,19 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::base::Seed;
 use crate::checkers::Check;
 use crate::lab::Verdict;
 use crate::report::Report;
-use crate::world::Digest;
 use crate::world::fault::{FaultCount, FaultPlan};
 use crate::world::property::PropertyTally;
+use crate::world::{Digest, Record};
 
-/// The document. Each field is one key.
-#[derive(Serialize)]
+/// What `run --format json` prints, and `--trace` writes to run.json. Keys may be added; none changes its meaning while `format` is 1.
+#[derive(Serialize, JsonSchema)]
 struct Document<'run> {
     /// The version of this format: 1.
     format: u32,
@@ -34,6 +35,7 @@ struct Document<'run> {
     /// The command that repeats the run.
     replay: String,
     /// 32 hexadecimal digits, equal for equal runs.
+    #[schemars(with = "String")]
     digest: Digest,
     /// How long the run lasted in virtual time.
     virtual_seconds: f64,
@@ -51,6 +53,8 @@ struct Document<'run> {
     drawn: BTreeMap<&'run str, &'run str>,
     /// The faults as planned: what `plan.toml` holds, too.
     plan: &'run FaultPlan,
+    /// The faults as they came, in order: `virtual_seconds` and `text`.
+    storm: Vec<Fault<'run>>,
     /// What ended the run early, or null.
     violation: Option<ViolationDocument<'run>>,
     /// One entry for each check: `name`, `looked_at`, `violations`, and a few `examples`.
@@ -71,7 +75,7 @@ struct Document<'run> {
     difference: Option<DifferenceDocument<'run>>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 struct ViolationDocument<'run> {
     virtual_seconds: f64,
     host: Option<&'run str>,
@@ -79,19 +83,36 @@ struct ViolationDocument<'run> {
     detail: &'run str,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
+struct Fault<'run> {
+    virtual_seconds: f64,
+    text: &'run str,
+}
+
+impl<'run> Fault<'run> {
+    fn of(record: &'run Record) -> Self {
+        Self { virtual_seconds: record.at.as_secs_f64(), text: &record.text }
+    }
+}
+
+#[derive(Serialize, JsonSchema)]
 struct Metric<'run> {
     name: &'static str,
     host: Option<&'run str>,
     value: f64,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 struct DifferenceDocument<'run> {
     /// The first event that differs, from 1.
     position: u64,
     first: Option<&'run str>,
     second: Option<&'run str>,
+}
+
+/// The JSON Schema of the document, with the meaning of each key.
+pub fn schema() -> serde_json::Value {
+    schemars::schema_for!(Document<'static>).to_value()
 }
 
 impl Report<'_> {
@@ -116,6 +137,7 @@ impl Report<'_> {
             faults: &run.faults,
             drawn: run.drawn.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect(),
             plan: &run.plan,
+            storm: run.storm.iter().map(Fault::of).collect(),
             violation: run.violation.as_ref().map(|violation| ViolationDocument {
                 virtual_seconds: violation.at.as_secs_f64(),
                 host: violation.host.as_deref(),
@@ -194,6 +216,12 @@ mod tests {
           "plan": {
             "faults": []
           },
+          "storm": [
+            {
+              "virtual_seconds": 12.4,
+              "text": "crash of broker-2, down 2s"
+            }
+          ],
           "violation": {
             "virtual_seconds": 12.5,
             "host": "broker-2",

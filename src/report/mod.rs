@@ -12,6 +12,7 @@ use std::path::Path;
 
 use crate::lab::{Difference, Run};
 
+pub use json::schema as run_schema;
 pub use refused::bad_input;
 
 /// A run, ready to be told.

@@ -9,6 +9,7 @@ use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::base::{HostId, SimTime};
@@ -44,7 +45,7 @@ macro_rules! reached {
 }
 
 /// The three kinds of properties.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum PropertyKind {
     /// Must hold each time.
@@ -56,7 +57,7 @@ pub enum PropertyKind {
 }
 
 /// How often one property was evaluated in a run, and how it came out.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, JsonSchema)]
 pub struct PropertyTally {
     /// Its English name.
     pub name: &'static str,

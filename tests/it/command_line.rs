@@ -224,6 +224,20 @@ fn schema_and_bugs_print_what_there_is() {
     let folder = folder("cli_catalogue", &[]);
     let schema = json(&wavetank(&folder, &["schema"]));
     assert_eq!(schema["required"], serde_json::json!(["title"]));
+    let documented = json(&wavetank(&folder, &["schema", "run"]));
+    fs::write(folder.join("s.toml"), SHORT).expect("the folder was just made");
+    let told = json(&wavetank(&folder, &["run", "s.toml", "--format", "json"]));
+    let keys = |value: &serde_json::Value| -> Vec<String> {
+        value.as_object().expect("an object").keys().cloned().collect()
+    };
+    assert_eq!(keys(&told), keys(&documented["properties"]));
+    assert!(
+        documented["properties"]
+            .as_object()
+            .expect("an object")
+            .values()
+            .all(|key| key["description"].is_string())
+    );
     let bugs = wavetank(&folder, &["bugs"]);
     for (key, ..) in wavetank::systems::bugs::BUGS {
         assert!(bugs.out.contains(&format!("{key}  ")), "{key}: {}", bugs.out);

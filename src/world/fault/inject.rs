@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 use std::time::Duration;
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::base::HostId;
@@ -25,7 +26,7 @@ const GRACE: Duration = Duration::from_secs(10);
 const READY_PATIENCE: Duration = Duration::from_secs(20);
 
 /// What became of the faults of one kind.
-#[derive(Clone, Copy, PartialEq, Eq, Default, Debug, Serialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug, Serialize, JsonSchema)]
 pub struct FaultCount {
     /// Carried out as planned.
     pub injected: u64,
