@@ -50,6 +50,7 @@ const KNOWN: &[Known] = &[
     known("T14", "rejoin-and-fail", &["acts.stir=15s"], 1),
     known("K03", "leaders-fail-in-turn", &["acts.stir=6s"], 4),
     known("K26", "unheard-answer", &["acts.stir=15s"], 1),
+    known("K27", "late-proposal", &["acts.stir=22s"], 1),
     known("K19", "deposed-controller", &["acts.stir=15s"], 1),
     known("K25", "mixed-swarm", &[], 1),
 ];
