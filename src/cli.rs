@@ -3,6 +3,7 @@
 mod catalogue;
 mod replay;
 mod run;
+mod sweep;
 
 use std::io::{self, IsTerminal, Write};
 use std::path::PathBuf;
@@ -10,7 +11,7 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use crate::base::{Seed, Span};
+use crate::base::{ByteSize, Seed, Span};
 use crate::lab::Verdict;
 use crate::report;
 use crate::scenario::{Mistake, Scenario, ScenarioError, Warning, advice, load_plan};
@@ -41,6 +42,18 @@ A run goes through five acts: build, stir (traffic flows, things break), heal, s
 An event under `expect.reaches` that a run misses is told (`not_reached` in JSON) and no violation: one seed need not come there.
 The same binary, scenario, overrides and seed give the same digest, on any machine.";
 
+const SWEEP_EXAMPLES: &str = "\
+Examples:
+  wavetank sweep scenarios/mixed-swarm.toml                              seeds 1 to 100
+  wavetank sweep scenarios/*.toml --seeds 1..1001 --stop-after-failures 1
+  wavetank sweep scenarios/clickstream.toml --axis systems.broker.brokers=3,5 --axis acts.stir=20s,60s
+  wavetank sweep scenarios/mixed-swarm.toml --seeds 1..100001 --budget 8h --until-stable 2000
+  wavetank sweep scenarios/mixed-swarm.toml --seeds 1..1001 --resume     after an interruption
+
+Each run is a process of its own: one that hangs, dies or eats memory costs one seed, and is a finding. What has ended is in
+FOLDER/runs.jsonl at once; FOLDER/sweep.json holds the summary.
+Exit codes: 0 all held, 1 promises broken or processes given up, 3 some did not converge, 4 two runs of one seed differ, 2 bad input.";
+
 const REPLAY_EXAMPLES: &str = "\
 Examples:
   wavetank replay scenarios/clickstream.toml --seed 7 --until 12.5s
@@ -66,6 +79,11 @@ enum Command {
     /// Run a scenario again and show what happened, event by event
     #[command(after_help = REPLAY_EXAMPLES)]
     Replay(ReplayArguments),
+    /// Run many seeds, each in a process of its own, and tell what they found
+    #[command(after_help = SWEEP_EXAMPLES)]
+    Sweep(SweepArguments),
+    /// Put the parts of a sweep together that --shard has spread over machines
+    Merge(MergeArguments),
     /// List the scenarios of a folder, with what each one risks
     List {
         /// The folder; the folders in it are looked through too
@@ -134,6 +152,71 @@ struct ReplayArguments {
     everything: bool,
 }
 
+#[derive(Args)]
+struct SweepArguments {
+    /// The scenario files
+    #[arg(required = true)]
+    files: Vec<PathBuf>,
+    /// The seeds: from the first to before the second
+    #[arg(long, value_name = "A..B", value_parser = seeds, default_value = "1..101")]
+    seeds: (u64, u64),
+    /// Override a value in every run, by dotted path (may be given again)
+    #[arg(long, value_name = "PATH=VALUE")]
+    set: Vec<String>,
+    /// Vary a value: systems.broker.brokers=3,5 (may be given again; every combination is run)
+    #[arg(long, value_name = "PATH=A,B,C", value_parser = axis)]
+    axis: Vec<(String, Vec<String>)>,
+    /// How many runs at once (default: one for each core)
+    #[arg(long)]
+    jobs: Option<usize>,
+    /// The folder of its journal and summary
+    #[arg(long, value_name = "FOLDER", default_value = "sweep-out")]
+    out: PathBuf,
+    /// Go on with the sweep that the folder holds; no run that has ended is run again
+    #[arg(long)]
+    resume: bool,
+    /// End after this many runs that did not hold
+    #[arg(long, value_name = "RUNS")]
+    stop_after_failures: Option<u64>,
+    /// End when this many runs in a row have brought nothing new
+    #[arg(long, value_name = "RUNS")]
+    until_stable: Option<u64>,
+    /// End after this long
+    #[arg(long, value_name = "TIME")]
+    budget: Option<Span>,
+    /// Kill a run that takes longer in real time: a finding
+    #[arg(long, value_name = "TIME", default_value = "2m")]
+    time_out: Span,
+    /// Kill a run that holds more: a finding
+    #[arg(long, value_name = "SIZE", default_value = "2GiB")]
+    memory: ByteSize,
+    /// Which share of the runs that hold is run twice and compared
+    #[arg(long, value_name = "SHARE", default_value_t = 0.05, value_parser = share)]
+    recheck: f64,
+    /// Run only the Ith of N parts, for several machines
+    #[arg(long, value_name = "I/N", value_parser = shard, default_value = "1/1")]
+    shard: (u64, u64),
+    /// Write the runs as JUnit XML there, for continuous integration
+    #[arg(long, value_name = "FILE")]
+    junit: Option<PathBuf>,
+    /// How to tell the result
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    format: Format,
+}
+
+#[derive(Args)]
+struct MergeArguments {
+    /// The folders of the parts; the summary is written into the first
+    #[arg(required = true)]
+    folders: Vec<PathBuf>,
+    /// Write the runs as JUnit XML there, for continuous integration
+    #[arg(long, value_name = "FILE")]
+    junit: Option<PathBuf>,
+    /// How to tell the result
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    format: Format,
+}
+
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Documented {
     /// Scenario files
@@ -155,6 +238,8 @@ pub fn main() -> ExitCode {
     let code = match Cli::parse().command {
         Command::Run(arguments) => run::run(&arguments),
         Command::Replay(arguments) => replay::replay(&arguments),
+        Command::Sweep(arguments) => sweep::run(&arguments),
+        Command::Merge(arguments) => sweep::merge(&arguments),
         Command::List { folder } => catalogue::list(&folder),
         Command::Schema { of } => catalogue::schema(of),
         Command::Bugs => catalogue::bugs(),
@@ -228,4 +313,37 @@ fn level(text: &str) -> Result<(String, Level), String> {
         return Err(format!("there is no system called `{system}`; {advice}"));
     }
     Ok((system.to_owned(), level))
+}
+
+fn seeds(text: &str) -> Result<(u64, u64), String> {
+    let wrong = || format!("`{text}` is not A..B with A before B, such as 1..101");
+    let (first, end) = text.split_once("..").ok_or_else(wrong)?;
+    match (first.trim().parse(), end.trim().parse()) {
+        (Ok(first), Ok(end)) if first < end => Ok((first, end)),
+        _ => Err(wrong()),
+    }
+}
+
+fn axis(text: &str) -> Result<(String, Vec<String>), String> {
+    let wrong = || format!("`{text}` is not PATH=A,B,C, such as systems.broker.brokers=3,5");
+    let (path, values) = text.split_once('=').ok_or_else(wrong)?;
+    let values: Vec<String> = values.split(',').map(|value| value.trim().to_owned()).collect();
+    if path.is_empty() || values.iter().any(String::is_empty) {
+        return Err(wrong());
+    }
+    Ok((path.to_owned(), values))
+}
+
+fn shard(text: &str) -> Result<(u64, u64), String> {
+    let wrong = || format!("`{text}` is not I/N with I from 1 to N, such as 2/8");
+    let (index, count) = text.split_once('/').ok_or_else(wrong)?;
+    match (index.parse(), count.parse()) {
+        (Ok(index), Ok(count)) if 1 <= index && index <= count => Ok((index, count)),
+        _ => Err(wrong()),
+    }
+}
+
+fn share(text: &str) -> Result<f64, String> {
+    let share = text.parse().ok().filter(|share| (0.0..=1.0).contains(share));
+    share.ok_or_else(|| format!("`{text}` is not a share from 0 to 1, such as 0.05"))
 }

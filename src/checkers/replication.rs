@@ -22,6 +22,8 @@ pub struct Written {
     pub replicas: Vec<i32>,
     /// Who is in sync.
     pub in_sync: Vec<i32>,
+    /// Who is not, but may lead.
+    pub eligible: Vec<i32>,
     /// Whether the topic partition ever had a leader that did not hold all that was committed.
     pub unclean: bool,
 }
@@ -413,6 +415,7 @@ mod tests {
             version,
             replicas: vec![1, 2, 3],
             in_sync,
+            eligible: Vec::new(),
             unclean: false,
         }
     }

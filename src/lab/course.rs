@@ -302,6 +302,7 @@ fn conclude(
         plan: notes.plan,
         checks: notes.checks,
         properties: outcome.properties,
+        meetings: outcome.meetings,
         violation,
         excerpt,
         unmet: notes.unmet,

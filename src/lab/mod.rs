@@ -1,11 +1,13 @@
 //! Runs, records and replays scenarios. The only place with threads.
 //!
-//! [`execute`] takes a scenario and a seed to a [`Run`]; [`check_determinism`] does it twice and names the first event that differs.
+//! [`execute`] takes a scenario and a seed to a [`Run`]; [`check_determinism`] does it twice and names the first event that differs;
+//! [`sweep`] tries many seeds, each in a process of its own.
 
 mod course;
 mod determinism;
 mod platform;
 mod run;
+pub mod sweep;
 #[cfg(test)]
 pub(crate) mod sample;
 

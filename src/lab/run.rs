@@ -11,7 +11,7 @@ use crate::base::{Seed, SimTime};
 use crate::checkers::Check;
 use crate::world::fault::{FaultCount, FaultPlan};
 use crate::world::metrics::Sample;
-use crate::world::property::{PropertyTally, Violation};
+use crate::world::property::{Meeting, PropertyTally, Violation};
 use crate::world::{Digest, Record};
 
 /// How a run came out.
@@ -91,6 +91,8 @@ pub struct Run {
     pub checks: Vec<Check>,
     /// How often each property was evaluated and hit.
     pub properties: Vec<PropertyTally>,
+    /// Which events happened under which kinds of faults.
+    pub meetings: Vec<Meeting>,
     /// What ended the run early, if anything did.
     pub violation: Option<Violation>,
     /// The last notable lines before the end of a run that did not hold.

@@ -8,7 +8,7 @@ use crate::checkers::Check;
 use crate::lab::{Run, Verdict};
 use crate::world::fault::{FaultCount, FaultPlan};
 use crate::world::metrics::Sample;
-use crate::world::property::{PropertyKind, PropertyTally, Violation};
+use crate::world::property::{Meeting, PropertyKind, PropertyTally, Violation};
 use crate::world::trace::What;
 use crate::world::{Digest, Record};
 
@@ -35,6 +35,11 @@ pub(crate) fn violated() -> Run {
         drawn: vec![("systems.broker.segment".to_owned(), "1KiB".to_owned())],
         plan: FaultPlan::default(),
         checks: vec![lost, Check::new("no record stands twice")],
+        meetings: vec![Meeting {
+            fault: "crash".to_owned(),
+            event: "a follower left the in-sync set",
+            hits: 3,
+        }],
         properties: vec![
             tally("the high watermark stays within the log", PropertyKind::Always, 5000, 4999),
             tally("a follower left the in-sync set", PropertyKind::Sometimes, 90, 4),

@@ -19,7 +19,7 @@ impl Report<'_> {
 }
 
 /// A word as a POSIX shell takes it literally.
-fn quoted(word: &str) -> String {
+pub(super) fn quoted(word: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "_-./=:,+@%".contains(c);
     if !word.is_empty() && word.chars().all(plain) {
         word.to_owned()

@@ -12,7 +12,7 @@ use crate::checkers::Check;
 use crate::lab::Verdict;
 use crate::report::Report;
 use crate::world::fault::{FaultCount, FaultPlan};
-use crate::world::property::PropertyTally;
+use crate::world::property::{Meeting, PropertyTally};
 use crate::world::{Digest, Record};
 
 /// What `run --format json` prints, and `--trace` writes to run.json. Keys may be added; none changes its meaning while `format` is 1.
@@ -61,6 +61,9 @@ struct Document<'run> {
     checks: &'run [Check],
     /// One entry for each property that was evaluated: `name`, `kind` (`always`, `sometimes`, `reached`), `evaluated`, `hit`.
     properties: &'run [PropertyTally],
+    /// One entry for each event that happened while faults of a kind were in force, or within 5 s of their end: `fault`, `event`,
+    /// `hits`.
+    coverage: &'run [Meeting],
     /// Events the scenario expects that did not happen.
     not_reached: &'run [String],
     /// What did not come to rest in time.
@@ -146,6 +149,7 @@ impl Report<'_> {
             }),
             checks: &run.checks,
             properties: &run.properties,
+            coverage: &run.meetings,
             not_reached: &run.not_reached,
             unmet: &run.unmet,
             counters: run.counters.iter().map(|(name, value)| (name.as_str(), *value)).collect(),
@@ -262,6 +266,13 @@ mod tests {
               "kind": "reached",
               "evaluated": 0,
               "hit": 0
+            }
+          ],
+          "coverage": [
+            {
+              "fault": "crash",
+              "event": "a follower left the in-sync set",
+              "hits": 3
             }
           ],
           "not_reached": [

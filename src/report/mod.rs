@@ -5,6 +5,7 @@
 mod command;
 mod json;
 mod refused;
+mod sweep;
 pub mod tables;
 mod text;
 
@@ -14,6 +15,7 @@ use crate::lab::{Difference, Run};
 
 pub use json::schema as run_schema;
 pub use refused::bad_input;
+pub use sweep::{SweepReport, junit};
 
 /// A run, ready to be told.
 #[derive(Clone, Copy, Debug)]

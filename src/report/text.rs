@@ -170,7 +170,7 @@ impl Report<'_> {
 }
 
 /// A number with its thousands apart: 60,000.
-fn grouped(number: u64) -> String {
+pub(super) fn grouped(number: u64) -> String {
     let digits = number.to_string();
     let mut text = String::new();
     for (index, digit) in digits.chars().enumerate() {

@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use crate::base::Span;
-use crate::systems::{broker, coordination};
+use crate::systems::{self, broker, coordination};
 use crate::workloads::{clickstream, registers};
 use crate::world::ClockConfig;
 use crate::world::fault::FaultRule;
@@ -139,6 +139,14 @@ pub struct Systems {
     pub coordination: Option<coordination::Config>,
     /// The brokers.
     pub broker: Option<broker::Config>,
+}
+
+impl Systems {
+    /// The names of those that stand.
+    pub fn names(&self) -> impl Iterator<Item = &'static str> {
+        let standing = [self.coordination.is_some(), self.broker.is_some()];
+        systems::NAMES.into_iter().zip(standing).filter_map(|(name, stands)| stands.then_some(name))
+    }
 }
 
 /// What clients do.

@@ -8,6 +8,7 @@
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
+use std::time::Duration;
 
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -69,6 +70,20 @@ pub struct PropertyTally {
     pub hit: u64,
 }
 
+/// An event that happened while faults of a kind were in force, or within [`AFTERMATH`] of their end.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, JsonSchema)]
+pub struct Meeting {
+    /// The kind of fault: `power_loss`.
+    pub fault: String,
+    /// The event.
+    pub event: &'static str,
+    /// How often.
+    pub hits: u64,
+}
+
+/// How long after its end a fault still counts as what an event happened under.
+pub const AFTERMATH: Duration = Duration::from_secs(5);
+
 /// A broken promise that ended a run.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
 pub struct Violation {
@@ -93,6 +108,9 @@ pub(crate) struct Properties {
     panic: Option<String>,
     bugs: BTreeSet<String>,
     triggers: BTreeMap<String, Vec<Rc<Trigger>>>,
+    /// Until when each kind of fault counts.
+    in_force: BTreeMap<String, SimTime>,
+    meetings: BTreeMap<(String, &'static str), u64>,
 }
 
 impl Properties {
@@ -103,6 +121,29 @@ impl Properties {
     /// Calls `trigger` with the host concerned and the count of hits, each time the event called `name` happens.
     pub(crate) fn on(&mut self, name: &str, trigger: impl Fn(&Rc<Kernel>, Option<HostId>, u64) + 'static) {
         self.triggers.entry(name.to_owned()).or_default().push(Rc::new(Box::new(trigger)));
+    }
+
+    /// Faults of a kind are in force until then.
+    pub(crate) fn in_force(&mut self, kind: &str, until: SimTime) {
+        let until = until + AFTERMATH;
+        let known = self.in_force.entry(kind.to_owned()).or_insert(until);
+        *known = until.max(*known);
+    }
+
+    /// Which events happened under which kinds of faults.
+    pub(crate) fn meetings(&self) -> Vec<Meeting> {
+        let meeting = |((fault, event), hits): (&(String, &'static str), &u64)| Meeting {
+            fault: fault.clone(),
+            event,
+            hits: *hits,
+        };
+        self.meetings.iter().map(meeting).collect()
+    }
+
+    fn meet(&mut self, event: &'static str, now: SimTime) {
+        for (kind, _) in self.in_force.iter().filter(|(_, until)| now <= **until) {
+            *self.meetings.entry((kind.clone(), event)).or_default() += 1;
+        }
     }
 
     pub(crate) fn tallies(&self) -> Vec<PropertyTally> {
@@ -222,6 +263,7 @@ fn event(kernel: &Rc<Kernel>, name: &'static str, kind: PropertyKind, hit: bool)
     if !hit {
         return;
     }
+    kernel.properties.borrow_mut().meet(name, kernel.now());
     let host = kernel.current().map(|(host, _)| host);
     kernel
         .trace

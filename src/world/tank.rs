@@ -15,7 +15,7 @@ use crate::world::kernel::{Event, Kernel, Stopped};
 use crate::world::lifecycle::{ClockConfig, HostState, Power, boxed_boot};
 use crate::world::metrics::Sample;
 use crate::world::network::{Address, Network, NetworkConfig};
-use crate::world::property::{self, Properties, PropertyTally, Violation};
+use crate::world::property::{self, Meeting, Properties, PropertyTally, Violation};
 use crate::world::trace::{Digest, Record, Recording, Trace};
 
 /// What a tank is made of before anything stands in it.
@@ -76,6 +76,8 @@ pub struct Outcome {
     pub violation: Option<Violation>,
     /// How often each property was evaluated and hit.
     pub properties: Vec<PropertyTally>,
+    /// Which events happened under which kinds of faults.
+    pub meetings: Vec<Meeting>,
     /// The readable record: everything if asked for, else the last notable events.
     pub records: Vec<Record>,
     /// The faults as they came, and went.
@@ -358,6 +360,7 @@ impl Kernel {
             disk_operations: trace.disk_operations,
             violation: properties.violation.clone(),
             properties: properties.tallies(),
+            meetings: properties.meetings(),
             records: trace.take_records(),
             storm: trace.take_faults(),
             hashes: trace.take_hashes(),

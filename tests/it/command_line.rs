@@ -9,7 +9,7 @@ use wavetank::scenario::{Scenario, load_plan};
 use crate::scenario_files::{GOOD, folder};
 
 /// A run that ends soon.
-const SHORT: &str = r#"
+pub(crate) const SHORT: &str = r#"
 title = "An ensemble stands"
 swarm = true
 acts = { stir = "3s", settle = "10s" }
@@ -20,14 +20,14 @@ do = { zone_outage = { zone = "any", down = "1s" } }
 "#;
 
 /// What a command left behind.
-struct Ended {
-    code: i32,
-    out: String,
-    err: String,
+pub(crate) struct Ended {
+    pub(crate) code: i32,
+    pub(crate) out: String,
+    pub(crate) err: String,
 }
 
 /// Runs `wavetank` in a folder.
-fn wavetank(folder: &Path, arguments: &[&str]) -> Ended {
+pub(crate) fn wavetank(folder: &Path, arguments: &[&str]) -> Ended {
     let output = Command::new(env!("CARGO_BIN_EXE_wavetank"))
         .args(arguments)
         .current_dir(folder)
@@ -41,7 +41,7 @@ fn wavetank(folder: &Path, arguments: &[&str]) -> Ended {
     }
 }
 
-fn json(ended: &Ended) -> serde_json::Value {
+pub(crate) fn json(ended: &Ended) -> serde_json::Value {
     serde_json::from_str(&ended.out).unwrap_or_else(|error| panic!("{error}: {}", ended.out))
 }
 
@@ -221,11 +221,10 @@ fn the_list_tells_what_each_scenario_risks() {
 
 #[test]
 fn schema_and_bugs_print_what_there_is() {
-    let folder = folder("cli_catalogue", &[]);
+    let folder = folder("cli_catalogue", &[("s.toml", SHORT)]);
     let schema = json(&wavetank(&folder, &["schema"]));
     assert_eq!(schema["required"], serde_json::json!(["title"]));
     let documented = json(&wavetank(&folder, &["schema", "run"]));
-    fs::write(folder.join("s.toml"), SHORT).expect("the folder was just made");
     let told = json(&wavetank(&folder, &["run", "s.toml", "--format", "json"]));
     let keys = |value: &serde_json::Value| -> Vec<String> {
         value.as_object().expect("an object").keys().cloned().collect()

@@ -223,7 +223,7 @@ impl Config {
 /// Adds the hosts of a cluster to a tank: `broker-1` and on, in the zones by turns. `ensemble`: where coordination is reached.
 ///
 /// What it survives: of each topic partition, `min_in_sync - 1` of those that hold what was acknowledged may lose what was not synced,
-/// or their disk, before they are back in sync everywhere. A core is all who are in sync somewhere, and as many replicas more as writes need.
+/// or their disk, before they are back in sync everywhere. A core is all who may lead somewhere, and as many replicas more as writes need.
 pub fn boot(tank: &Tank, config: &Config, ensemble: &[Address], history: Rc<RefCell<History>>) -> Cluster {
     let shared = Rc::new(config.clone());
     let servers = Rc::new(ensemble.to_vec());
@@ -252,7 +252,8 @@ pub fn boot(tank: &Tank, config: &Config, ensemble: &[Address], history: Rc<RefC
     Cluster { servers, hosts, budget, core }
 }
 
-/// Leaves out brokers in random order, as long as every topic partition keeps all that are in sync, and `min_in_sync` replicas.
+/// Leaves out brokers in random order, as long as every topic partition keeps all that may lead (one of them may have lost power, and be
+/// passed over when it is back) and `min_in_sync` replicas.
 fn draw_core(hosts: &[HostId], min_in_sync: usize, history: &History, stream: &mut Stream) -> Vec<HostId> {
     let mut core: BTreeSet<i32> = (1..).take(hosts.len()).collect();
     let mut order: Vec<i32> = core.iter().copied().collect();
@@ -261,7 +262,8 @@ fn draw_core(hosts: &[HostId], min_in_sync: usize, history: &History, stream: &m
         let stays = |other: &&i32| **other != broker && core.contains(other);
         let spares = |state: &Written| {
             let left = state.replicas.iter().filter(stays).count();
-            !state.in_sync.contains(&broker) && min_in_sync.min(state.replicas.len()) <= left
+            let may_lead = state.in_sync.contains(&broker) || state.eligible.contains(&broker);
+            !may_lead && min_in_sync.min(state.replicas.len()) <= left
         };
         if history.latest().all(spares) {
             core.remove(&broker);

@@ -58,6 +58,7 @@ fn written(state: &PartitionState) -> Written {
         version: state.version.get(),
         replicas: state.replicas.iter().map(|broker| broker.get()).collect(),
         in_sync: state.in_sync.iter().map(|broker| broker.get()).collect(),
+        eligible: state.eligible.iter().map(|broker| broker.get()).collect(),
         unclean: state.unclean,
     }
 }

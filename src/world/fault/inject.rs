@@ -119,9 +119,16 @@ impl Injector {
         self.0.over.get()
     }
 
-    /// Tallies a fault of this kind and writes it into the trace.
-    fn note(&self, kind: &str, host: Option<HostId>, text: &str, tally: impl FnOnce(&mut FaultCount)) {
+    /// Tallies a fault of this kind, which is in force for so long, and writes it into the trace.
+    fn note(
+        &self,
+        kind: &str,
+        host: Option<HostId>,
+        (text, length): (&str, Duration),
+        tally: impl FnOnce(&mut FaultCount),
+    ) {
         tally(self.0.counts.borrow_mut().entry(kind.to_owned()).or_default());
+        self.kernel().properties.borrow_mut().in_force(kind, self.0.tank.now() + length);
         self.kernel().fault_event(host, text);
     }
 
@@ -155,7 +162,7 @@ impl Injector {
         if self.is_over() {
             return self.skipped(kind);
         }
-        self.note(kind, host, &format!("{text}, {length:?}"), |count| count.injected += 1);
+        self.note(kind, host, (&format!("{text}, {length:?}"), length), |count| count.injected += 1);
         let begun = begin(self);
         self.lasting(length, move |injector| undo(injector, begun));
     }
@@ -205,12 +212,9 @@ impl Injector {
             Hurt::DiskLoss => format!("loss of the whole disk of {name}, down {down:?}"),
         };
         let text = if weaker { format!("{text} ({kind} is beyond the budget)") } else { text };
-        self.note(
-            kind,
-            Some(host),
-            &text,
-            |count| if weaker { count.downgraded += 1 } else { count.injected += 1 },
-        );
+        self.note(kind, Some(host), (&text, down), |count| {
+            if weaker { count.downgraded += 1 } else { count.injected += 1 }
+        });
         self.0.ledger.borrow_mut().hurt(host, allowed);
         match allowed {
             Hurt::Crash => self.kernel().crash(host),
@@ -320,7 +324,7 @@ impl Injector {
                     injector.take_down("rolling_restart", host, Hurt::Crash, down);
                 } else {
                     let text = format!("{} shut down in good order, down {down:?}", injector.name(host));
-                    injector.note("rolling_restart", Some(host), &text, |count| count.injected += 1);
+                    injector.note("rolling_restart", Some(host), (&text, down), |count| count.injected += 1);
                     injector.hold_down(host, down);
                 }
                 tank.sleep(down).await;
@@ -336,7 +340,7 @@ impl Injector {
             return self.skipped("clock_jump");
         }
         let text = format!("clock of {} jumps by {} ms", self.name(host), nanos / 1_000_000);
-        self.note("clock_jump", Some(host), &text, |count| count.injected += 1);
+        self.note("clock_jump", Some(host), (&text, Duration::ZERO), |count| count.injected += 1);
         self.kernel().hosts.borrow_mut()[host.get() as usize].clock.jump(nanos);
     }
 
@@ -372,7 +376,9 @@ impl Injector {
         if hit == 0 {
             return self.skipped(kind);
         }
-        self.note(kind, None, &format!("{text}: {hit} connections"), |count| count.injected += 1);
+        self.note(kind, None, (&format!("{text}: {hit} connections"), Duration::ZERO), |count| {
+            count.injected += 1
+        });
     }
 
     /// Fills a host's disk for a while.

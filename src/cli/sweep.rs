@@ -1,0 +1,179 @@
+//! `wavetank sweep` and `wavetank merge`: many seeds, and what they found.
+
+use std::collections::BTreeSet;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use indicatif::{ProgressBar, ProgressStyle};
+
+use crate::cli::{Format, MergeArguments, SweepArguments, print, tell};
+use crate::lab::Verdict;
+use crate::lab::sweep::{
+    Axis, Journal, JournalError, Limits, Outcome, Plan, Stop, Summary, SweepProgress, sweep,
+};
+use crate::report::{SweepReport, junit};
+use crate::scenario::Scenario;
+use crate::systems;
+use crate::world::property;
+
+/// Carries `sweep` out; returns its exit code.
+pub(super) fn run(arguments: &SweepArguments) -> u8 {
+    let plan = match plan(arguments) {
+        Ok(plan) => plan,
+        Err(code) => return code,
+    };
+    let opened = if arguments.resume {
+        Journal::resume(&arguments.out, &plan)
+    } else {
+        Journal::begin(&arguments.out, &plan)
+    };
+    let mut journal = match opened {
+        Ok(journal) => journal,
+        Err(error) => return refused(&error),
+    };
+    let limits = Limits {
+        jobs: arguments.jobs.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, Into::into)),
+        time_out: arguments.time_out.get(),
+        memory: arguments.memory.get(),
+        failures: arguments.stop_after_failures,
+        stable: arguments.until_stable,
+        budget: arguments.budget.map(|span| span.get()),
+        recheck: arguments.recheck,
+    };
+    let program = match std::env::current_exe() {
+        Ok(program) => program,
+        Err(error) => return failed("cannot find this program itself", &error),
+    };
+    let bar = ProgressBar::new(0);
+    let style = ProgressStyle::with_template("{wide_bar} {pos}/{len} {msg} {elapsed}, {eta} to go");
+    bar.set_style(style.expect("the template is well formed"));
+    let stop = sweep(&program, &plan, &limits, &mut journal, &mut |progress: SweepProgress| {
+        bar.set_length(progress.points as u64);
+        bar.set_position(progress.done as u64);
+        bar.set_message(format!("{} findings in {} failed runs", progress.findings, progress.failed));
+    });
+    bar.finish_and_clear();
+    match stop {
+        Err(error) => failed(&format!("cannot go on in {}", arguments.out.display()), &error),
+        Ok(stop) => {
+            told(&arguments.out, &plan, journal.outcomes(), stop, (arguments.format, &arguments.junit))
+        }
+    }
+}
+
+/// Carries `merge` out; returns its exit code.
+pub(super) fn merge(arguments: &MergeArguments) -> u8 {
+    let mut merged: Option<(Plan, Vec<Outcome>)> = None;
+    for folder in &arguments.folders {
+        let (plan, outcomes) = match Journal::read(folder) {
+            Ok(read) => read,
+            Err(error) => return refused(&error),
+        };
+        match &mut merged {
+            None => merged = Some((plan, outcomes)),
+            Some((first, all)) => {
+                if *first != (Plan { shard: first.shard, ..plan }) {
+                    return refused(&JournalError::Other(folder.clone()));
+                }
+                all.extend(outcomes);
+            }
+        }
+    }
+    let Some((plan, mut outcomes)) = merged else { return Verdict::BAD_INPUT };
+    outcomes.sort_by(|one, other| one.point.cmp(&other.point));
+    outcomes.dedup_by(|one, other| one.point == other.point);
+    let whole = Plan { shard: (1, 1), ..plan };
+    let stop = if outcomes.len() == whole.points().len() { Stop::Complete } else { Stop::Budget };
+    told(&arguments.folders[0], &whole, &outcomes, stop, (arguments.format, &arguments.junit))
+}
+
+fn plan(arguments: &SweepArguments) -> Result<Plan, u8> {
+    let (first, end) = arguments.seeds;
+    let axes: Vec<Axis> = arguments
+        .axis
+        .iter()
+        .map(|(path, values)| Axis { path: path.clone(), values: values.clone() })
+        .collect();
+    let plan = Plan {
+        files: arguments.files.clone(),
+        set: arguments.set.clone(),
+        axes,
+        first,
+        end,
+        shard: arguments.shard,
+    };
+    // What cannot be run is told before anything is, and not once for each seed.
+    let one_seed = Plan { end: first + 1, shard: (1, 1), ..plan.clone() };
+    for point in one_seed.points() {
+        if let Err(error) = Scenario::load(&point.file, &point.set) {
+            tell(&error.render(io::IsTerminal::is_terminal(&io::stderr())));
+            return Err(Verdict::BAD_INPUT);
+        }
+    }
+    Ok(plan)
+}
+
+/// Writes sweep.json (and JUnit XML, if asked for), prints the summary, and returns the exit code.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the files of a sweep belong to the user, and are written after it"
+)]
+fn told(
+    folder: &Path,
+    plan: &Plan,
+    outcomes: &[Outcome],
+    stop: Stop,
+    (format, xml): (Format, &Option<PathBuf>),
+) -> u8 {
+    let summary = Summary::of(outcomes);
+    let possible = possible(plan);
+    let report = SweepReport { plan, summary: &summary, stop, possible: &possible };
+    let json = report.json() + "\n";
+    let mut written = std::fs::write(folder.join("sweep.json"), &json);
+    if let (Ok(()), Some(xml)) = (&written, xml) {
+        written = std::fs::write(xml, junit(outcomes));
+    }
+    match format {
+        Format::Text => print(&report.text()),
+        Format::Json => print(&json),
+    }
+    match written {
+        Ok(()) => summary.exit_code(),
+        Err(error) => failed("cannot write the summary", &error),
+    }
+}
+
+/// The events that can happen in the systems that stand in these scenarios.
+fn possible(plan: &Plan) -> Vec<&'static str> {
+    let mut standing: BTreeSet<&str> = BTreeSet::new();
+    for scenario in plan.files.iter().filter_map(|file| Scenario::load(file, &plan.set).ok()) {
+        standing.extend(scenario.systems.names());
+    }
+    let system =
+        |file: &'static str| systems::NAMES.iter().find(|name| file.contains(&format!("systems/{name}/")));
+    let stands = |file| system(file).is_none_or(|name| standing.contains(name));
+    let declared = |name: &str| property::ALL.iter().any(|(other, file)| *other == name && stands(file));
+    let mut possible: Vec<&'static str> =
+        property::EVENTS.iter().copied().filter(|name| declared(name)).collect();
+    possible.sort_unstable();
+    possible.dedup();
+    possible
+}
+
+fn refused(error: &JournalError) -> u8 {
+    let mend = match error {
+        JournalError::Exists(_) => "\n  --resume goes on with it; --out chooses another folder",
+        JournalError::Missing(_) => "\n  without --resume a new one begins there",
+        JournalError::Other(_) => {
+            "\n  give the same files, --seeds, --set, --axis and --shard as then, or choose another folder with --out"
+        }
+        JournalError::Io(..) | JournalError::Damaged(..) => "",
+    };
+    tell(&format!("{error}{mend}\n"));
+    Verdict::BAD_INPUT
+}
+
+fn failed(what: &str, error: &io::Error) -> u8 {
+    tell(&format!("{what}: {error}\n"));
+    Verdict::BAD_INPUT
+}

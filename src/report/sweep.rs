@@ -1,0 +1,332 @@
+//! What a sweep looks like: the terminal summary, JSON for scripts, and JUnit XML for continuous integration.
+
+use std::collections::BTreeMap;
+use std::fmt::{self, Write};
+
+use serde::Serialize;
+
+use crate::lab::sweep::{Ended, Finding, Outcome, Plan, Point, Stop, Summary};
+use crate::report::command::quoted;
+use crate::report::text::grouped;
+
+/// How many characters of the matrix's columns are shown: events are numbered, and named below.
+const COLUMN: usize = 4;
+
+/// A sweep, ready to be told.
+#[derive(Clone, Copy, Debug)]
+pub struct SweepReport<'sweep> {
+    /// What was to be run.
+    pub plan: &'sweep Plan,
+    /// What was found.
+    pub summary: &'sweep Summary,
+    /// Why it ended.
+    pub stop: Stop,
+    /// All events that could have happened in the systems that stood in it.
+    pub possible: &'sweep [&'static str],
+}
+
+#[derive(Serialize)]
+struct Document<'sweep> {
+    format: u32,
+    files: &'sweep [std::path::PathBuf],
+    seeds: [u64; 2],
+    runs: usize,
+    ended: BTreeMap<&'static str, usize>,
+    rechecked: usize,
+    virtual_seconds: f64,
+    job_seconds: f64,
+    exit_code: u8,
+    findings: Vec<FindingDocument<'sweep>>,
+    events: &'sweep BTreeMap<String, usize>,
+    never: Vec<&'sweep str>,
+    coverage: &'sweep BTreeMap<String, BTreeMap<String, usize>>,
+}
+
+#[derive(Serialize)]
+struct FindingDocument<'sweep> {
+    fingerprint: &'sweep str,
+    ended: &'static str,
+    what: &'sweep str,
+    place: &'sweep str,
+    count: usize,
+    seed: u64,
+    example: &'sweep str,
+    replay: String,
+}
+
+/// The command that repeats a run of a sweep with every event at hand.
+fn replay_command(point: &Point) -> String {
+    let mut command = format!("wavetank replay {}", quoted(&point.file.display().to_string()));
+    command.push_str(&format!(" --seed {}", point.seed));
+    point.set.iter().for_each(|set| command.push_str(&format!(" --set {}", quoted(set))));
+    command
+}
+
+impl SweepReport<'_> {
+    fn never(&self) -> Vec<&'static str> {
+        let reached = |event: &&&str| !self.summary.events.contains_key(**event);
+        self.possible.iter().filter(reached).copied().collect()
+    }
+
+    fn held(&self) -> usize {
+        self.summary.ended.get(&Ended::Held).copied().unwrap_or(0)
+    }
+
+    /// The whole summary.
+    pub fn text(&self) -> String {
+        let mut out = String::new();
+        self.write(&mut out).expect("a string takes whatever is written to it");
+        out
+    }
+
+    fn write(&self, out: &mut String) -> fmt::Result {
+        let Summary { runs, findings, rechecked, virtual_seconds, job_seconds, .. } = self.summary;
+        let held = self.held();
+        match findings.len() {
+            0 => writeln!(out, "HELD: all of {} runs kept every promise", grouped(*runs as u64))?,
+            1 => {
+                writeln!(out, "1 FINDING in {} runs ({} held)", grouped(*runs as u64), grouped(held as u64))?
+            }
+            many => {
+                writeln!(
+                    out,
+                    "{many} FINDINGS in {} runs ({} held)",
+                    grouped(*runs as u64),
+                    grouped(held as u64)
+                )?;
+            }
+        }
+        let files: Vec<String> = self.plan.files.iter().map(|file| file.display().to_string()).collect();
+        write!(out, "{}, seeds {} to {}", files.join(", "), self.plan.first, self.plan.end - 1)?;
+        self.plan.set.iter().try_for_each(|set| write!(out, ", {set}"))?;
+        for axis in &self.plan.axes {
+            write!(out, ", {} of {}", axis.path, axis.values.join(" "))?;
+        }
+        writeln!(out)?;
+        let why = match self.stop {
+            Stop::Complete => "every run has ended",
+            Stop::Failures => "stopped: as many runs failed as were asked for",
+            Stop::Stable => "stopped: nothing new came for as many runs as were asked for",
+            Stop::Budget => "stopped: the time was up",
+        };
+        writeln!(out, "{why}")?;
+        for finding in findings {
+            self.write_finding(out, finding)?;
+        }
+        self.write_coverage(out)?;
+        writeln!(out, "\nruns     {} held of {}; {rechecked} run twice", held, grouped(*runs as u64))?;
+        let speed = if 0.0 < *job_seconds { virtual_seconds / job_seconds } else { 0.0 };
+        writeln!(
+            out,
+            "time     {virtual_seconds:.0}s of virtual time in {job_seconds:.0}s of all jobs ({speed:.0} to 1)"
+        )
+    }
+
+    fn write_finding(&self, out: &mut String, finding: &Finding) -> fmt::Result {
+        let trouble = &finding.trouble;
+        let place = if trouble.place.is_empty() { String::new() } else { format!(" on a {}", trouble.place) };
+        writeln!(out, "\n{}  {}: {}{place}", finding.fingerprint, trouble.ended.words(), trouble.what)?;
+        let share =
+            format!("{} of {} runs", grouped(finding.count as u64), grouped(self.summary.runs as u64));
+        writeln!(out, "  in       {share}, first at seed {}", finding.first.seed)?;
+        writeln!(out, "  such as  {}", trouble.example)?;
+        writeln!(out, "  replay   {}", replay_command(&finding.first))
+    }
+
+    /// Which events happened under which faults; the empty cells are what no run has tried.
+    fn write_coverage(&self, out: &mut String) -> fmt::Result {
+        let never = self.never();
+        let reached = self.possible.len() - never.len();
+        writeln!(out, "\nevents   {reached} of {} happened", self.possible.len())?;
+        never.iter().try_for_each(|event| writeln!(out, "  never  {event}"))?;
+        if self.summary.matrix.is_empty() || self.summary.events.is_empty() {
+            return Ok(());
+        }
+        writeln!(out, "\nin how many runs an event happened under a fault or within 5s of it; . for none")?;
+        let cell = |count: usize| match count {
+            0 => ".".to_owned(),
+            few if few < 1000 => few.to_string(),
+            many => format!("{}k", many / 1000),
+        };
+        let events = self.summary.events.keys();
+        let name = events.clone().map(String::len).max().unwrap_or(0);
+        write!(out, "  {:name$}", "")?;
+        for number in 1..=self.summary.matrix.len() {
+            write!(out, " {number:>COLUMN$}")?;
+        }
+        writeln!(out)?;
+        for event in events {
+            write!(out, "  {event:<name$}")?;
+            for met in self.summary.matrix.values() {
+                write!(out, " {:>COLUMN$}", cell(met.get(event).copied().unwrap_or(0)))?;
+            }
+            writeln!(out)?;
+        }
+        for (number, fault) in (1..).zip(self.summary.matrix.keys()) {
+            writeln!(out, "  {number:>COLUMN$} {fault}")?;
+        }
+        Ok(())
+    }
+
+    /// The sweep as a JSON document, indented. Stable as that of a run is.
+    pub fn json(&self) -> String {
+        let findings = self.summary.findings.iter().map(|finding| FindingDocument {
+            fingerprint: &finding.fingerprint,
+            ended: finding.trouble.ended.words(),
+            what: &finding.trouble.what,
+            place: &finding.trouble.place,
+            count: finding.count,
+            seed: finding.first.seed,
+            example: &finding.trouble.example,
+            replay: replay_command(&finding.first),
+        });
+        let document = Document {
+            format: 1,
+            files: &self.plan.files,
+            seeds: [self.plan.first, self.plan.end],
+            runs: self.summary.runs,
+            ended: self.summary.ended.iter().map(|(ended, count)| (ended.words(), *count)).collect(),
+            rechecked: self.summary.rechecked,
+            virtual_seconds: self.summary.virtual_seconds,
+            job_seconds: self.summary.job_seconds,
+            exit_code: self.summary.exit_code(),
+            findings: findings.collect(),
+            events: &self.summary.events,
+            never: self.never(),
+            coverage: &self.summary.matrix,
+        };
+        serde_json::to_string_pretty(&document).expect("names are text and numbers are finite")
+    }
+}
+
+/// The runs as JUnit XML: a suite for each scenario file, a case for each run.
+pub fn junit(outcomes: &[Outcome]) -> String {
+    let mut suites: BTreeMap<String, Vec<&Outcome>> = BTreeMap::new();
+    for outcome in outcomes {
+        suites.entry(outcome.point.file.display().to_string()).or_default().push(outcome);
+    }
+    let mut out = String::from("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<testsuites>\n");
+    for (file, mut outcomes) in suites {
+        outcomes.sort_by(|one, other| one.point.cmp(&other.point));
+        let failures = outcomes.iter().filter(|outcome| outcome.trouble.is_some()).count();
+        let seconds: f64 = outcomes.iter().map(|outcome| outcome.wall_seconds).sum();
+        let (name, tests) = (escaped(&file), outcomes.len());
+        out.push_str(&format!(
+            "  <testsuite name=\"{name}\" tests=\"{tests}\" failures=\"{failures}\" time=\"{seconds:.3}\">\n"
+        ));
+        for outcome in outcomes {
+            let Point { seed, set, .. } = &outcome.point;
+            let case = escaped(&[&[format!("seed {seed}")], set.as_slice()].concat().join(", "));
+            let time = outcome.wall_seconds;
+            let open = format!("    <testcase classname=\"{name}\" name=\"{case}\" time=\"{time:.3}\"");
+            match &outcome.trouble {
+                None => out.push_str(&format!("{open}/>\n")),
+                Some(trouble) => out.push_str(&format!(
+                    "{open}>\n      <failure type=\"{}\" message=\"{}\">{}</failure>\n    </testcase>\n",
+                    trouble.ended.words(),
+                    escaped(&trouble.what),
+                    escaped(&format!("{}\n{}", trouble.example, replay_command(&outcome.point))),
+                )),
+            }
+        }
+        out.push_str("  </testsuite>\n");
+    }
+    out + "</testsuites>\n"
+}
+
+/// A text as XML takes it: markup escaped, control characters (which XML 1.0 forbids) replaced.
+fn escaped(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '&' => out.push_str("&amp;"),
+            '<' => out.push_str("&lt;"),
+            '>' => out.push_str("&gt;"),
+            '"' => out.push_str("&quot;"),
+            '\n' | '\t' => out.push(c),
+            c if c.is_control() => out.push('\u{fffd}'),
+            c => out.push(c),
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::lab::sweep::sample::outcome;
+
+    fn plan() -> Plan {
+        Plan {
+            files: vec!["scenarios/a.toml".into()],
+            set: vec!["acts.stir=1s".to_owned()],
+            axes: Vec::new(),
+            first: 1,
+            end: 10,
+            shard: (1, 1),
+        }
+    }
+
+    fn outcomes() -> [Outcome; 3] {
+        [
+            outcome(1, None),
+            outcome(2, Some((Ended::Violated, "no <event> is lost"))),
+            outcome(3, Some((Ended::Hung, "a run ends within its time"))),
+        ]
+    }
+
+    #[test]
+    fn a_sweep_leads_with_its_findings_and_shows_what_it_did_not_try() {
+        let (plan, summary) = (plan(), Summary::of(&outcomes()));
+        let possible = ["a leader fell", "a leader rose"];
+        let report =
+            SweepReport { plan: &plan, summary: &summary, stop: Stop::Complete, possible: &possible };
+        insta::assert_snapshot!(report.text(), @r#"
+        2 FINDINGS in 3 runs (1 held)
+        scenarios/a.toml, seeds 1 to 9, acts.stir=1s
+        every run has ended
+
+        626bd4ca  violated: no <event> is lost
+          in       1 of 3 runs, first at seed 2
+          such as  seen at seed 2
+          replay   wavetank replay scenarios/a.toml --seed 2
+
+        d9d7d190  hung: a run ends within its time
+          in       1 of 3 runs, first at seed 3
+          such as  seen at seed 3
+          replay   wavetank replay scenarios/a.toml --seed 3
+
+        events   1 of 2 happened
+          never  a leader rose
+
+        in how many runs an event happened under a fault or within 5s of it; . for none
+                           1    2
+          a leader fell    3    .
+             1 crash
+             2 pause
+
+        runs     1 held of 3; 1 run twice
+        time     180s of virtual time in 2s of all jobs (120 to 1)
+        "#);
+    }
+
+    #[test]
+    fn junit_counts_failures_and_escapes_names() {
+        insta::assert_snapshot!(junit(&outcomes()), @r#"
+        <?xml version="1.0" encoding="UTF-8"?>
+        <testsuites>
+          <testsuite name="scenarios/a.toml" tests="3" failures="2" time="1.500">
+            <testcase classname="scenarios/a.toml" name="seed 1" time="0.500"/>
+            <testcase classname="scenarios/a.toml" name="seed 2" time="0.500">
+              <failure type="violated" message="no &lt;event&gt; is lost">seen at seed 2
+        wavetank replay scenarios/a.toml --seed 2</failure>
+            </testcase>
+            <testcase classname="scenarios/a.toml" name="seed 3" time="0.500">
+              <failure type="hung" message="a run ends within its time">seen at seed 3
+        wavetank replay scenarios/a.toml --seed 3</failure>
+            </testcase>
+          </testsuite>
+        </testsuites>
+        "#);
+    }
+}

@@ -1,0 +1,143 @@
+//! `wavetank sweep` as a user or a script meets it: findings, interruption, parts on several machines.
+
+#![expect(clippy::disallowed_methods, reason = "tests read the files of a user's sweep, outside any run")]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use crate::command_line::{Ended, SHORT, json, wavetank};
+use crate::scenario_files::folder;
+
+fn sweep(folder: &Path, more: &[&str]) -> Ended {
+    let first = ["sweep", "s.toml", "--set", "acts.stir=1s", "--seeds", "1..7", "--jobs", "2"];
+    wavetank(folder, &[&first, more].concat())
+}
+
+fn stage(name: &str) -> PathBuf {
+    folder(name, &[("s.toml", SHORT)])
+}
+
+/// The runs that a sweep's journal says have ended, by seed.
+fn ended(folder: &Path, out: &str) -> Vec<u64> {
+    let text = fs::read_to_string(folder.join(out).join("runs.jsonl")).expect("a sweep wrote it");
+    let lines = text.lines().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok());
+    let mut seeds: Vec<u64> = lines.filter_map(|line| line["ended"]["point"]["seed"].as_u64()).collect();
+    seeds.sort_unstable();
+    seeds
+}
+
+#[test]
+fn a_sweep_runs_every_seed_and_tells_what_was_reached() {
+    let folder = stage("sweep_all");
+    let swept = sweep(&folder, &["--recheck", "1", "--junit", "junit.xml"]);
+    assert_eq!(swept.code, 0, "{}{}", swept.out, swept.err);
+    assert!(swept.out.starts_with("HELD: all of 6 runs kept every promise\n"), "{}", swept.out);
+    assert!(swept.out.contains("6 run twice"), "{}", swept.out);
+    assert_eq!(ended(&folder, "sweep-out"), [1, 2, 3, 4, 5, 6]);
+    let text = fs::read_to_string(folder.join("sweep-out/sweep.json")).expect("the sweep wrote it");
+    let told: serde_json::Value = serde_json::from_str(&text).expect("it is JSON");
+    assert_eq!((&told["runs"], &told["ended"]["held"]), (&6.into(), &6.into()));
+    assert_eq!(told["events"]["coordination established a leader"], 6);
+    assert!(!told["coverage"]["zone_outage"].as_object().expect("an object").is_empty(), "{text}");
+    let never = told["never"].as_array().expect("a list");
+    assert!(never.iter().all(|event| event != "a controller was elected"), "no broker stands in it");
+    let junit = fs::read_to_string(folder.join("junit.xml")).expect("the sweep wrote it");
+    assert!(junit.contains("tests=\"6\" failures=\"0\""), "{junit}");
+}
+
+#[test]
+fn runs_that_take_too_long_or_hold_too_much_are_findings() {
+    let folder = stage("sweep_limits");
+    for (out, arguments, told, code) in [
+        ("hung", ["--time-out", "1ms"], "hung: a run ends within its time", 1),
+        ("large", ["--memory", "1KiB"], "out of memory: a run stays within its memory", 1),
+        ("refused", ["--set", "bugs=[\"no-such-bug\"]"], "no-such-bug", 2),
+    ] {
+        let swept = sweep(&folder, &[&["--out", out], arguments.as_slice()].concat());
+        assert_eq!(swept.code, code, "{out}: {}{}", swept.out, swept.err);
+        assert!((swept.out + &swept.err).contains(told), "{out}");
+    }
+}
+
+#[test]
+fn a_sweep_that_was_killed_goes_on_and_repeats_nothing_that_had_ended() {
+    let folder = stage("sweep_resume");
+    let whole = sweep(&folder, &["--format", "json"]);
+    let journal = folder.join("sweep-out/runs.jsonl");
+    // As a kill leaves it: the last line torn, and a run begun that never ended.
+    let text = fs::read_to_string(&journal).expect("a sweep wrote it");
+    let kept: Vec<&str> = text.lines().take(6).collect();
+    let done_before = kept.iter().filter(|line| line.starts_with("{\"ended\"")).count();
+    assert!(0 < done_before && done_before < 6, "{kept:#?}");
+    fs::write(&journal, format!("{}\n{{\"ended\":{{\"poi", kept.join("\n"))).expect("it is ours");
+    let again = sweep(&folder, &[]);
+    assert_eq!(again.code, 2);
+    assert!(again.err.contains("--resume goes on"), "{}", again.err);
+    let resumed = sweep(&folder, &["--resume", "--format", "json"]);
+    assert_eq!(resumed.code, 0, "{}{}", resumed.out, resumed.err);
+    assert_eq!(ended(&folder, "sweep-out"), [1, 2, 3, 4, 5, 6]);
+    let text = fs::read_to_string(&journal).expect("a sweep wrote it");
+    for line in kept.iter().filter(|line| line.starts_with("{\"ended\"")) {
+        assert!(text.contains(line), "what had ended stands as it stood: {line}");
+    }
+    let told = |ended: &Ended| {
+        let mut told = json(ended);
+        told["job_seconds"] = 0.into();
+        told
+    };
+    assert_eq!(told(&resumed), told(&whole), "as if nothing had been");
+    let other = wavetank(&folder, &["sweep", "s.toml", "--seeds", "1..9", "--resume"]);
+    assert_eq!(other.code, 2);
+    assert!(other.err.contains("of other files, seeds or settings"), "{}", other.err);
+}
+
+#[test]
+fn parts_of_a_sweep_put_together_are_the_whole() {
+    let folder = stage("sweep_shards");
+    let axis = ["--axis", "systems.coordination.servers=3,5"];
+    let whole = sweep(&folder, &[axis.as_slice(), &["--format", "json"]].concat());
+    for (shard, out) in [("1/2", "one"), ("2/2", "two")] {
+        let part = sweep(&folder, &[axis.as_slice(), &["--shard", shard, "--out", out]].concat());
+        assert_eq!(part.code, 0, "{}{}", part.out, part.err);
+    }
+    let merged = wavetank(&folder, &["merge", "one", "two", "--format", "json"]);
+    let (whole, merged) = (json(&whole), json(&merged));
+    for key in ["runs", "ended", "events", "coverage", "findings", "virtual_seconds"] {
+        assert_eq!(whole[key], merged[key], "{key}");
+    }
+    assert_eq!(merged["runs"], 12);
+}
+
+#[test]
+fn a_sweep_ends_early_when_it_is_told_to() {
+    let folder = stage("sweep_early");
+    let failing = ["--jobs", "1", "--time-out", "1ms", "--stop-after-failures", "2"];
+    let first = ["sweep", "s.toml", "--seeds", "1..50"];
+    let swept = wavetank(&folder, &[&first, failing.as_slice()].concat());
+    assert_eq!(swept.code, 1);
+    assert!(swept.out.contains("stopped: as many runs failed as were asked for"), "{}", swept.out);
+    assert!(ended(&folder, "sweep-out").len() <= 3, "{}", swept.out);
+    let quiet = ["--set", "acts.stir=1s", "--jobs", "1", "--until-stable", "3", "--out", "stable"];
+    let swept = wavetank(&folder, &[&first, quiet.as_slice()].concat());
+    assert_eq!(swept.code, 0, "{}{}", swept.out, swept.err);
+    assert!(swept.out.contains("stopped: nothing new came"), "{}", swept.out);
+    assert!(ended(&folder, "stable").len() < 49, "{}", swept.out);
+}
+
+#[test]
+fn a_sweep_that_cannot_be_is_told_before_anything_runs() {
+    let folder = stage("sweep_mistakes");
+    for (arguments, told) in [
+        (["--seeds", "7..3"], "A..B with A before B"),
+        (["--axis", "servers"], "PATH=A,B,C"),
+        (["--shard", "3/2"], "I/N with I from 1 to N"),
+        (["--recheck", "2"], "a share from 0 to 1"),
+        (["--axis", "systems.coordination.servers=3,four"], "four"),
+        (["--memory", "2 cups"], "2 cups"),
+    ] {
+        let swept = wavetank(&folder, &[&["sweep", "s.toml"], arguments.as_slice()].concat());
+        assert_eq!(swept.code, 2, "{arguments:?}: {}", swept.out);
+        assert!(swept.err.contains(told), "{arguments:?}: {}", swept.err);
+        assert!(!folder.join("sweep-out").exists(), "{arguments:?}");
+    }
+}
