@@ -21,11 +21,13 @@ p{margin:.4rem 0}
 .quiet{color:#595959}
 pre,code{font:.85rem/1.45 ui-monospace,monospace}
 pre{background:#f4f4f4;border-left:.25rem solid #0072b2;padding:.5rem .7rem;overflow-x:auto;margin:.4rem 0}
-pre.wrong{border-color:#d55e00;white-space:pre-wrap;overflow-wrap:anywhere}
+pre.wrong{border-color:#d55e00}
+pre.wrong,pre.command{white-space:pre-wrap;overflow-wrap:anywhere}
 .scroll{overflow-x:auto}
 table{border-collapse:collapse;font-size:.9rem}
 th,td{padding:.2rem .6rem;text-align:left;border-bottom:1px solid #ddd;vertical-align:top}
 th{font-weight:600;white-space:nowrap}
+td:first-child:not(.n){min-width:10rem}
 .n{text-align:right;white-space:nowrap;font-variant-numeric:tabular-nums}
 .broken td{background:#fdebdf;font-weight:600}
 figure{margin:0}
@@ -35,21 +37,21 @@ svg{display:block;width:100%;height:auto;font:12px system-ui,sans-serif}
 .key{display:flex;flex-wrap:wrap;gap:.1rem 1.1rem;font-size:.85rem;margin:.3rem 0}
 .key svg{display:inline-block;width:1.4rem;height:.9rem;vertical-align:-.1rem;margin-right:.3rem}
 .axis{stroke:#8c8c8c}.grid{stroke:#e6e6e6}.gone{stroke:#b3b3b3;stroke-dasharray:2 3}
-.up{fill:#56b4e9}.starting{fill:#cce8f8}.paused{fill:#e69f00}.cut{fill:#cc79a7}
+.up{fill:#56b4e9}.unready{fill:#cce8f8}.paused{fill:#e69f00}.cut{fill:#cc79a7}
 .fault{fill:#d55e00;stroke:#fff;stroke-width:.7}.leader{fill:#000;stroke:#fff;stroke-width:.7}
 .healed{stroke:#009e73;stroke-width:1.5;stroke-dasharray:6 3}.violation{stroke:#d55e00;stroke-width:2.5}
 .storm{stroke:#d55e00;stroke-opacity:.22}
 .line{fill:none;stroke-width:1.7;stroke-linejoin:round}
 .bar{fill:#0072b2}
 .soft{fill:#595959}.end{text-anchor:end}.mid{text-anchor:middle}
-.matrix td.c{text-align:right;border:1px solid #fff;min-width:2.2rem;font-variant-numeric:tabular-nums}
+.matrix td.c{text-align:right;vertical-align:middle;border:1px solid #fff;min-width:2.2rem;font-variant-numeric:tabular-nums}
 .matrix td.none{color:#767676;background:repeating-linear-gradient(135deg,#fff 0 5px,#f0f0f0 5px 7px);text-align:center}
 .matrix thead th{writing-mode:vertical-rl;transform:rotate(180deg);padding:.5rem .2rem;border:0;vertical-align:bottom}
 .matrix thead th:first-child{writing-mode:initial;transform:none;padding:.2rem .6rem}
-.matrix tbody th{font-weight:400;border:0}
+.matrix tbody th{font-weight:400;border:0;position:sticky;left:0;background:#fff}
 @media (max-width:40rem){.matrix tbody th{white-space:normal;min-width:9rem}}
-@media print{body{max-width:none;padding:0;font-size:11pt}.scroll{overflow:visible}.wide svg{min-width:0}
-figure,tr,pre{break-inside:avoid}h2,h3{break-after:avoid}*{print-color-adjust:exact;-webkit-print-color-adjust:exact}}
+@media print{body{max-width:none;padding:0;font-size:10pt}.scroll{overflow:visible}.wide svg{min-width:0}
+.charts{grid-template-columns:1fr 1fr}pre{white-space:pre-wrap;overflow:visible}figure,tr{break-inside:avoid}h2,h3{break-after:avoid}*{print-color-adjust:exact;-webkit-print-color-adjust:exact}}
 ";
 
 /// A text as HTML and XML take it, between tags and within quotes: markup escaped, control characters (which XML 1.0 forbids)

@@ -32,6 +32,7 @@ impl Report<'_> {
             self.write_verdict(out)?;
             self.write_broken(out)?;
             timeline::write(out, run)?;
+            self.write_excerpt(out)?;
             self.write_series(out)?;
             self.write_checks_table(out)?;
             self.write_faults_tables(out)?;
@@ -52,7 +53,7 @@ impl Report<'_> {
         let about = format!("“{}” — {}, seed {}", run.title, run.scenario.display(), run.seed);
         let about = [&[about], run.overrides.as_slice()].concat().join(", ");
         writeln!(out, "<p>{}</p>", escaped(&about))?;
-        writeln!(out, "<pre>{}</pre>", escaped(&self.replay_command()))?;
+        writeln!(out, "<pre class=\"command\">{}</pre>", escaped(&self.replay_command()))?;
         let (virtual_time, wall) = (run.virtual_time.as_secs_f64(), run.wall_time.as_secs_f64());
         let [events, messages, operations] = [run.events, run.messages, run.disk_operations].map(grouped);
         writeln!(
@@ -111,10 +112,15 @@ impl Report<'_> {
         if !run.not_reached.is_empty() {
             wrong(out, "This run never came to events that the scenario expects", &run.not_reached)?;
         }
-        if !run.excerpt.is_empty() {
-            wrong(out, "The last telling events", &run.excerpt)?;
-        }
         Ok(())
+    }
+
+    fn write_excerpt(&self, out: &mut String) -> fmt::Result {
+        if self.run.excerpt.is_empty() {
+            return Ok(());
+        }
+        let lines = escaped(&self.run.excerpt.join("\n"));
+        writeln!(out, "<h2>The last telling events</h2>\n<pre>{lines}</pre>")
     }
 
     /// A chart for each series: rates of what only grows, values of what comes and goes.
@@ -129,7 +135,7 @@ impl Report<'_> {
         let points = (POINTS_MAX / lines.max(1)).max(POINTS_MIN);
         let began = run.storm.iter().filter(|record| !is_end(&record.text));
         let faults: Vec<f64> = began.take(MARKS_MAX).map(|record| record.at.as_secs_f64()).collect();
-        let violations: Vec<f64> = run.violation.iter().map(|violation| violation.at.as_secs_f64()).collect();
+        let violations = timeline::moments(run);
         if times.len() < 2 {
             return Ok(());
         }
@@ -145,8 +151,8 @@ impl Report<'_> {
             };
             let lines: Vec<Line> = hosts.iter().map(line).collect();
             let values = match (is_rate, name.contains("bytes")) {
-                (true, true) => "bytes/s",
-                (true, false) => "1/s",
+                (true, true) => "bytes per second",
+                (true, false) => "per second",
                 (false, true) => "bytes",
                 (false, false) => "count",
             };
@@ -275,9 +281,10 @@ fn peak_title(name: &str, lines: &[Line], is_rate: bool) -> String {
     }
     match peak {
         Some((most, at, host)) if 0.0 < most => {
+            let unit = if name.contains("bytes") { " bytes" } else { "" };
             let per = if is_rate { "/s" } else { "" };
             let place = if 1 < lines.len() { format!(" on {host}") } else { String::new() };
-            format!("{name}: up to {}{per}{place}, at {at:.0} s", short(most))
+            format!("{name}: up to {}{unit}{per}{place}, at {at:.0} s", short(most))
         }
         _ => format!("{name}: nothing at all"),
     }
@@ -335,7 +342,7 @@ mod tests {
         let all: Vec<&Sample> = all.iter().collect();
         assert_eq!(rates(&all, &times, 3), [(2.0, 5.0), (5.0, 20.0 / 3.0)], "thinned, it loses nothing");
         assert_eq!(values(&all, 3), [(0.0, 0.0), (2.0, 30.0), (5.0, 30.0)]);
-        assert_eq!(rates(&[], &times, 3), []);
+        assert!(rates(&[], &times, 3).is_empty());
     }
 
     #[test]

@@ -9,7 +9,7 @@ use crate::report::sweep::{SweepReport, replay_command};
 use crate::report::text::grouped;
 
 /// From which share of the runs on a cell is so dark that its text is white.
-const DARK: f64 = 0.55;
+const DARK: f64 = 0.8;
 
 impl SweepReport<'_> {
     /// The sweep as one HTML page, which fetches nothing. `outcomes` are the runs that the summary was made of.
@@ -67,7 +67,7 @@ impl SweepReport<'_> {
             out,
             "<p>In {count} of {runs} runs, first at seed {seed}; fingerprint <code>{print}</code>.</p>"
         )?;
-        writeln!(out, "<pre>{}</pre>", escaped(&replay_command(&finding.first)))?;
+        writeln!(out, "<pre class=\"command\">{}</pre>", escaped(&replay_command(&finding.first)))?;
         writeln!(out, "<pre class=\"wrong\">{}</pre>", escaped(&trouble.example))
     }
 
@@ -127,8 +127,8 @@ impl SweepReport<'_> {
         if outcomes.is_empty() {
             return Ok(());
         }
-        let virtual_seconds = outcomes.iter().map(|outcome| outcome.virtual_seconds).collect();
-        let wall_seconds = outcomes.iter().map(|outcome| outcome.wall_seconds).collect();
+        let virtual_seconds: Vec<f64> = outcomes.iter().map(|outcome| outcome.virtual_seconds).collect();
+        let wall_seconds: Vec<f64> = outcomes.iter().map(|outcome| outcome.wall_seconds).collect();
         writeln!(
             out,
             "<h2>How long the {} runs took</h2>\n<div class=\"charts\">",
@@ -158,7 +158,7 @@ impl SweepReport<'_> {
 }
 
 /// The median and the largest of some values, which are sorted on the way.
-fn middle_and_most(of: &mut Vec<f64>) -> (f64, f64) {
+fn middle_and_most(of: &mut [f64]) -> (f64, f64) {
     of.sort_by(f64::total_cmp);
     let at = |index: usize| of.get(index).copied().unwrap_or(0.0);
     (at(of.len().saturating_sub(1) / 2), at(of.len().saturating_sub(1)))
@@ -214,7 +214,7 @@ mod tests {
 
     #[test]
     fn the_middle_run_is_the_median() {
-        assert_eq!(middle_and_most(&mut vec![3.0, 1.0, 2.0]), (2.0, 3.0));
-        assert_eq!(middle_and_most(&mut Vec::new()), (0.0, 0.0));
+        assert_eq!(middle_and_most(&mut [3.0, 1.0, 2.0]), (2.0, 3.0));
+        assert_eq!(middle_and_most(&mut []), (0.0, 0.0));
     }
 }

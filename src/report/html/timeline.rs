@@ -1,8 +1,10 @@
 //! The life of every host over virtual time: when its process ran, what befell it, and when it led.
 
+use std::collections::BTreeSet;
 use std::fmt::{self, Write};
 
-use crate::base::HostId;
+use crate::base::{HostId, SimTime};
+use crate::checkers::Check;
 use crate::lab::Run;
 use crate::report::html::chart::{Axis, short};
 use crate::report::html::escaped;
@@ -31,7 +33,7 @@ const LEADERS: [&str; 2] = ["a controller was elected", "coordination establishe
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Life {
     Down,
-    Starting,
+    NotReady,
     Up,
     Paused,
 }
@@ -40,7 +42,7 @@ impl Life {
     fn words(self) -> &'static str {
         match self {
             Self::Down => "down",
-            Self::Starting => "starting",
+            Self::NotReady => "up, not ready",
             Self::Up => "up",
             Self::Paused => "paused",
         }
@@ -65,7 +67,10 @@ pub(super) fn write(out: &mut String, run: &Run) -> fmt::Result {
         (0, _) => format!("Nothing befell the {} hosts", run.hosts.len()),
         (faults, 0) => format!("{faults} faults befell {} hosts", run.hosts.len()),
         (faults, led) => {
-            format!("{faults} faults befell {} hosts; a leader was made {led} times", run.hosts.len())
+            format!(
+                "{faults} faults befell {} hosts; {led} leaders and controllers were elected",
+                run.hosts.len()
+            )
         }
     };
     let title = escaped(&title);
@@ -81,14 +86,17 @@ pub(super) fn write(out: &mut String, run: &Run) -> fmt::Result {
         let middle = TOP + ROW * (number as f64 + 1.5);
         write_host(out, run, (number, host), middle, &time)?;
     }
-    for at in moments(run) {
-        let x = time.place(at);
+    let moments = moments(run);
+    for at in &moments {
+        let (x, top) = (time.place(*at), TOP - 4.0);
         writeln!(
             out,
-            "<path class=\"violation\" d=\"M{x:.1} {}V{bottom}\"><title>broken at {at:.3} s</title></path>",
-            TOP - 4.0
+            "<path class=\"violation\" d=\"M{x:.1} {top}V{bottom}\"><title>broken at {at:.3} s</title></path>"
         )?;
-        write!(out, "<text class=\"mid\" x=\"{x:.1}\" y=\"{}\" fill=\"#b34700\">broken</text>", TOP - 8.0)?;
+    }
+    if let Some(first) = moments.first() {
+        let (x, y) = (time.place(*first), TOP - 8.0);
+        writeln!(out, "<text class=\"mid\" x=\"{x:.1}\" y=\"{y}\" fill=\"#b34700\">broken</text>")?;
     }
     writeln!(out, "</svg></figure>")
 }
@@ -97,7 +105,7 @@ fn write_key(out: &mut String) -> fmt::Result {
     let bar = |class: &str| format!("<rect class=\"{class}\" x=\"1\" y=\"3\" width=\"20\" height=\"9\"/>");
     let entries = [
         (bar("up"), "up"),
-        (bar("starting"), "starting"),
+        (bar("unready"), "up, not ready"),
         ("<rect class=\"paused\" x=\"1\" y=\"5\" width=\"20\" height=\"5\"/>".to_owned(), "paused"),
         ("<path class=\"gone\" d=\"M1 7.5H21\"/>".to_owned(), "down"),
         (bar("cut"), "network fault"),
@@ -169,7 +177,7 @@ fn write_host(
     for (span, life) in lives(&milestones, run.virtual_time.as_secs_f64()).into_iter().take(MARKS_MAX) {
         let (class, height) = match life {
             Life::Down => continue,
-            Life::Starting => ("starting", BAR),
+            Life::NotReady => ("unready", BAR),
             Life::Up => ("up", BAR),
             Life::Paused => ("paused", BAR / 2.0),
         };
@@ -219,13 +227,14 @@ fn is_leader(record: &Record) -> bool {
     record.what == What::Property && LEADERS.contains(&record.text.as_str())
 }
 
-/// When promises were broken: the violation that ended the run, else the first that each check names.
-fn moments(run: &Run) -> Vec<f64> {
+/// When promises were broken, in the order of time: the violation that ended the run, else the first that each check names.
+pub(super) fn moments(run: &Run) -> Vec<f64> {
     match &run.violation {
         Some(violation) => vec![violation.at.as_secs_f64()],
         None => {
-            let first = |check: &crate::checkers::Check| check.examples.iter().find_map(|example| example.at);
-            run.checks.iter().filter_map(first).map(|at| at.as_secs_f64()).collect()
+            let first = |check: &Check| check.examples.iter().find_map(|example| example.at);
+            let moments: BTreeSet<SimTime> = run.checks.iter().filter_map(first).collect();
+            moments.into_iter().map(|at| at.as_secs_f64()).collect()
         }
     }
 }
@@ -261,7 +270,7 @@ fn lives(records: &[&Record], end: f64) -> Vec<(Stretch, Life)> {
             (false, ..) => Life::Down,
             (true, true, _) => Life::Paused,
             (true, false, true) => Life::Up,
-            (true, false, false) => Life::Starting,
+            (true, false, false) => Life::NotReady,
         };
         enter(record.at.as_secs_f64(), life);
     }
@@ -294,7 +303,6 @@ fn spans(records: &[&Record], end: f64) -> Vec<(Stretch, String)> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::base::SimTime;
     use crate::world::property;
 
     fn record(second: u64, what: What, text: &str) -> Record {
@@ -313,7 +321,7 @@ mod tests {
 
     #[test]
     fn a_process_is_up_from_its_readiness_until_something_befalls_it() {
-        use Life::{Down, Paused, Starting, Up};
+        use Life::{Down, NotReady, Paused, Up};
         check(&[], &[(0, 20, Down)]);
         check(&[(0, "started, incarnation 1")], &[(0, 20, Up)]);
         check(
@@ -325,7 +333,7 @@ mod tests {
                 (9, "stopped"),
                 (9, "lost power: 3"),
             ],
-            &[(0, 1, Down), (1, 2, Starting), (2, 5, Up), (5, 7, Paused), (7, 9, Up), (9, 20, Down)],
+            &[(0, 1, Down), (1, 2, NotReady), (2, 5, Up), (5, 7, Paused), (7, 9, Up), (9, 20, Down)],
         );
         check(
             &[
@@ -336,7 +344,7 @@ mod tests {
                 (4, "crashed"),
                 (6, "started, incarnation 2"),
             ],
-            &[(0, 1, Starting), (1, 3, Up), (3, 4, Starting), (4, 6, Down), (6, 20, Starting)],
+            &[(0, 1, NotReady), (1, 3, Up), (3, 4, NotReady), (4, 6, Down), (6, 20, NotReady)],
         );
     }
 
