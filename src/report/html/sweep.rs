@@ -29,6 +29,7 @@ impl SweepReport<'_> {
     fn finding(&self) -> String {
         let runs = grouped(self.summary.runs as u64);
         match self.summary.findings.len() {
+            0 if self.summary.runs == 0 => "No run has ended".to_owned(),
             0 => format!("Every promise was kept in {runs} runs"),
             1 => format!("1 finding in {runs} runs"),
             many => format!("{many} findings in {runs} runs"),
@@ -37,7 +38,11 @@ impl SweepReport<'_> {
 
     fn write_verdict(&self, out: &mut String, title: &str) -> fmt::Result {
         let held = self.summary.findings.is_empty();
-        let (shade, words) = if held { ("good", "HELD") } else { ("bad", "FINDINGS") };
+        let (shade, words) = match (held, self.summary.runs) {
+            (true, 0) => ("odd", "EMPTY"),
+            (true, _) => ("good", "HELD"),
+            (false, _) => ("bad", "FINDINGS"),
+        };
         writeln!(out, "<span class=\"badge {shade}\">{words}</span>\n<h1>{}</h1>", escaped(title))?;
         let files: Vec<String> = self.plan.files.iter().map(|file| file.display().to_string()).collect();
         let mut about = format!("{}, seeds {} to {}", files.join(", "), self.plan.first, self.plan.end - 1);
@@ -50,7 +55,7 @@ impl SweepReport<'_> {
         let (held, runs) = (grouped(self.held() as u64), grouped(*runs as u64));
         writeln!(
             out,
-            "<p class=\"quiet\">{}: {held} of {runs} held; {rechecked} were run twice. {virtual_seconds:.0} s of virtual time in \
+            "<p class=\"quiet\">{}: {held} of {runs} held, {rechecked} run twice. {virtual_seconds:.0} s of virtual time in \
              {job_seconds:.0} s of all jobs.</p>",
             self.why()
         )
