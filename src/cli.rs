@@ -123,6 +123,9 @@ struct RunArguments {
     /// Write every event (trace.arrow), time series (series.arrow), the summary (run.json) and the faults (plan.toml) there
     #[arg(long, value_name = "FOLDER")]
     trace: Option<PathBuf>,
+    /// Write the run as one HTML page there: what was broken, the life of every host, charts, tables
+    #[arg(long, value_name = "FILE")]
+    html: Option<PathBuf>,
     /// How to tell the result
     #[arg(long, value_enum, default_value_t = Format::Text)]
     format: Format,
@@ -199,6 +202,9 @@ struct SweepArguments {
     /// Write the runs as JUnit XML there, for continuous integration
     #[arg(long, value_name = "FILE")]
     junit: Option<PathBuf>,
+    /// Write the sweep as one HTML page there: findings, which events met which faults, how long runs took
+    #[arg(long, value_name = "FILE")]
+    html: Option<PathBuf>,
     /// How to tell the result
     #[arg(long, value_enum, default_value_t = Format::Text)]
     format: Format,
@@ -212,6 +218,9 @@ struct MergeArguments {
     /// Write the runs as JUnit XML there, for continuous integration
     #[arg(long, value_name = "FILE")]
     junit: Option<PathBuf>,
+    /// Write the sweep as one HTML page there: findings, which events met which faults, how long runs took
+    #[arg(long, value_name = "FILE")]
+    html: Option<PathBuf>,
     /// How to tell the result
     #[arg(long, value_enum, default_value_t = Format::Text)]
     format: Format,

@@ -25,6 +25,13 @@ pub(super) fn run(arguments: &RunArguments) -> u8 {
         tell(&format!("{message}\n"));
         return refuse(subject, &[Mistake::new(message)], arguments.format);
     }
+    if let Some(file) = &arguments.html
+        && let Err(error) = create_parent(file)
+    {
+        let message = format!("cannot create the folder of {}: {error}", file.display());
+        tell(&format!("{message}\n"));
+        return refuse(subject, &[Mistake::new(message)], arguments.format);
+    }
     let recording = Recording { everything: arguments.trace.is_some(), ..Recording::default() };
     let options = Options { recording, plan };
     let (run, difference) = with_progress(|progress| {
@@ -52,6 +59,15 @@ pub(super) fn run(arguments: &RunArguments) -> u8 {
             print(&format!("files    {}\n", folder.display()));
         }
     }
+    if let Some(file) = &arguments.html {
+        if let Err(error) = write_page(file, &report.html()) {
+            tell(&format!("cannot write {}: {error}\n", file.display()));
+            return Verdict::BAD_INPUT;
+        }
+        if arguments.format == Format::Text {
+            print(&format!("page     {}\n", file.display()));
+        }
+    }
     run.verdict.exit_code()
 }
 
@@ -66,6 +82,16 @@ fn write_files(folder: &Path, report: &Report<'_>) -> io::Result<()> {
     std::fs::write(folder.join("series.arrow"), arrow(tables::series(&run.samples, &run.hosts))?)?;
     std::fs::write(folder.join("run.json"), report.json() + "\n")?;
     std::fs::write(folder.join("plan.toml"), run.plan.to_toml())
+}
+
+/// Creates the folder of a file, if it is not there.
+pub(super) fn create_parent(file: &Path) -> io::Result<()> {
+    file.parent().map_or(Ok(()), std::fs::create_dir_all)
+}
+
+#[expect(clippy::disallowed_methods, reason = "a page belongs to the user, and is written after the run")]
+pub(super) fn write_page(file: &Path, html: &str) -> io::Result<()> {
+    std::fs::write(file, html)
 }
 
 /// Shows progress while something runs. Only a terminal sees it: indicatif draws nowhere else.

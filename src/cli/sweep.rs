@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use indicatif::{ProgressBar, ProgressStyle};
 
+use crate::cli::run::{create_parent, write_page};
 use crate::cli::{Format, MergeArguments, SweepArguments, print, tell};
 use crate::lab::Verdict;
 use crate::lab::sweep::{
@@ -55,9 +56,13 @@ pub(super) fn run(arguments: &SweepArguments) -> u8 {
     bar.finish_and_clear();
     match stop {
         Err(error) => failed(&format!("cannot go on in {}", arguments.out.display()), &error),
-        Ok(stop) => {
-            told(&arguments.out, &plan, journal.outcomes(), stop, (arguments.format, &arguments.junit))
-        }
+        Ok(stop) => told(
+            &arguments.out,
+            &plan,
+            journal.outcomes(),
+            stop,
+            (arguments.format, &arguments.junit, &arguments.html),
+        ),
     }
 }
 
@@ -84,7 +89,13 @@ pub(super) fn merge(arguments: &MergeArguments) -> u8 {
     outcomes.dedup_by(|one, other| one.point == other.point);
     let whole = Plan { shard: (1, 1), ..plan };
     let stop = if outcomes.len() == whole.points().len() { Stop::Complete } else { Stop::Budget };
-    told(&arguments.folders[0], &whole, &outcomes, stop, (arguments.format, &arguments.junit))
+    told(
+        &arguments.folders[0],
+        &whole,
+        &outcomes,
+        stop,
+        (arguments.format, &arguments.junit, &arguments.html),
+    )
 }
 
 fn plan(arguments: &SweepArguments) -> Result<Plan, u8> {
@@ -113,7 +124,7 @@ fn plan(arguments: &SweepArguments) -> Result<Plan, u8> {
     Ok(plan)
 }
 
-/// Writes sweep.json (and JUnit XML, if asked for), prints the summary, and returns the exit code.
+/// Writes sweep.json (and JUnit XML and a page, if asked for), prints the summary, and returns the exit code.
 #[expect(
     clippy::disallowed_methods,
     reason = "the files of a sweep belong to the user, and are written after it"
@@ -123,7 +134,7 @@ fn told(
     plan: &Plan,
     outcomes: &[Outcome],
     stop: Stop,
-    (format, xml): (Format, &Option<PathBuf>),
+    (format, xml, page): (Format, &Option<PathBuf>, &Option<PathBuf>),
 ) -> u8 {
     let summary = Summary::of(outcomes);
     let possible = possible(plan);
@@ -132,6 +143,9 @@ fn told(
     let mut written = std::fs::write(folder.join("sweep.json"), &json);
     if let (Ok(()), Some(xml)) = (&written, xml) {
         written = std::fs::write(xml, junit(outcomes));
+    }
+    if let (Ok(()), Some(page)) = (&written, page) {
+        written = create_parent(page).and_then(|()| write_page(page, &report.html(outcomes)));
     }
     match format {
         Format::Text => print(&report.text()),

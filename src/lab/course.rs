@@ -310,6 +310,7 @@ fn conclude(
         counters: counters.collect(),
         records: outcome.records,
         storm: outcome.storm,
+        milestones: outcome.milestones,
         hashes: outcome.hashes,
         samples: outcome.samples,
         hosts: outcome.hosts,

@@ -107,6 +107,8 @@ pub struct Run {
     pub records: Vec<Record>,
     /// The faults as they came, and went.
     pub storm: Vec<Record>,
+    /// What processes did, and the first hundred hits of each property: the life of each host, however long the run.
+    pub milestones: Vec<Record>,
     /// The hash after each event, if asked for.
     pub hashes: Vec<u64>,
     /// Time series, sampled once a virtual second.

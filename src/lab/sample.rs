@@ -7,7 +7,7 @@ use crate::base::{HostId, Seed, SimTime};
 use crate::checkers::Check;
 use crate::lab::{Run, Verdict};
 use crate::world::fault::{FaultCount, FaultPlan};
-use crate::world::metrics::Sample;
+use crate::world::metrics::{Sample, SeriesKind};
 use crate::world::property::{Meeting, PropertyKind, PropertyTally, Violation};
 use crate::world::trace::What;
 use crate::world::{Digest, Record};
@@ -63,9 +63,29 @@ pub(crate) fn violated() -> Run {
             text: "crash of broker-2, down 2s".to_owned(),
             position: 7,
         }],
+        milestones: [
+            (0, "started, incarnation 1"),
+            (2, "ready"),
+            (12, "crashed"),
+            (14, "started, incarnation 2"),
+        ]
+        .map(|(second, text)| Record {
+            at: SimTime::ZERO + Duration::from_secs(second),
+            host: Some(HostId::new(0)),
+            what: What::Process,
+            text: text.to_owned(),
+            position: second,
+        })
+        .into(),
         hashes: vec![1, 2, 3],
         samples: [1.0, 2.0]
-            .map(|value| Sample { at: SimTime::ZERO, host: Some(HostId::new(0)), name: "bytes", value })
+            .map(|value| Sample {
+                at: SimTime::ZERO,
+                host: Some(HostId::new(0)),
+                name: "bytes",
+                kind: SeriesKind::Total,
+                value,
+            })
             .into(),
         hosts: vec!["broker-1".to_owned()],
     }

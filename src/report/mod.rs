@@ -1,8 +1,9 @@
-//! What a run looks like: the terminal summary, JSON, and Arrow tables.
+//! What a run looks like: the terminal summary, JSON, an HTML page, and Arrow tables.
 //!
 //! Each leads with the verdict and holds the command that repeats the run. Nothing here decides anything.
 
 mod command;
+mod html;
 mod json;
 mod refused;
 mod sweep;

@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use crate::lab::sweep::{Ended, Finding, Outcome, Plan, Point, Stop, Summary};
 use crate::report::command::quoted;
+use crate::report::html::escaped;
 use crate::report::text::grouped;
 
 /// How many characters of the matrix's columns are shown: events are numbered, and named below.
@@ -55,7 +56,7 @@ struct FindingDocument<'sweep> {
 }
 
 /// The command that repeats a run of a sweep with every event at hand.
-fn replay_command(point: &Point) -> String {
+pub(super) fn replay_command(point: &Point) -> String {
     let mut command = format!("wavetank replay {}", quoted(&point.file.display().to_string()));
     command.push_str(&format!(" --seed {}", point.seed));
     point.set.iter().for_each(|set| command.push_str(&format!(" --set {}", quoted(set))));
@@ -63,13 +64,23 @@ fn replay_command(point: &Point) -> String {
 }
 
 impl SweepReport<'_> {
-    fn never(&self) -> Vec<&'static str> {
+    pub(super) fn never(&self) -> Vec<&'static str> {
         let reached = |event: &&&str| !self.summary.events.contains_key(**event);
         self.possible.iter().filter(reached).copied().collect()
     }
 
-    fn held(&self) -> usize {
+    pub(super) fn held(&self) -> usize {
         self.summary.ended.get(&Ended::Held).copied().unwrap_or(0)
+    }
+
+    /// Why it ended, in words.
+    pub(super) fn why(&self) -> &'static str {
+        match self.stop {
+            Stop::Complete => "every run has ended",
+            Stop::Failures => "stopped: as many runs failed as were asked for",
+            Stop::Stable => "stopped: nothing new came for as many runs as were asked for",
+            Stop::Budget => "stopped: the time was up",
+        }
     }
 
     /// The whole summary.
@@ -103,13 +114,7 @@ impl SweepReport<'_> {
             write!(out, ", {} of {}", axis.path, axis.values.join(" "))?;
         }
         writeln!(out)?;
-        let why = match self.stop {
-            Stop::Complete => "every run has ended",
-            Stop::Failures => "stopped: as many runs failed as were asked for",
-            Stop::Stable => "stopped: nothing new came for as many runs as were asked for",
-            Stop::Budget => "stopped: the time was up",
-        };
-        writeln!(out, "{why}")?;
+        writeln!(out, "{}", self.why())?;
         for finding in findings {
             self.write_finding(out, finding)?;
         }
@@ -232,23 +237,6 @@ pub fn junit(outcomes: &[Outcome]) -> String {
         out.push_str("  </testsuite>\n");
     }
     out + "</testsuites>\n"
-}
-
-/// A text as XML takes it: markup escaped, control characters (which XML 1.0 forbids) replaced.
-fn escaped(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for c in text.chars() {
-        match c {
-            '&' => out.push_str("&amp;"),
-            '<' => out.push_str("&lt;"),
-            '>' => out.push_str("&gt;"),
-            '"' => out.push_str("&quot;"),
-            '\n' | '\t' => out.push(c),
-            c if c.is_control() => out.push('\u{fffd}'),
-            c => out.push(c),
-        }
-    }
-    out
 }
 
 #[cfg(test)]

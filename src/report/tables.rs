@@ -103,17 +103,25 @@ fn name_of(host: Option<HostId>, hosts: &[String]) -> Option<&str> {
 mod tests {
     use super::*;
     use crate::base::SimTime;
+    use crate::world::metrics::SeriesKind;
     use arrow::array::{Array, AsArray};
     use arrow::ipc::reader::FileReader;
 
     #[test]
     fn a_series_reads_back_from_its_arrow_file() {
         let samples = [
-            Sample { at: SimTime::from_nanos(1), host: None, name: "kernel.messages", value: 3.0 },
+            Sample {
+                at: SimTime::from_nanos(1),
+                host: None,
+                name: "kernel.messages",
+                kind: SeriesKind::Total,
+                value: 3.0,
+            },
             Sample {
                 at: SimTime::from_nanos(2),
                 host: Some(HostId::new(0)),
                 name: "broker.bytes-in",
+                kind: SeriesKind::Total,
                 value: 4.5,
             },
         ];

@@ -24,7 +24,7 @@ use rand::RngCore;
 use crate::base::{HostId, Seed, SimTime, Stream};
 use crate::world::cooperation::Cooperation;
 use crate::world::lifecycle::HostState;
-use crate::world::metrics::Metrics;
+use crate::world::metrics::{Metrics, SeriesKind};
 use crate::world::network::Network;
 use crate::world::property::{self, Properties};
 use crate::world::trace::Trace;
@@ -276,10 +276,10 @@ impl Kernel {
                 self.metrics.borrow_mut().sample(
                     to,
                     [
-                        ("kernel.messages", trace.messages as f64),
-                        ("kernel.disk-operations", trace.disk_operations as f64),
-                        ("kernel.tasks", tasks as f64),
-                        ("kernel.pending-events", pending as f64),
+                        ("kernel.messages", SeriesKind::Total, trace.messages as f64),
+                        ("kernel.disk-operations", SeriesKind::Total, trace.disk_operations as f64),
+                        ("kernel.tasks", SeriesKind::Gauge, tasks as f64),
+                        ("kernel.pending-events", SeriesKind::Gauge, pending as f64),
                     ],
                 );
             }

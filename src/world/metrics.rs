@@ -13,6 +13,16 @@ use crate::base::{HostId, SimTime};
 /// The span between two samples.
 const SAMPLE_EVERY: Duration = Duration::from_secs(1);
 
+/// What the values of a series are.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum SeriesKind {
+    /// A running total: its slope is a rate.
+    Total,
+    /// The latest value.
+    Gauge,
+}
+
 /// One point of one series.
 #[derive(Clone, PartialEq, Debug, Serialize)]
 pub struct Sample {
@@ -22,25 +32,27 @@ pub struct Sample {
     pub host: Option<HostId>,
     /// The series: `broker.bytes-in`, `kernel.messages`.
     pub name: &'static str,
-    /// Its value: a running total for counters, the latest value for gauges.
+    /// Whether it is a running total or the latest value.
+    pub kind: SeriesKind,
+    /// Its value.
     pub value: f64,
 }
 
 /// The series of one run.
 #[derive(Default)]
 pub(crate) struct Metrics {
-    current: BTreeMap<(&'static str, Option<HostId>), f64>,
+    current: BTreeMap<(&'static str, Option<HostId>), (SeriesKind, f64)>,
     samples: Vec<Sample>,
     due: SimTime,
 }
 
 impl Metrics {
     pub(crate) fn count(&mut self, host: HostId, name: &'static str, by: u64) {
-        *self.current.entry((name, Some(host))).or_default() += by as f64;
+        self.current.entry((name, Some(host))).or_insert((SeriesKind::Total, 0.0)).1 += by as f64;
     }
 
     pub(crate) fn gauge(&mut self, host: HostId, name: &'static str, value: f64) {
-        self.current.insert((name, Some(host)), value);
+        self.current.insert((name, Some(host)), (SeriesKind::Gauge, value));
     }
 
     /// Whether a sample is due before the clock moves to `to`.
@@ -49,15 +61,16 @@ impl Metrics {
     }
 
     /// Samples every series as it stands, with the kernel's own figures.
-    pub(crate) fn sample(&mut self, to: SimTime, kernel: [(&'static str, f64); 4]) {
-        for (name, value) in kernel {
-            self.current.insert((name, None), value);
+    pub(crate) fn sample(&mut self, to: SimTime, kernel: [(&'static str, SeriesKind, f64); 4]) {
+        for (name, kind, value) in kernel {
+            self.current.insert((name, None), (kind, value));
         }
         let at = self.due;
-        self.samples.extend(self.current.iter().map(|((name, host), value)| Sample {
+        self.samples.extend(self.current.iter().map(|((name, host), (kind, value))| Sample {
             at,
             host: *host,
             name,
+            kind: *kind,
             value: *value,
         }));
         // A quiet stretch of several seconds is one sample: nothing changed in it.

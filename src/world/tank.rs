@@ -82,6 +82,8 @@ pub struct Outcome {
     pub records: Vec<Record>,
     /// The faults as they came, and went.
     pub storm: Vec<Record>,
+    /// What processes did, and the first hundred hits of each property: the life of each host, however long the run.
+    pub milestones: Vec<Record>,
     /// The hash after each event, if asked for.
     pub hashes: Vec<u64>,
     /// Time series, sampled once a virtual second.
@@ -363,6 +365,7 @@ impl Kernel {
             meetings: properties.meetings(),
             records: trace.take_records(),
             storm: trace.take_faults(),
+            milestones: trace.take_milestones(),
             hashes: trace.take_hashes(),
             samples: self.metrics.borrow_mut().take(),
             hosts: self.hosts.borrow().iter().map(|host| host.name.to_string()).collect(),

@@ -17,6 +17,9 @@ const NOTABLE_MAX: usize = 400;
 /// How many hits of one property are notable.
 const PROPERTY_HITS_NOTABLE: u64 = 3;
 
+/// How many hits of one property are milestones: enough to mark every change of a leader in a usual run.
+const MILESTONE_HITS: u64 = 100;
+
 /// How much a line of a log matters.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize)]
 #[serde(rename_all = "kebab-case")]
@@ -144,6 +147,7 @@ pub(crate) struct Trace {
     records: VecDeque<Record>,
     /// The faults alone, all of them.
     faults: Vec<Record>,
+    milestones: Vec<Record>,
     hashes: Vec<u64>,
     pub(crate) messages: u64,
     pub(crate) disk_operations: u64,
@@ -157,6 +161,7 @@ impl Trace {
             recording,
             records: VecDeque::new(),
             faults: Vec::new(),
+            milestones: Vec::new(),
             hashes: Vec::new(),
             messages: 0,
             disk_operations: 0,
@@ -204,11 +209,22 @@ impl Trace {
             What::Property => detail[1] <= PROPERTY_HITS_NOTABLE,
             What::Delivered | What::Connection | What::Disk | What::Log(_) => false,
         };
+        let milestone = match what {
+            What::Process => true,
+            What::Property => detail[1] <= MILESTONE_HITS,
+            What::Fault | What::Delivered | What::Connection | What::Disk | What::Log(_) => false,
+        };
+        if !(self.recording.everything || notable || milestone) {
+            return;
+        }
+        let text = text();
+        if what == What::Fault {
+            self.faults.push(Record { at, host, what, text: text.clone(), position: self.position });
+        }
+        if milestone {
+            self.milestones.push(Record { at, host, what, text: text.clone(), position: self.position });
+        }
         if self.recording.everything || notable {
-            let text = text();
-            if what == What::Fault {
-                self.faults.push(Record { at, host, what, text: text.clone(), position: self.position });
-            }
             self.keep(at, host, what, text);
         }
     }
@@ -249,6 +265,10 @@ impl Trace {
 
     pub(crate) fn take_faults(&mut self) -> Vec<Record> {
         std::mem::take(&mut self.faults)
+    }
+
+    pub(crate) fn take_milestones(&mut self) -> Vec<Record> {
+        std::mem::take(&mut self.milestones)
     }
 
     pub(crate) fn take_hashes(&mut self) -> Vec<u64> {

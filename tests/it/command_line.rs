@@ -139,6 +139,46 @@ fn a_traced_run_leaves_its_files_and_its_plan_can_be_given_back() {
 }
 
 #[test]
+#[expect(clippy::disallowed_methods, reason = "the test reads the files that a command left")]
+fn a_page_of_a_run_or_a_sweep_stands_alone() {
+    let folder = folder("cli_html", &[("s.toml", SHORT)]);
+    let run = ["run", "s.toml", "--seed", "7", "--set", "title=\"<script>a & b\""];
+    let sweep = ["sweep", "s.toml", "--seeds", "1..3", "--set", "acts.stir=1s"];
+    for (arguments, file, told) in [
+        (
+            run.as_slice(),
+            "pages/run.html",
+            ["HELD", "&lt;script&gt;a &amp; b", "wavetank replay s.toml --seed 7", "coordination-3 up from"],
+        ),
+        (
+            sweep.as_slice(),
+            "sweep.html",
+            [
+                "HELD",
+                "Every promise was kept in 2 runs",
+                "<th>zone_outage</th>",
+                "coordination established a leader",
+            ],
+        ),
+    ] {
+        let ended = wavetank(&folder, &[arguments, &["--html", file]].concat());
+        assert_eq!(ended.code, 0, "{}", ended.err);
+        let page = fs::read_to_string(folder.join(file)).expect("the command wrote it");
+        for told in told {
+            assert!(page.contains(told), "{file} does not hold {told}: {page}");
+        }
+        for foreign in ["http", "<script", "url(", "src="] {
+            assert!(!page.contains(foreign), "{file} holds {foreign}: {page}");
+        }
+        assert!(page.len() < 150_000, "{file} has {} bytes", page.len());
+    }
+    let merged = wavetank(&folder, &["merge", "sweep-out", "--html", "merged.html"]);
+    assert_eq!(merged.code, 0, "{}", merged.err);
+    let read = |file| fs::read_to_string(folder.join(file)).expect("the command wrote it");
+    assert_eq!(read("merged.html"), read("sweep.html"));
+}
+
+#[test]
 fn bad_input_exits_2_with_the_place_and_writes_nothing() {
     let stranger = "[[faults]]\nat = \"1s\"\ndo = { crash = { host = \"broker-9\", down = \"1s\" } }\n";
     let files = [("s.toml", GOOD), ("plan.toml", "[[faults]]\nat = \"soon\"\n"), ("stranger.toml", stranger)];
