@@ -1,6 +1,8 @@
 //! Many runs, each in an operating-system process of its own: one that hangs, dies or eats memory costs one seed, and is a finding.
 //!
-//!     points ─► queue ─► jobs: a child process each, watched ─► journal: a line for each end ─► summary
+//! ```text
+//! points ─► queue ─► jobs: a child process each, watched ─► journal: a line for each end ─► summary
+//! ```
 //!
 //! What has ended is in the journal before anything else happens, so that a sweep that is killed goes on where it was.
 
