@@ -1,6 +1,7 @@
 //! The command line. It parses, calls the lab, and prints; it decides nothing.
 
 mod catalogue;
+mod hunt;
 mod replay;
 mod run;
 mod sweep;
@@ -54,6 +55,14 @@ Each run is a process of its own: one that hangs, dies or eats memory costs one 
 FOLDER/runs.jsonl at once; FOLDER/sweep.json holds the summary.
 Exit codes: 0 all held, 1 promises broken or processes given up, 3 some did not converge, 4 two runs of one seed differ, 2 bad input.";
 
+const HUNT_EXAMPLES: &str = "\
+Examples:
+  wavetank hunt K26 scenarios/unheard-answer.toml
+  wavetank hunt K01,K04,T14 scenarios/rejoin-and-fail.toml --seeds 1..41
+  wavetank hunt all scenarios/*.toml --budget 10m
+
+`wavetank bugs` lists the bugs. The table is Markdown. Exit codes: 0 all found, 1 some not, 2 bad input.";
+
 const REPLAY_EXAMPLES: &str = "\
 Examples:
   wavetank replay scenarios/clickstream.toml --seed 7 --until 12.5s
@@ -84,6 +93,9 @@ enum Command {
     Sweep(SweepArguments),
     /// Put the parts of a sweep together that --shard has spread over machines
     Merge(MergeArguments),
+    /// Measure how many runs it takes to find known bugs, each switched on alone
+    #[command(after_help = HUNT_EXAMPLES)]
+    Hunt(HuntArguments),
     /// List the scenarios of a folder, with what each one risks
     List {
         /// The folder; the folders in it are looked through too
@@ -211,6 +223,36 @@ struct SweepArguments {
 }
 
 #[derive(Args)]
+struct HuntArguments {
+    /// Which bugs: keys with commas between them, or `all`
+    bugs: String,
+    /// The scenario files, tried by turns
+    #[arg(required = true)]
+    files: Vec<PathBuf>,
+    /// The seeds: from the first to before the second
+    #[arg(long, value_name = "A..B", value_parser = seeds, default_value = "1..101")]
+    seeds: (u64, u64),
+    /// Override a value in every run, by dotted path (may be given again)
+    #[arg(long, value_name = "PATH=VALUE")]
+    set: Vec<String>,
+    /// How many runs at once (default: one for each core)
+    #[arg(long)]
+    jobs: Option<usize>,
+    /// The folder of its journals, one for each bug; a hunt that was interrupted goes on there
+    #[arg(long, value_name = "FOLDER", default_value = "hunt-out")]
+    out: PathBuf,
+    /// Give a bug up after this long
+    #[arg(long, value_name = "TIME")]
+    budget: Option<Span>,
+    /// Kill a run that takes longer in real time: it counts as a finding
+    #[arg(long, value_name = "TIME", default_value = "2m")]
+    time_out: Span,
+    /// Kill a run that holds more: it counts as a finding
+    #[arg(long, value_name = "SIZE", default_value = "2GiB")]
+    memory: ByteSize,
+}
+
+#[derive(Args)]
 struct MergeArguments {
     /// The folders of the parts; the summary is written into the first
     #[arg(required = true)]
@@ -249,6 +291,7 @@ pub fn main() -> ExitCode {
         Command::Replay(arguments) => replay::replay(&arguments),
         Command::Sweep(arguments) => sweep::run(&arguments),
         Command::Merge(arguments) => sweep::merge(&arguments),
+        Command::Hunt(arguments) => hunt::run(&arguments),
         Command::List { folder } => catalogue::list(&folder),
         Command::Schema { of } => catalogue::schema(of),
         Command::Bugs => catalogue::bugs(),

@@ -30,10 +30,10 @@ pub(super) fn run(arguments: &SweepArguments) -> u8 {
     };
     let mut journal = match opened {
         Ok(journal) => journal,
-        Err(error) => return refused(&error),
+        Err(error) => return journal_refused(&error),
     };
     let limits = Limits {
-        jobs: arguments.jobs.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, Into::into)),
+        jobs: arguments.jobs.unwrap_or_else(available_jobs),
         time_out: arguments.time_out.get(),
         memory: arguments.memory.get(),
         failures: arguments.stop_after_failures,
@@ -45,15 +45,7 @@ pub(super) fn run(arguments: &SweepArguments) -> u8 {
         Ok(program) => program,
         Err(error) => return failed("cannot find this program itself", &error),
     };
-    let bar = ProgressBar::new(0);
-    let style = ProgressStyle::with_template("{wide_bar} {pos}/{len} {msg} {elapsed}, {eta} to go");
-    bar.set_style(style.expect("the template is well formed"));
-    let stop = sweep(&program, &plan, &limits, &mut journal, &mut |progress: SweepProgress| {
-        bar.set_length(progress.points as u64);
-        bar.set_position(progress.done as u64);
-        bar.set_message(format!("{} findings in {} failed runs", progress.findings, progress.failed));
-    });
-    bar.finish_and_clear();
+    let stop = with_bar(|progress| sweep(&program, &plan, &limits, &mut journal, progress));
     match stop {
         Err(error) => failed(&format!("cannot go on in {}", arguments.out.display()), &error),
         Ok(stop) => told(
@@ -66,19 +58,38 @@ pub(super) fn run(arguments: &SweepArguments) -> u8 {
     }
 }
 
+/// As many as there are cores.
+pub(super) fn available_jobs() -> usize {
+    std::thread::available_parallelism().map_or(1, Into::into)
+}
+
+/// Shows how far a sweep is. Only a terminal sees it.
+pub(super) fn with_bar<T>(sweep: impl FnOnce(&mut dyn FnMut(SweepProgress)) -> T) -> T {
+    let bar = ProgressBar::new(0);
+    let style = ProgressStyle::with_template("{wide_bar} {pos}/{len} {msg} {elapsed}, {eta} to go");
+    bar.set_style(style.expect("the template is well formed"));
+    let result = sweep(&mut |progress| {
+        bar.set_length(progress.points as u64);
+        bar.set_position(progress.done as u64);
+        bar.set_message(format!("{} findings in {} failed runs", progress.findings, progress.failed));
+    });
+    bar.finish_and_clear();
+    result
+}
+
 /// Carries `merge` out; returns its exit code.
 pub(super) fn merge(arguments: &MergeArguments) -> u8 {
     let mut merged: Option<(Plan, Vec<Outcome>)> = None;
     for folder in &arguments.folders {
         let (plan, outcomes) = match Journal::read(folder) {
             Ok(read) => read,
-            Err(error) => return refused(&error),
+            Err(error) => return journal_refused(&error),
         };
         match &mut merged {
             None => merged = Some((plan, outcomes)),
             Some((first, all)) => {
                 if *first != (Plan { shard: first.shard, ..plan }) {
-                    return refused(&JournalError::Other(folder.clone()));
+                    return journal_refused(&JournalError::Other(folder.clone()));
                 }
                 all.extend(outcomes);
             }
@@ -174,7 +185,7 @@ fn possible(plan: &Plan) -> Vec<&'static str> {
     possible
 }
 
-fn refused(error: &JournalError) -> u8 {
+pub(super) fn journal_refused(error: &JournalError) -> u8 {
     let mend = match error {
         JournalError::Exists(_) => "\n  --resume goes on with it; --out chooses another folder",
         JournalError::Missing(_) => "\n  without --resume a new one begins there",

@@ -141,3 +141,21 @@ fn a_sweep_that_cannot_be_is_told_before_anything_runs() {
         assert!(!folder.join("sweep-out").exists(), "{arguments:?}");
     }
 }
+
+#[test]
+fn a_hunt_tells_how_many_runs_find_a_known_bug_and_which_do_not() {
+    let folder = stage("hunt");
+    let storm = concat!(env!("CARGO_MANIFEST_DIR"), "/scenarios/coordination-storm.toml");
+    let found = ["hunt", "Z13", storm, "--set", "acts.stir=6s", "--seeds", "1..3"];
+    let hunted = wavetank(&folder, &found);
+    assert_eq!(hunted.code, 0, "{}{}", hunted.out, hunted.err);
+    assert!(hunted.out.contains("| Z13 | 1 runs |"), "{}", hunted.out);
+    let again = wavetank(&folder, &found);
+    assert_eq!(again.out, hunted.out, "nothing is run twice");
+    let missed = wavetank(&folder, &["hunt", "K01", "s.toml", "--set", "acts.stir=1s", "--seeds", "1..3"]);
+    assert_eq!(missed.code, 1, "{}", missed.err);
+    assert!(missed.out.contains("| K01 | not in 2 runs |"), "no broker stands in it: {}", missed.out);
+    let unknown = wavetank(&folder, &["hunt", "Z31", "s.toml"]);
+    assert_eq!(unknown.code, 2);
+    assert!(unknown.err.contains("did you mean Z"), "{}", unknown.err);
+}

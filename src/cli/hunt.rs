@@ -1,0 +1,162 @@
+//! `wavetank hunt`: how many runs it takes to find each known bug. It tests the testers.
+
+use std::io;
+
+use crate::cli::sweep::{available_jobs, journal_refused, with_bar};
+use crate::cli::{HuntArguments, print, tell};
+use crate::lab::Verdict;
+use crate::lab::sweep::{Ended, Journal, Limits, Outcome, Plan, sweep};
+use crate::scenario::{Scenario, nearest};
+use crate::systems::bugs::BUGS;
+
+/// What a hunt for one bug brought.
+struct Hunted {
+    key: &'static str,
+    /// How many runs there were up to the first that found it, or in all.
+    runs: usize,
+    /// What they took, in seconds of one core.
+    seconds: f64,
+    found: Option<Outcome>,
+}
+
+/// Carries the command out; returns its exit code: 0 if every bug was found, 1 if one was not.
+pub(super) fn run(arguments: &HuntArguments) -> u8 {
+    let keys = match keys(&arguments.bugs) {
+        Ok(keys) => keys,
+        Err(message) => {
+            tell(&message);
+            return Verdict::BAD_INPUT;
+        }
+    };
+    for file in &arguments.files {
+        if let Err(error) = Scenario::load(file, &arguments.set) {
+            tell(&error.render(io::IsTerminal::is_terminal(&io::stderr())));
+            return Verdict::BAD_INPUT;
+        }
+    }
+    print("| Bug | Found after | Core seconds | At | By |\n|---|---|---|---|---|\n");
+    let mut missed = 0;
+    for key in keys {
+        match hunt(key, arguments) {
+            Ok(hunted) => {
+                missed += usize::from(hunted.found.is_none());
+                print(&row(&hunted));
+            }
+            Err(code) => return code,
+        }
+    }
+    u8::from(0 < missed)
+}
+
+/// The keys that a list names, `all` for all of them.
+fn keys(list: &str) -> Result<Vec<&'static str>, String> {
+    let known = || BUGS.iter().map(|(key, ..)| *key);
+    if list == "all" {
+        return Ok(known().collect());
+    }
+    let find = |asked: &str| {
+        known().find(|key| *key == asked).ok_or_else(|| {
+            let near =
+                nearest(asked, known()).map(|key| format!("; did you mean {key}?")).unwrap_or_default();
+            format!(
+                "no known bug is called `{asked}`{near}\n  `wavetank bugs` lists them; `all` hunts them all\n"
+            )
+        })
+    };
+    list.split(',').map(|asked| find(asked.trim())).collect()
+}
+
+fn hunt(key: &'static str, arguments: &HuntArguments) -> Result<Hunted, u8> {
+    let (first, end) = arguments.seeds;
+    let bug = format!("bugs=[\"{key}\"]");
+    let plan = Plan {
+        files: arguments.files.clone(),
+        set: [arguments.set.as_slice(), &[bug]].concat(),
+        axes: Vec::new(),
+        first,
+        end,
+        shard: (1, 1),
+    };
+    let limits = Limits {
+        jobs: arguments.jobs.unwrap_or_else(available_jobs),
+        time_out: arguments.time_out.get(),
+        memory: arguments.memory.get(),
+        failures: Some(1),
+        stable: None,
+        budget: arguments.budget.map(|span| span.get()),
+        recheck: 0.0,
+    };
+    let folder = arguments.out.join(key);
+    let opened =
+        if folder.exists() { Journal::resume(&folder, &plan) } else { Journal::begin(&folder, &plan) };
+    let mut journal = opened.map_err(|error| journal_refused(&error))?;
+    let failed = |error: io::Error| {
+        tell(&format!("cannot go on in {}: {error}\n", folder.display()));
+        Verdict::BAD_INPUT
+    };
+    let program = std::env::current_exe().map_err(failed)?;
+    with_bar(|progress| sweep(&program, &plan, &limits, &mut journal, progress)).map_err(failed)?;
+    Ok(judge(key, &plan, journal.outcomes()))
+}
+
+/// Runs count in the order in which one job would have made them.
+fn judge(key: &'static str, plan: &Plan, outcomes: &[Outcome]) -> Hunted {
+    let mut hunted = Hunted { key, runs: 0, seconds: 0.0, found: None };
+    for point in plan.points() {
+        let Some(outcome) = outcomes.iter().find(|outcome| outcome.point == point) else { continue };
+        hunted.runs += 1;
+        hunted.seconds += outcome.wall_seconds;
+        if outcome.trouble.is_some() && outcome.ended != Ended::BadInput {
+            hunted.found = Some(outcome.clone());
+            break;
+        }
+    }
+    hunted
+}
+
+fn row(hunted: &Hunted) -> String {
+    let Hunted { key, runs, seconds, found } = hunted;
+    match found.as_ref().and_then(|outcome| Some((&outcome.point, outcome.trouble.as_ref()?))) {
+        Some((point, trouble)) => format!(
+            "| {key} | {runs} runs | {seconds:.1} | {} seed {} | {}: {} |\n",
+            point.file.display(),
+            point.seed,
+            trouble.ended.words(),
+            trouble.what
+        ),
+        None => format!("| {key} | not in {runs} runs | {seconds:.1} | | |\n"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::lab::sweep::sample::outcome;
+
+    #[test]
+    fn runs_count_up_to_the_first_that_finds_the_bug() {
+        let plan = Plan {
+            files: vec!["scenarios/a.toml".into()],
+            set: Vec::new(),
+            axes: Vec::new(),
+            first: 1,
+            end: 6,
+            shard: (1, 1),
+        };
+        let broken = Some((Ended::Violated, "p"));
+        // Two jobs: seed 4 ended before 3 did.
+        let outcomes = [outcome(1, None), outcome(2, None), outcome(4, broken), outcome(3, broken)];
+        let hunted = judge("K01", &plan, &outcomes);
+        assert_eq!(row(&hunted), "| K01 | 3 runs | 1.5 | scenarios/a.toml seed 3 | violated: p |\n");
+        let hunted = judge("K01", &plan, &outcomes[..2]);
+        assert_eq!(row(&hunted), "| K01 | not in 2 runs | 1.0 | | |\n");
+    }
+
+    #[test]
+    fn a_key_that_does_not_exist_is_told_with_the_nearest() {
+        assert_eq!(keys("K26, Z01"), Ok(vec!["K26", "Z01"]));
+        assert_eq!(keys("all").map(|keys| keys.len()), Ok(BUGS.len()));
+        let told = keys("K25,K2").expect_err("there is no K2");
+        assert!(told.contains("`K2`; did you mean K"), "{told}");
+    }
+}
