@@ -4,7 +4,7 @@
 //! two waits.
 
 use std::cell::{Cell, RefCell};
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 
 use bytes::Bytes;
 use tokio::sync::{Mutex, Notify};
@@ -46,22 +46,23 @@ type Seen = (Offset, Offset, Offset, LeaderEpoch, bool);
 
 /// Requests that wait for a change of a topic partition (Kafka's purgatory).
 #[derive(Default)]
-pub struct Changes(RefCell<Vec<Rc<Notify>>>);
+pub struct Changes(RefCell<Vec<Weak<Notify>>>);
 
 impl Changes {
     /// Has this waiter told of the next change.
     pub fn tell(&self, waiter: &Rc<Notify>) {
+        let waiter = Rc::downgrade(waiter);
         let mut waiters = self.0.borrow_mut();
-        if !waiters.iter().any(|other| Rc::ptr_eq(other, waiter)) {
-            // Those whose request has ended are held by nobody else.
-            waiters.retain(|other| 1 < Rc::strong_count(other));
-            waiters.push(waiter.clone());
+        if !waiters.iter().any(|other| other.ptr_eq(&waiter)) {
+            // The request alone holds its waiter: those that have ended are gone.
+            waiters.retain(|other| 0 < other.strong_count());
+            waiters.push(waiter);
         }
     }
 
     fn happened(&self) {
         let waiters = std::mem::take(&mut *self.0.borrow_mut());
-        waiters.iter().for_each(|waiter| waiter.notify_one());
+        waiters.iter().filter_map(Weak::upgrade).for_each(|waiter| waiter.notify_one());
     }
 }
 
@@ -436,4 +437,20 @@ fn standing(log: &Log, replica: &Replica) -> Standing {
     let leads = replica.leadership().map(|leads| (leads.epoch.get(), leads.version.get()));
     let (start, end) = (log.start().get(), log.end().get());
     Standing { start, end, high_watermark: replica.high_watermark().get(), leads }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn requests_that_have_ended_are_not_remembered_by_the_parts_they_waited_for() {
+        let parts = [Changes::default(), Changes::default()];
+        for _ in 0..100 {
+            let waiter = Rc::new(Notify::new());
+            parts.iter().for_each(|changes| changes.tell(&waiter));
+            parts.iter().for_each(|changes| changes.tell(&waiter));
+        }
+        assert!(parts.iter().all(|changes| changes.0.borrow().len() == 1));
+    }
 }
