@@ -167,9 +167,10 @@ struct ReplayArguments {
     everything: bool,
 }
 
+/// What names many runs, and bounds them.
 #[derive(Args)]
-struct SweepArguments {
-    /// The scenario files
+struct RunsArguments {
+    /// The scenario files; runs take them by turns
     #[arg(required = true)]
     files: Vec<PathBuf>,
     /// The seeds: from the first to before the second
@@ -178,12 +179,27 @@ struct SweepArguments {
     /// Override a value in every run, by dotted path (may be given again)
     #[arg(long, value_name = "PATH=VALUE")]
     set: Vec<String>,
-    /// Vary a value: systems.broker.brokers=3,5 (may be given again; every combination is run)
-    #[arg(long, value_name = "PATH=A,B,C", value_parser = axis)]
-    axis: Vec<(String, Vec<String>)>,
     /// How many runs at once (default: one for each core)
     #[arg(long)]
     jobs: Option<usize>,
+    /// End after this long
+    #[arg(long, value_name = "TIME")]
+    budget: Option<Span>,
+    /// Kill a run that takes longer in real time: a finding
+    #[arg(long, value_name = "TIME", default_value = "2m")]
+    time_out: Span,
+    /// Kill a run that holds more: a finding
+    #[arg(long, value_name = "SIZE", default_value = "2GiB")]
+    memory: ByteSize,
+}
+
+#[derive(Args)]
+struct SweepArguments {
+    #[command(flatten)]
+    runs: RunsArguments,
+    /// Vary a value: systems.broker.brokers=3,5 (may be given again; every combination is run)
+    #[arg(long, value_name = "PATH=A,B,C", value_parser = axis)]
+    axis: Vec<(String, Vec<String>)>,
     /// The folder of its journal and summary
     #[arg(long, value_name = "FOLDER", default_value = "sweep-out")]
     out: PathBuf,
@@ -196,15 +212,6 @@ struct SweepArguments {
     /// End when this many runs in a row have brought nothing new
     #[arg(long, value_name = "RUNS")]
     until_stable: Option<u64>,
-    /// End after this long
-    #[arg(long, value_name = "TIME")]
-    budget: Option<Span>,
-    /// Kill a run that takes longer in real time: a finding
-    #[arg(long, value_name = "TIME", default_value = "2m")]
-    time_out: Span,
-    /// Kill a run that holds more: a finding
-    #[arg(long, value_name = "SIZE", default_value = "2GiB")]
-    memory: ByteSize,
     /// Which share of the runs that hold is run twice and compared
     #[arg(long, value_name = "SHARE", default_value_t = 0.05, value_parser = share)]
     recheck: f64,
@@ -226,30 +233,11 @@ struct SweepArguments {
 struct HuntArguments {
     /// Which bugs: keys with commas between them, or `all`
     bugs: String,
-    /// The scenario files, tried by turns
-    #[arg(required = true)]
-    files: Vec<PathBuf>,
-    /// The seeds: from the first to before the second
-    #[arg(long, value_name = "A..B", value_parser = seeds, default_value = "1..101")]
-    seeds: (u64, u64),
-    /// Override a value in every run, by dotted path (may be given again)
-    #[arg(long, value_name = "PATH=VALUE")]
-    set: Vec<String>,
-    /// How many runs at once (default: one for each core)
-    #[arg(long)]
-    jobs: Option<usize>,
+    #[command(flatten)]
+    runs: RunsArguments,
     /// The folder of its journals, one for each bug; a hunt that was interrupted goes on there
     #[arg(long, value_name = "FOLDER", default_value = "hunt-out")]
     out: PathBuf,
-    /// Give a bug up after this long
-    #[arg(long, value_name = "TIME")]
-    budget: Option<Span>,
-    /// Kill a run that takes longer in real time: it counts as a finding
-    #[arg(long, value_name = "TIME", default_value = "2m")]
-    time_out: Span,
-    /// Kill a run that holds more: it counts as a finding
-    #[arg(long, value_name = "SIZE", default_value = "2GiB")]
-    memory: ByteSize,
 }
 
 #[derive(Args)]

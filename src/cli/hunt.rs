@@ -2,7 +2,7 @@
 
 use std::io;
 
-use crate::cli::sweep::{available_jobs, journal_refused, with_bar};
+use crate::cli::sweep::{journal_refused, limits, with_bar};
 use crate::cli::{HuntArguments, print, tell};
 use crate::lab::Verdict;
 use crate::lab::sweep::{Ended, Journal, Limits, Outcome, Plan, sweep};
@@ -28,8 +28,8 @@ pub(super) fn run(arguments: &HuntArguments) -> u8 {
             return Verdict::BAD_INPUT;
         }
     };
-    for file in &arguments.files {
-        if let Err(error) = Scenario::load(file, &arguments.set) {
+    for file in &arguments.runs.files {
+        if let Err(error) = Scenario::load(file, &arguments.runs.set) {
             tell(&error.render(io::IsTerminal::is_terminal(&io::stderr())));
             return Verdict::BAD_INPUT;
         }
@@ -67,25 +67,17 @@ fn keys(list: &str) -> Result<Vec<&'static str>, String> {
 }
 
 fn hunt(key: &'static str, arguments: &HuntArguments) -> Result<Hunted, u8> {
-    let (first, end) = arguments.seeds;
+    let (first, end) = arguments.runs.seeds;
     let bug = format!("bugs=[\"{key}\"]");
     let plan = Plan {
-        files: arguments.files.clone(),
-        set: [arguments.set.as_slice(), &[bug]].concat(),
+        files: arguments.runs.files.clone(),
+        set: [arguments.runs.set.as_slice(), &[bug]].concat(),
         axes: Vec::new(),
         first,
         end,
         shard: (1, 1),
     };
-    let limits = Limits {
-        jobs: arguments.jobs.unwrap_or_else(available_jobs),
-        time_out: arguments.time_out.get(),
-        memory: arguments.memory.get(),
-        failures: Some(1),
-        stable: None,
-        budget: arguments.budget.map(|span| span.get()),
-        recheck: 0.0,
-    };
+    let limits = Limits { failures: Some(1), ..limits(&arguments.runs) };
     let folder = arguments.out.join(key);
     let opened =
         if folder.exists() { Journal::resume(&folder, &plan) } else { Journal::begin(&folder, &plan) };

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::cli::run::{create_parent, write_page};
-use crate::cli::{Format, MergeArguments, SweepArguments, print, tell};
+use crate::cli::{Format, MergeArguments, RunsArguments, SweepArguments, print, tell};
 use crate::lab::Verdict;
 use crate::lab::sweep::{
     Axis, Journal, JournalError, Limits, Outcome, Plan, Stop, Summary, SweepProgress, sweep,
@@ -33,13 +33,10 @@ pub(super) fn run(arguments: &SweepArguments) -> u8 {
         Err(error) => return journal_refused(&error),
     };
     let limits = Limits {
-        jobs: arguments.jobs.unwrap_or_else(available_jobs),
-        time_out: arguments.time_out.get(),
-        memory: arguments.memory.get(),
         failures: arguments.stop_after_failures,
         stable: arguments.until_stable,
-        budget: arguments.budget.map(|span| span.get()),
         recheck: arguments.recheck,
+        ..limits(&arguments.runs)
     };
     let program = match std::env::current_exe() {
         Ok(program) => program,
@@ -58,9 +55,18 @@ pub(super) fn run(arguments: &SweepArguments) -> u8 {
     }
 }
 
-/// As many as there are cores.
-pub(super) fn available_jobs() -> usize {
-    std::thread::available_parallelism().map_or(1, Into::into)
+/// What bounds the runs, and nothing else.
+pub(super) fn limits(runs: &RunsArguments) -> Limits {
+    let cores = || std::thread::available_parallelism().map_or(1, Into::into);
+    Limits {
+        jobs: runs.jobs.unwrap_or_else(cores),
+        time_out: runs.time_out.get(),
+        memory: runs.memory.get(),
+        failures: None,
+        stable: None,
+        budget: runs.budget.map(|span| span.get()),
+        recheck: 0.0,
+    }
 }
 
 /// Shows how far a sweep is. Only a terminal sees it.
@@ -110,20 +116,14 @@ pub(super) fn merge(arguments: &MergeArguments) -> u8 {
 }
 
 fn plan(arguments: &SweepArguments) -> Result<Plan, u8> {
-    let (first, end) = arguments.seeds;
+    let RunsArguments { files, set, seeds: (first, end), .. } = &arguments.runs;
+    let (first, end) = (*first, *end);
     let axes: Vec<Axis> = arguments
         .axis
         .iter()
         .map(|(path, values)| Axis { path: path.clone(), values: values.clone() })
         .collect();
-    let plan = Plan {
-        files: arguments.files.clone(),
-        set: arguments.set.clone(),
-        axes,
-        first,
-        end,
-        shard: arguments.shard,
-    };
+    let plan = Plan { files: files.clone(), set: set.clone(), axes, first, end, shard: arguments.shard };
     // What cannot be run is told before anything is, and not once for each seed.
     let one_seed = Plan { end: first + 1, shard: (1, 1), ..plan.clone() };
     for point in one_seed.points() {
