@@ -1,6 +1,7 @@
 //! `wavetank hunt`: how many runs it takes to find each known bug. It tests the testers.
 
 use std::io;
+use std::path::PathBuf;
 
 use crate::cli::sweep::{journal_refused, limits, with_bar};
 use crate::cli::{HuntArguments, print, tell};
@@ -28,16 +29,30 @@ pub(super) fn run(arguments: &HuntArguments) -> u8 {
             return Verdict::BAD_INPUT;
         }
     };
+    let mut scenarios = Vec::new();
     for file in &arguments.runs.files {
-        if let Err(error) = Scenario::load(file, &arguments.runs.set) {
-            tell(&error.render(io::IsTerminal::is_terminal(&io::stderr())));
+        match Scenario::load(file, &arguments.runs.set) {
+            Ok(scenario) => scenarios.push(scenario),
+            Err(error) => {
+                tell(&error.render(io::IsTerminal::is_terminal(&io::stderr())));
+                return Verdict::BAD_INPUT;
+            }
+        }
+    }
+    let mut hunts = Vec::new();
+    for key in keys {
+        let files = fitting(key, &scenarios);
+        if files.is_empty() {
+            let system = system_of(key);
+            tell(&format!("{key} cannot be hunted: no {system} stands in any of these scenarios\n"));
             return Verdict::BAD_INPUT;
         }
+        hunts.push((key, files));
     }
     print("| Bug | Found after | Core seconds | At | By |\n|---|---|---|---|---|\n");
     let mut missed = 0;
-    for key in keys {
-        match hunt(key, arguments) {
+    for (key, files) in hunts {
+        match hunt(key, files, arguments) {
             Ok(hunted) => {
                 missed += usize::from(hunted.found.is_none());
                 print(&row(&hunted));
@@ -66,11 +81,22 @@ fn keys(list: &str) -> Result<Vec<&'static str>, String> {
     list.split(',').map(|asked| find(asked.trim())).collect()
 }
 
-fn hunt(key: &'static str, arguments: &HuntArguments) -> Result<Hunted, u8> {
+fn system_of(key: &str) -> &'static str {
+    BUGS.iter().find(|(known, ..)| *known == key).map_or("", |(_, system, ..)| system)
+}
+
+/// The scenarios in which the system stands that has the bug.
+fn fitting(key: &str, scenarios: &[Scenario]) -> Vec<PathBuf> {
+    let system = system_of(key);
+    let stands = |scenario: &&Scenario| scenario.systems.names().any(|name| name == system);
+    scenarios.iter().filter(stands).map(|scenario| scenario.path.clone()).collect()
+}
+
+fn hunt(key: &'static str, files: Vec<PathBuf>, arguments: &HuntArguments) -> Result<Hunted, u8> {
     let (first, end) = arguments.runs.seeds;
     let bug = format!("bugs=[\"{key}\"]");
     let plan = Plan {
-        files: arguments.runs.files.clone(),
+        files,
         set: [arguments.runs.set.as_slice(), &[bug]].concat(),
         axes: Vec::new(),
         first,

@@ -152,9 +152,12 @@ fn a_hunt_tells_how_many_runs_find_a_known_bug_and_which_do_not() {
     assert!(hunted.out.contains("| Z13 | 1 runs |"), "{}", hunted.out);
     let again = wavetank(&folder, &found);
     assert_eq!(again.out, hunted.out, "nothing is run twice");
-    let missed = wavetank(&folder, &["hunt", "K01", "s.toml", "--set", "acts.stir=1s", "--seeds", "1..3"]);
+    let missed = wavetank(&folder, &["hunt", "Z23", "s.toml", "--set", "acts.stir=1s", "--seeds", "1..3"]);
     assert_eq!(missed.code, 1, "{}", missed.err);
-    assert!(missed.out.contains("| K01 | not in 2 runs |"), "no broker stands in it: {}", missed.out);
+    assert!(missed.out.contains("| Z23 | not in 2 runs |"), "{}", missed.out);
+    let nowhere = wavetank(&folder, &["hunt", "K01", "s.toml"]);
+    assert_eq!(nowhere.code, 2);
+    assert!(nowhere.err.contains("no broker stands"), "{}", nowhere.err);
     let unknown = wavetank(&folder, &["hunt", "Z31", "s.toml"]);
     assert_eq!(unknown.code, 2);
     assert!(unknown.err.contains("did you mean Z"), "{}", unknown.err);
