@@ -133,16 +133,17 @@ fn judge(key: &'static str, plan: &Plan, outcomes: &[Outcome]) -> Hunted {
 }
 
 fn row(hunted: &Hunted) -> String {
-    let Hunted { key, runs, seconds, found } = hunted;
+    let Hunted { key, seconds, found, .. } = hunted;
+    let runs = if hunted.runs == 1 { "1 run".to_owned() } else { format!("{} runs", hunted.runs) };
     match found.as_ref().and_then(|outcome| Some((&outcome.point, outcome.trouble.as_ref()?))) {
         Some((point, trouble)) => format!(
-            "| {key} | {runs} runs | {seconds:.1} | {} seed {} | {}: {} |\n",
+            "| {key} | {runs} | {seconds:.1} | {} seed {} | {}: {} |\n",
             point.file.display(),
             point.seed,
             trouble.ended.words(),
             trouble.what
         ),
-        None => format!("| {key} | not in {runs} runs | {seconds:.1} | | |\n"),
+        None => format!("| {key} | not in {runs} | {seconds:.1} | | |\n"),
     }
 }
 

@@ -149,7 +149,7 @@ fn a_hunt_tells_how_many_runs_find_a_known_bug_and_which_do_not() {
     let found = ["hunt", "Z13", storm, "--set", "acts.stir=6s", "--seeds", "1..3"];
     let hunted = wavetank(&folder, &found);
     assert_eq!(hunted.code, 0, "{}{}", hunted.out, hunted.err);
-    assert!(hunted.out.contains("| Z13 | 1 runs |"), "{}", hunted.out);
+    assert!(hunted.out.contains("| Z13 | 1 run |"), "{}", hunted.out);
     let again = wavetank(&folder, &found);
     assert_eq!(again.out, hunted.out, "nothing is run twice");
     let missed = wavetank(&folder, &["hunt", "Z23", "s.toml", "--set", "acts.stir=1s", "--seeds", "1..3"]);
