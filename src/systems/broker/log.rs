@@ -433,7 +433,8 @@ impl Log {
     ///
     /// # Errors
     /// If the disk fails.
-    pub async fn delete(&self) -> Result<(), LogError> {
+    pub async fn delete(&mut self) -> Result<(), LogError> {
+        self.segments.clear();
         delete(&self.disk, &self.directory).await
     }
 }

@@ -425,7 +425,7 @@ impl Partition {
     /// # Errors
     /// If the disk fails.
     pub async fn delete(&self) -> Result<(), LogError> {
-        let log = self.log.lock().await;
+        let mut log = self.log.lock().await;
         self.replica.borrow_mut().role = Role::Idle;
         let deleted = log.delete().await;
         self.changes.happened();
