@@ -13,7 +13,7 @@ mod worker;
 use std::collections::{BTreeSet, VecDeque};
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, mpsc};
+use std::sync::{Mutex, MutexGuard, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -104,6 +104,21 @@ pub struct Limits {
     pub recheck: f64,
 }
 
+impl Limits {
+    /// Why nothing more is to begin, if it is not.
+    fn due(&self, news: &News, elapsed: Duration) -> Option<Stop> {
+        if self.failures.is_some_and(|most| most <= news.failed) {
+            Some(Stop::Failures)
+        } else if self.stable.is_some_and(|runs| runs <= news.runs_without) {
+            Some(Stop::Stable)
+        } else if self.budget.is_some_and(|budget| budget <= elapsed) {
+            Some(Stop::Budget)
+        } else {
+            None
+        }
+    }
+}
+
 /// Why a sweep ended.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Stop {
@@ -143,71 +158,86 @@ pub fn sweep(
     progress: &mut dyn FnMut(SweepProgress),
 ) -> io::Result<Stop> {
     let began = Instant::now();
-    let points = plan.points();
-    let ended: BTreeSet<Point> = journal.outcomes().iter().map(|outcome| outcome.point.clone()).collect();
-    let queue: Mutex<VecDeque<Point>> =
-        Mutex::new(points.iter().filter(|point| !ended.contains(point)).cloned().collect());
-    let mut news = News::default();
-    journal.outcomes().iter().for_each(|outcome| {
-        news.take(outcome);
-    });
+    let folder = journal.folder().to_owned();
+    let state = Mutex::new(State::new(plan.points(), journal));
     let (sender, receiver) = mpsc::channel();
     thread::scope(|scope| {
         for job in 0..limits.jobs {
-            let (queue, sender, folder) = (&queue, sender.clone(), journal.folder().to_owned());
+            let (state, folder, sender) = (&state, &folder, sender.clone());
             scope.spawn(move || {
-                // Nobody panics while holding the queue; a poisoned one would only mean that the sweep ends.
-                while let Some(point) = queue.lock().ok().and_then(|mut queue| queue.pop_front()) {
-                    if sender.send(Message::Begins(point.clone())).is_err() {
-                        return;
-                    }
-                    let outcome = worker::run(program, &point, limits, &folder, job);
-                    if sender.send(Message::Ended(Box::new(outcome))).is_err() {
-                        return;
-                    }
+                let next = || locked(state).next(limits, began.elapsed());
+                while let Some(point) = next() {
+                    let outcome = worker::run(program, &point, limits, folder, job);
+                    // Whoever shows the progress outlives the jobs.
+                    let _ = sender.send(locked(state).ended(outcome));
                 }
             });
         }
         drop(sender);
-        let mut stop = Stop::Complete;
-        for message in receiver {
-            match message {
-                Message::Begins(point) => journal.begins(&point)?,
-                Message::Ended(outcome) => {
-                    news.take(&outcome);
-                    journal.ended(*outcome)?;
-                    progress(SweepProgress {
-                        done: journal.outcomes().len(),
-                        points: points.len(),
-                        failed: news.failed,
-                        findings: news.findings.len(),
-                    });
-                }
-            }
-            let due = if limits.failures.is_some_and(|most| most <= news.failed) {
-                Some(Stop::Failures)
-            } else if limits.stable.is_some_and(|runs| runs <= news.runs_without) {
-                Some(Stop::Stable)
-            } else if limits.budget.is_some_and(|budget| budget <= began.elapsed()) {
-                Some(Stop::Budget)
-            } else {
-                None
-            };
-            if let (Some(due), Ok(mut queue)) = (due, queue.lock())
-                && !queue.is_empty()
-            {
-                // What is under way comes to its end; nothing more begins.
-                queue.clear();
-                stop = due;
-            }
-        }
-        Ok(stop)
-    })
+        receiver.into_iter().for_each(progress);
+    });
+    let state = state.into_inner().expect(UNBROKEN);
+    state.failure.map_or(Ok(state.stop), Err)
 }
 
-enum Message {
-    Begins(Point),
-    Ended(Box<Outcome>),
+const UNBROKEN: &str = "nobody panics while holding the state of a sweep";
+
+fn locked<'lock, 'journal>(state: &'lock Mutex<State<'journal>>) -> MutexGuard<'lock, State<'journal>> {
+    state.lock().expect(UNBROKEN)
+}
+
+/// What the jobs of a sweep share.
+struct State<'journal> {
+    points: usize,
+    queue: VecDeque<Point>,
+    journal: &'journal mut Journal,
+    news: News,
+    stop: Stop,
+    failure: Option<io::Error>,
+}
+
+impl<'journal> State<'journal> {
+    fn new(points: Vec<Point>, journal: &'journal mut Journal) -> Self {
+        let ended: BTreeSet<&Point> = journal.outcomes().iter().map(|outcome| &outcome.point).collect();
+        let queue = points.iter().filter(|point| !ended.contains(point)).cloned().collect();
+        let mut news = News::default();
+        journal.outcomes().iter().for_each(|outcome| news.take(outcome));
+        Self { points: points.len(), queue, journal, news, stop: Stop::Complete, failure: None }
+    }
+
+    /// The next run, noted as begun; none if nothing more is to begin.
+    fn next(&mut self, limits: &Limits, elapsed: Duration) -> Option<Point> {
+        if let Some(due) = limits.due(&self.news, elapsed).filter(|_| !self.queue.is_empty()) {
+            self.queue.clear();
+            self.stop = due;
+        }
+        let point = self.queue.pop_front()?;
+        let noted = self.journal.begins(&point);
+        self.unless_failed(noted).then_some(point)
+    }
+
+    fn ended(&mut self, outcome: Outcome) -> SweepProgress {
+        self.news.take(&outcome);
+        let noted = self.journal.ended(outcome);
+        self.unless_failed(noted);
+        SweepProgress {
+            done: self.journal.outcomes().len(),
+            points: self.points,
+            failed: self.news.failed,
+            findings: self.news.findings.len(),
+        }
+    }
+
+    /// Whether the journal took a line. Without one nothing more begins.
+    fn unless_failed(&mut self, noted: io::Result<()>) -> bool {
+        let failure = noted.err();
+        let fine = failure.is_none();
+        if !fine {
+            self.queue.clear();
+            self.failure = failure;
+        }
+        fine
+    }
 }
 
 /// What a sweep has seen so far, to tell when nothing new comes.

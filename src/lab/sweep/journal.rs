@@ -1,4 +1,5 @@
-//! The journal of a sweep: `runs.jsonl`, a line when a run begins and one when it has ended, each on the disk before the next.
+//! The journal of a sweep: `runs.jsonl`, a line when a run begins and one when it has ended, each written before the next: a sweep
+//! that is killed loses none.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
