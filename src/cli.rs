@@ -7,7 +7,7 @@ mod run;
 mod sweep;
 
 use std::io::{self, IsTerminal, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -180,7 +180,7 @@ struct RunsArguments {
     #[arg(long, value_name = "PATH=VALUE")]
     set: Vec<String>,
     /// How many runs at once (default: one for each core)
-    #[arg(long)]
+    #[arg(long, value_parser = jobs)]
     jobs: Option<usize>,
     /// End after this long
     #[arg(long, value_name = "TIME")]
@@ -218,15 +218,8 @@ struct SweepArguments {
     /// Run only the Ith of N parts, for several machines
     #[arg(long, value_name = "I/N", value_parser = shard, default_value = "1/1")]
     shard: (u64, u64),
-    /// Write the runs as JUnit XML there, for continuous integration
-    #[arg(long, value_name = "FILE")]
-    junit: Option<PathBuf>,
-    /// Write the sweep as one HTML page there: findings, which events met which faults, how long runs took
-    #[arg(long, value_name = "FILE")]
-    html: Option<PathBuf>,
-    /// How to tell the result
-    #[arg(long, value_enum, default_value_t = Format::Text)]
-    format: Format,
+    #[command(flatten)]
+    told: ToldArguments,
 }
 
 #[derive(Args)]
@@ -240,11 +233,9 @@ struct HuntArguments {
     out: PathBuf,
 }
 
+/// How a sweep is told.
 #[derive(Args)]
-struct MergeArguments {
-    /// The folders of the parts; the summary is written into the first
-    #[arg(required = true)]
-    folders: Vec<PathBuf>,
+struct ToldArguments {
     /// Write the runs as JUnit XML there, for continuous integration
     #[arg(long, value_name = "FILE")]
     junit: Option<PathBuf>,
@@ -254,6 +245,15 @@ struct MergeArguments {
     /// How to tell the result
     #[arg(long, value_enum, default_value_t = Format::Text)]
     format: Format,
+}
+
+#[derive(Args)]
+struct MergeArguments {
+    /// The folders of the parts; the summary is written into the first
+    #[arg(required = true)]
+    folders: Vec<PathBuf>,
+    #[command(flatten)]
+    told: ToldArguments,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -301,6 +301,14 @@ impl Subject {
     fn seed(&self) -> Seed {
         Seed::new(self.seed)
     }
+}
+
+/// A scenario of many that are to be run; what is wrong with it has been told, and the exit code is returned.
+fn load(file: &Path, set: &[String]) -> Result<Scenario, u8> {
+    Scenario::load(file, set).map_err(|error| {
+        tell(&error.render(io::stderr().is_terminal()));
+        Verdict::BAD_INPUT
+    })
 }
 
 /// Tells what is wrong with a scenario or a plan; returns the exit code.
@@ -353,6 +361,11 @@ fn level(text: &str) -> Result<(String, Level), String> {
         return Err(format!("there is no system called `{system}`; {advice}"));
     }
     Ok((system.to_owned(), level))
+}
+
+fn jobs(text: &str) -> Result<usize, String> {
+    let jobs = text.parse().ok().filter(|jobs| 0 < *jobs);
+    jobs.ok_or_else(|| format!("`{text}` is not a number of jobs, from 1 on"))
 }
 
 fn seeds(text: &str) -> Result<(u64, u64), String> {

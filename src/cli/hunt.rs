@@ -1,10 +1,9 @@
 //! `wavetank hunt`: how many runs it takes to find each known bug. It tests the testers.
 
-use std::io;
 use std::path::PathBuf;
 
-use crate::cli::sweep::{journal_refused, limits, with_bar};
-use crate::cli::{HuntArguments, print, tell};
+use crate::cli::sweep::{failed, journal_refused, limits, with_bar};
+use crate::cli::{HuntArguments, load, print, tell};
 use crate::lab::Verdict;
 use crate::lab::sweep::{Ended, Journal, Limits, Outcome, Plan, sweep};
 use crate::scenario::{Scenario, nearest};
@@ -31,12 +30,9 @@ pub(super) fn run(arguments: &HuntArguments) -> u8 {
     };
     let mut scenarios = Vec::new();
     for file in &arguments.runs.files {
-        match Scenario::load(file, &arguments.runs.set) {
+        match load(file, &arguments.runs.set) {
             Ok(scenario) => scenarios.push(scenario),
-            Err(error) => {
-                tell(&error.render(io::IsTerminal::is_terminal(&io::stderr())));
-                return Verdict::BAD_INPUT;
-            }
+            Err(code) => return code,
         }
     }
     let mut hunts = Vec::new();
@@ -108,10 +104,7 @@ fn hunt(key: &'static str, files: Vec<PathBuf>, arguments: &HuntArguments) -> Re
     let opened =
         if folder.exists() { Journal::resume(&folder, &plan) } else { Journal::begin(&folder, &plan) };
     let mut journal = opened.map_err(|error| journal_refused(&error))?;
-    let failed = |error: io::Error| {
-        tell(&format!("cannot go on in {}: {error}\n", folder.display()));
-        Verdict::BAD_INPUT
-    };
+    let failed = |error| failed(&format!("cannot go on in {}", folder.display()), &error);
     let program = std::env::current_exe().map_err(failed)?;
     with_bar(|progress| sweep(&program, &plan, &limits, &mut journal, progress)).map_err(failed)?;
     Ok(judge(key, &plan, journal.outcomes()))

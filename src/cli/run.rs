@@ -18,19 +18,18 @@ pub(super) fn run(arguments: &RunArguments) -> u8 {
         Ok(loaded) => loaded,
         Err(error) => return bad_input(subject, &error, arguments.format),
     };
-    if let Some(folder) = &arguments.trace
-        && let Err(error) = std::fs::create_dir_all(folder)
-    {
-        let message = format!("cannot create {}: {error}", folder.display());
-        tell(&format!("{message}\n"));
-        return refuse(subject, &[Mistake::new(message)], arguments.format);
-    }
-    if let Some(file) = &arguments.html
-        && let Err(error) = create_parent(file)
-    {
-        let message = format!("cannot create the folder of {}: {error}", file.display());
-        tell(&format!("{message}\n"));
-        return refuse(subject, &[Mistake::new(message)], arguments.format);
+    let folder = arguments.trace.as_deref();
+    let folder =
+        folder.map(|folder| (format!("cannot create {}", folder.display()), std::fs::create_dir_all(folder)));
+    let parent = arguments.html.as_deref();
+    let parent =
+        parent.map(|file| (format!("cannot create the folder of {}", file.display()), create_parent(file)));
+    for (cannot, created) in folder.into_iter().chain(parent) {
+        if let Err(error) = created {
+            let message = format!("{cannot}: {error}");
+            tell(&format!("{message}\n"));
+            return refuse(subject, &[Mistake::new(message)], arguments.format);
+        }
     }
     let recording = Recording { everything: arguments.trace.is_some(), ..Recording::default() };
     let options = Options { recording, plan };

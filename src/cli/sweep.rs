@@ -2,12 +2,12 @@
 
 use std::collections::BTreeSet;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::cli::run::{create_parent, write_page};
-use crate::cli::{Format, MergeArguments, RunsArguments, SweepArguments, print, tell};
+use crate::cli::{Format, MergeArguments, RunsArguments, SweepArguments, ToldArguments, load, print, tell};
 use crate::lab::Verdict;
 use crate::lab::sweep::{
     Axis, Journal, JournalError, Limits, Outcome, Plan, Stop, Summary, SweepProgress, sweep,
@@ -45,13 +45,7 @@ pub(super) fn run(arguments: &SweepArguments) -> u8 {
     let stop = with_bar(|progress| sweep(&program, &plan, &limits, &mut journal, progress));
     match stop {
         Err(error) => failed(&format!("cannot go on in {}", arguments.out.display()), &error),
-        Ok(stop) => told(
-            &arguments.out,
-            &plan,
-            journal.outcomes(),
-            stop,
-            (arguments.format, &arguments.junit, &arguments.html),
-        ),
+        Ok(stop) => told(&arguments.out, &plan, journal.outcomes(), stop, &arguments.told),
     }
 }
 
@@ -106,13 +100,7 @@ pub(super) fn merge(arguments: &MergeArguments) -> u8 {
     outcomes.dedup_by(|one, other| one.point == other.point);
     let whole = Plan { shard: (1, 1), ..plan };
     let stop = if outcomes.len() == whole.points().len() { Stop::Complete } else { Stop::Budget };
-    told(
-        &arguments.folders[0],
-        &whole,
-        &outcomes,
-        stop,
-        (arguments.format, &arguments.junit, &arguments.html),
-    )
+    told(&arguments.folders[0], &whole, &outcomes, stop, &arguments.told)
 }
 
 fn plan(arguments: &SweepArguments) -> Result<Plan, u8> {
@@ -127,10 +115,7 @@ fn plan(arguments: &SweepArguments) -> Result<Plan, u8> {
     // What cannot be run is told before anything is, and not once for each seed.
     let one_seed = Plan { end: first + 1, shard: (1, 1), ..plan.clone() };
     for point in one_seed.points() {
-        if let Err(error) = Scenario::load(&point.file, &point.set) {
-            tell(&error.render(io::IsTerminal::is_terminal(&io::stderr())));
-            return Err(Verdict::BAD_INPUT);
-        }
+        load(&point.file, &point.set)?;
     }
     Ok(plan)
 }
@@ -140,25 +125,19 @@ fn plan(arguments: &SweepArguments) -> Result<Plan, u8> {
     clippy::disallowed_methods,
     reason = "the files of a sweep belong to the user, and are written after it"
 )]
-fn told(
-    folder: &Path,
-    plan: &Plan,
-    outcomes: &[Outcome],
-    stop: Stop,
-    (format, xml, page): (Format, &Option<PathBuf>, &Option<PathBuf>),
-) -> u8 {
+fn told(folder: &Path, plan: &Plan, outcomes: &[Outcome], stop: Stop, as_asked: &ToldArguments) -> u8 {
     let summary = Summary::of(outcomes);
     let possible = possible(plan);
     let report = SweepReport { plan, summary: &summary, stop, possible: &possible };
     let json = report.json() + "\n";
     let mut written = std::fs::write(folder.join("sweep.json"), &json);
-    if let (Ok(()), Some(xml)) = (&written, xml) {
+    if let (Ok(()), Some(xml)) = (&written, &as_asked.junit) {
         written = std::fs::write(xml, junit(outcomes));
     }
-    if let (Ok(()), Some(page)) = (&written, page) {
+    if let (Ok(()), Some(page)) = (&written, &as_asked.html) {
         written = create_parent(page).and_then(|()| write_page(page, &report.html(outcomes)));
     }
-    match format {
+    match as_asked.format {
         Format::Text => print(&report.text()),
         Format::Json => print(&json),
     }
@@ -198,7 +177,7 @@ pub(super) fn journal_refused(error: &JournalError) -> u8 {
     Verdict::BAD_INPUT
 }
 
-fn failed(what: &str, error: &io::Error) -> u8 {
+pub(super) fn failed(what: &str, error: &io::Error) -> u8 {
     tell(&format!("{what}: {error}\n"));
     Verdict::BAD_INPUT
 }

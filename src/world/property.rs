@@ -74,7 +74,7 @@ pub struct PropertyTally {
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, JsonSchema)]
 pub struct Meeting {
     /// The kind of fault: `power_loss`.
-    pub fault: String,
+    pub fault: &'static str,
     /// The event.
     pub event: &'static str,
     /// How often.
@@ -109,8 +109,8 @@ pub(crate) struct Properties {
     bugs: BTreeSet<String>,
     triggers: BTreeMap<String, Vec<Rc<Trigger>>>,
     /// Until when each kind of fault counts.
-    in_force: BTreeMap<String, SimTime>,
-    meetings: BTreeMap<(String, &'static str), u64>,
+    in_force: BTreeMap<&'static str, SimTime>,
+    meetings: BTreeMap<(&'static str, &'static str), u64>,
 }
 
 impl Properties {
@@ -124,25 +124,21 @@ impl Properties {
     }
 
     /// Faults of a kind are in force until then.
-    pub(crate) fn in_force(&mut self, kind: &str, until: SimTime) {
+    pub(crate) fn in_force(&mut self, kind: &'static str, until: SimTime) {
         let until = until + AFTERMATH;
-        let known = self.in_force.entry(kind.to_owned()).or_insert(until);
+        let known = self.in_force.entry(kind).or_insert(until);
         *known = until.max(*known);
     }
 
     /// Which events happened under which kinds of faults.
     pub(crate) fn meetings(&self) -> Vec<Meeting> {
-        let meeting = |((fault, event), hits): (&(String, &'static str), &u64)| Meeting {
-            fault: fault.clone(),
-            event,
-            hits: *hits,
-        };
-        self.meetings.iter().map(meeting).collect()
+        let meetings = self.meetings.iter();
+        meetings.map(|((fault, event), hits)| Meeting { fault, event, hits: *hits }).collect()
     }
 
     fn meet(&mut self, event: &'static str, now: SimTime) {
         for (kind, _) in self.in_force.iter().filter(|(_, until)| now <= **until) {
-            *self.meetings.entry((kind.clone(), event)).or_default() += 1;
+            *self.meetings.entry((*kind, event)).or_default() += 1;
         }
     }
 

@@ -74,7 +74,7 @@ pub struct Image {
     pub controller: BrokerId,
     /// The controller's fencing number.
     pub controller_epoch: ControllerEpoch,
-    /// The how-manieth this controller has published.
+    /// How many images this controller has published, up to this one.
     pub number: u64,
     /// The brokers that are alive.
     pub brokers: BTreeMap<BrokerId, LiveBroker>,
@@ -323,7 +323,7 @@ impl Image {
         let partition = |index: usize| {
             let start = first + index;
             // After each round the followers are shifted against the leader, so that a lost broker's load spreads.
-            let shift = start / count * zone_count.max(1);
+            let shift = start / count * zone_count;
             let mut chosen = vec![order[start % count]];
             let mut step = 0;
             while chosen.len() < replication {

@@ -128,8 +128,6 @@ pub struct FetchFrom {
     pub offset: Offset,
     /// The epoch of the record before that; `None` if it has none.
     pub last_epoch: Option<LeaderEpoch>,
-    /// How much it wants.
-    pub limit: Limit,
 }
 
 impl Partition {
@@ -261,7 +259,7 @@ impl Partition {
     ///
     /// # Errors
     /// See [`Refusal`].
-    pub async fn fetch(&self, from: FetchFrom, now: SimTime) -> Result<Found, Refusal> {
+    pub async fn fetch(&self, from: FetchFrom, limit: Limit, now: SimTime) -> Result<Found, Refusal> {
         let mut log = self.log.lock().await;
         self.leading(from.epoch)?;
         let diverging = from.last_epoch.and_then(|last| {
@@ -282,7 +280,7 @@ impl Partition {
         let upto = if from.follower.is_some() || bug("K13") { log.end() } else { high_watermark };
         let records = match diverging {
             Some(_) => Bytes::new(),
-            None => log.read(from.offset, upto, from.limit).await?,
+            None => log.read(from.offset, upto, limit).await?,
         };
         let complete = diverging.is_some() || (!records.is_empty() && log.is_closed_at(from.offset));
         let fetched = Fetched { records, high_watermark, log_start: log.start(), diverging };

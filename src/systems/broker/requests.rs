@@ -151,24 +151,24 @@ fn follower(request: &FetchRequest) -> Option<(BrokerId, BrokerEpoch)> {
 
 /// Whether a waiting fetch is worth another look: enough bytes, as far as can be told without reading, or news of another kind.
 fn seems_enough(request: &FetchRequest, partitions: &[Result<Rc<Partition>, Refusal>]) -> bool {
-    let limit = Limit { bytes_max: usize::MAX, at_least_one: true };
+    let follower = follower(request);
     let asked = request.topics.iter().flat_map(|topic| &topic.partitions);
-    let bytes = partitions.iter().zip(asked).map(|(partition, asked)| {
-        partition.as_ref().ok()?.bytes_for(&asked_from(asked, follower(request), limit))
-    });
+    let bytes = partitions
+        .iter()
+        .zip(asked)
+        .map(|(partition, asked)| partition.as_ref().ok()?.bytes_for(&asked_from(asked, follower)));
     // `None` of any of them is such news.
     let bytes: Option<u64> = bytes.sum();
     bytes.is_none_or(|bytes| u64::try_from(request.min_bytes).unwrap_or(0) <= bytes)
 }
 
-fn asked_from(asked: &FetchPartition, follower: Option<(BrokerId, BrokerEpoch)>, limit: Limit) -> FetchFrom {
+fn asked_from(asked: &FetchPartition, follower: Option<(BrokerId, BrokerEpoch)>) -> FetchFrom {
     let epoch = |number: i32| (0 <= number).then(|| LeaderEpoch::new(number));
     FetchFrom {
         follower,
         epoch: epoch(asked.current_leader_epoch),
         offset: Offset::new(asked.fetch_offset),
         last_epoch: epoch(asked.last_fetched_epoch),
-        limit,
     }
 }
 
@@ -421,7 +421,7 @@ impl Broker {
                 let partition = partitions.next().expect("each was looked up");
                 let found = match partition {
                     Ok(partition) => {
-                        partition.fetch(asked_from(asked, follower, limit), self.host.now()).await
+                        partition.fetch(asked_from(asked, follower), limit, self.host.now()).await
                     }
                     Err(refusal) => Err(refusal.clone()),
                 };

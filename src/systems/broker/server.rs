@@ -329,12 +329,14 @@ impl Broker {
 
     /// Removes the logs of topics that exist no more, also of those that were deleted while this broker was away.
     async fn remove_deleted(&self, image: &Image) -> Result<(), LogError> {
-        let mine = image.partitions().filter(|(_, _, state)| state.replicas.contains(&self.me));
-        let wanted: BTreeSet<String> = mine.map(|(id, topic, _)| log_directory(&id, topic.id)).collect();
         let gone: Vec<Rc<Partition>> = {
             let partitions = self.partitions.borrow();
-            let gone =
-                |partition: &&Rc<Partition>| !wanted.contains(&log_directory(&partition.id, partition.topic));
+            let gone = |partition: &&Rc<Partition>| {
+                let topic = image.topics.get(&*partition.id.topic);
+                let state = image.state(&partition.id);
+                !(topic.is_some_and(|topic| topic.id == partition.topic)
+                    && state.is_some_and(|(_, state)| state.replicas.contains(&self.me)))
+            };
             partitions.values().filter(gone).cloned().collect()
         };
         for partition in &gone {
@@ -344,6 +346,8 @@ impl Broker {
         let disk = self.host.disk();
         let mut strays = 0;
         if !self.counted.get() {
+            let mine = image.partitions().filter(|(_, _, state)| state.replicas.contains(&self.me));
+            let wanted: BTreeSet<String> = mine.map(|(id, topic, _)| log_directory(&id, topic.id)).collect();
             for name in disk.list(LOGS).await? {
                 let directory = format!("{LOGS}/{name}");
                 if !wanted.contains(&directory) {

@@ -39,8 +39,8 @@ pub struct FaultCount {
 type Undo = Box<dyn FnOnce(&Injector)>;
 
 /// A fault that lasts, as the trace and the tallies know it.
-struct LastingFault<'kind> {
-    kind: &'kind str,
+struct LastingFault {
+    kind: &'static str,
     host: Option<HostId>,
     /// What happens, for people.
     text: String,
@@ -68,15 +68,26 @@ struct State {
     tank: Tank,
     ledger: RefCell<Ledger>,
     beyond_budget: bool,
-    counts: RefCell<BTreeMap<String, FaultCount>>,
+    counts: RefCell<BTreeMap<&'static str, FaultCount>>,
     active: RefCell<BTreeMap<u64, Undo>>,
     active_next: Cell<u64>,
     over: Cell<bool>,
     /// How many faults hold each host down (or paused) at the moment.
-    held_down: RefCell<BTreeMap<HostId, u32>>,
-    held_paused: RefCell<BTreeMap<HostId, u32>>,
+    held_down: Holds,
+    held_paused: Holds,
     slow_cpu: Factors,
     slow_disk: Factors,
+}
+
+/// How many faults hold each host.
+type Holds = RefCell<BTreeMap<HostId, u32>>;
+
+/// A fault lets go of a host; true if it was the last that held it.
+fn let_go(holds: &Holds, host: HostId) -> bool {
+    let mut holds = holds.borrow_mut();
+    let count = holds.get_mut(&host).expect("this fault holds it");
+    *count -= 1;
+    *count == 0
 }
 
 /// By how much each host is slower at the moment; the factors of faults that overlap multiply.
@@ -110,7 +121,7 @@ impl Injector {
     }
 
     /// What became of the faults so far, by kind.
-    pub fn counts(&self) -> BTreeMap<String, FaultCount> {
+    pub fn counts(&self) -> BTreeMap<&'static str, FaultCount> {
         self.0.counts.borrow().clone()
     }
 
@@ -122,19 +133,19 @@ impl Injector {
     /// Tallies a fault of this kind, which is in force for so long, and writes it into the trace.
     fn note(
         &self,
-        kind: &str,
+        kind: &'static str,
         host: Option<HostId>,
         (text, length): (&str, Duration),
         tally: impl FnOnce(&mut FaultCount),
     ) {
-        tally(self.0.counts.borrow_mut().entry(kind.to_owned()).or_default());
+        tally(self.0.counts.borrow_mut().entry(kind).or_default());
         self.kernel().properties.borrow_mut().in_force(kind, self.0.tank.now() + length);
         self.kernel().fault_event(host, text);
     }
 
     /// Tallies a fault that had no effect.
-    pub(crate) fn skipped(&self, kind: &str) {
-        self.0.counts.borrow_mut().entry(kind.to_owned()).or_default().skipped += 1;
+    pub(crate) fn skipped(&self, kind: &'static str) {
+        self.0.counts.borrow_mut().entry(kind).or_default().skipped += 1;
     }
 
     /// Undoes a fault after `length`, or at the heal, whichever comes first.
@@ -154,7 +165,7 @@ impl Injector {
     /// Carries a fault out and undoes it after its length, with what `begin` gave; once all is healed it has no effect.
     fn inflict<Begun: 'static>(
         &self,
-        fault: LastingFault<'_>,
+        fault: LastingFault,
         begin: impl FnOnce(&Self) -> Begun,
         undo: impl FnOnce(&Self, Begun) + 'static,
     ) {
@@ -178,20 +189,14 @@ impl Injector {
     fn hold_down(&self, host: HostId, length: Duration) {
         *self.0.held_down.borrow_mut().entry(host).or_default() += 1;
         self.lasting(length, move |injector| {
-            let free = {
-                let mut held = injector.0.held_down.borrow_mut();
-                let count = held.get_mut(&host).expect("this fault holds it");
-                *count -= 1;
-                *count == 0
-            };
-            if free {
+            if let_go(&injector.0.held_down, host) {
                 injector.kernel().start(host);
             }
         });
     }
 
     /// Takes a host down as badly as `wanted`, or as the budget allows, and holds it down for `down`.
-    pub fn take_down(&self, kind: &str, host: HostId, wanted: Hurt, down: Duration) {
+    pub fn take_down(&self, kind: &'static str, host: HostId, wanted: Hurt, down: Duration) {
         if self.is_over() {
             return self.skipped(kind);
         }
@@ -241,13 +246,7 @@ impl Injector {
             LastingFault { kind: "pause", host: Some(host), text, length },
             begin,
             move |injector, ()| {
-                let free = {
-                    let mut held = injector.0.held_paused.borrow_mut();
-                    let count = held.get_mut(&host).expect("this fault holds it");
-                    *count -= 1;
-                    *count == 0
-                };
-                if free {
+                if let_go(&injector.0.held_paused, host) {
                     injector.kernel().resume(host);
                 }
             },
@@ -268,7 +267,7 @@ impl Injector {
         self.slow(fault, host, factor, |state| &state.slow_disk);
     }
 
-    fn slow(&self, fault: LastingFault<'_>, host: HostId, factor: f64, factors: fn(&State) -> &Factors) {
+    fn slow(&self, fault: LastingFault, host: HostId, factor: f64, factors: fn(&State) -> &Factors) {
         let begin = |injector: &Self| {
             factors(&injector.0).borrow_mut().entry(host).or_default().push(factor);
             injector.apply_slowness(host);
@@ -368,7 +367,7 @@ impl Injector {
     }
 
     /// Resets the connections between two sets of hosts, or makes them swallow everything from now on.
-    pub(crate) fn cut(&self, kind: &str, text: &str, one: &HostSet, other: &HostSet, cut: Cut) {
+    pub(crate) fn cut(&self, kind: &'static str, text: &str, one: &HostSet, other: &HostSet, cut: Cut) {
         if self.is_over() {
             return self.skipped(kind);
         }

@@ -74,7 +74,7 @@ impl Drop for Consumer {
 
 impl Consumer {
     /// Begins to read these partitions, each from its offset, or (`None`) from its first record. One whose offset is not in the log
-    /// begins at the first record (`auto.offset.reset=earliest`).
+    /// goes on where `config` says.
     pub fn begin(
         host: &Host,
         brokers: &[Address],
