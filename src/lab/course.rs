@@ -309,7 +309,6 @@ fn conclude(
         not_reached,
         counters: counters.collect(),
         records: outcome.records,
-        storm: outcome.storm,
         milestones: outcome.milestones,
         hashes: outcome.hashes,
         samples: outcome.samples,

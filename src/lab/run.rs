@@ -12,6 +12,7 @@ use crate::checkers::Check;
 use crate::world::fault::{FaultCount, FaultPlan};
 use crate::world::metrics::Sample;
 use crate::world::property::{Meeting, PropertyTally, Violation};
+use crate::world::trace::What;
 use crate::world::{Digest, Record};
 
 /// How a run came out.
@@ -82,7 +83,7 @@ pub struct Run {
     /// Disk operations.
     pub disk_operations: u64,
     /// What became of the faults, by kind.
-    pub faults: BTreeMap<String, FaultCount>,
+    pub faults: BTreeMap<&'static str, FaultCount>,
     /// What the seed drew in a swarm: constants and intensities, by name.
     pub drawn: Vec<(String, String)>,
     /// The faults as planned.
@@ -105,9 +106,7 @@ pub struct Run {
     pub counters: Vec<(String, u64)>,
     /// The readable record.
     pub records: Vec<Record>,
-    /// The faults as they came, and went.
-    pub storm: Vec<Record>,
-    /// What processes did, and the first hundred hits of each property: the life of each host, however long the run.
+    /// Faults, what processes did, and the first hundred hits of each property: the life of each host, however long the run.
     pub milestones: Vec<Record>,
     /// The hash after each event, if asked for.
     pub hashes: Vec<u64>,
@@ -115,4 +114,11 @@ pub struct Run {
     pub samples: Vec<Sample>,
     /// Host names, by number.
     pub hosts: Vec<String>,
+}
+
+impl Run {
+    /// The faults as they came, and went.
+    pub fn storm(&self) -> impl Iterator<Item = &Record> {
+        self.milestones.iter().filter(|record| record.what == What::Fault)
+    }
 }

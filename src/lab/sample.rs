@@ -31,15 +31,11 @@ pub(crate) fn violated() -> Run {
         events: 1_234_567,
         messages: 89_000,
         disk_operations: 12,
-        faults: [("crash".to_owned(), FaultCount { injected: 3, downgraded: 1, skipped: 0 })].into(),
+        faults: [("crash", FaultCount { injected: 3, downgraded: 1, skipped: 0 })].into(),
         drawn: vec![("systems.broker.segment".to_owned(), "1KiB".to_owned())],
         plan: FaultPlan::default(),
         checks: vec![lost, Check::new("no record stands twice")],
-        meetings: vec![Meeting {
-            fault: "crash".to_owned(),
-            event: "a follower left the in-sync set",
-            hits: 3,
-        }],
+        meetings: vec![Meeting { fault: "crash", event: "a follower left the in-sync set", hits: 3 }],
         properties: vec![
             tally("the high watermark stays within the log", PropertyKind::Always, 5000, 4999),
             tally("a follower left the in-sync set", PropertyKind::Sometimes, 90, 4),
@@ -56,25 +52,19 @@ pub(crate) fn violated() -> Run {
         not_reached: vec!["a leader was fenced".to_owned()],
         counters: vec![("clickstream sent".to_owned(), 60_000)],
         records: Vec::new(),
-        storm: vec![Record {
-            at: SimTime::ZERO + Duration::from_millis(12_400),
-            host: Some(HostId::new(0)),
-            what: What::Fault,
-            text: "crash of broker-2, down 2s".to_owned(),
-            position: 7,
-        }],
         milestones: [
-            (0, "started, incarnation 1"),
-            (2, "ready"),
-            (12, "crashed"),
-            (14, "started, incarnation 2"),
+            (0, What::Process, "started, incarnation 1"),
+            (2_000, What::Process, "ready"),
+            (12_400, What::Fault, "crash of broker-2, down 2s"),
+            (12_400, What::Process, "crashed"),
+            (14_400, What::Process, "started, incarnation 2"),
         ]
-        .map(|(second, text)| Record {
-            at: SimTime::ZERO + Duration::from_secs(second),
+        .map(|(millis, what, text)| Record {
+            at: SimTime::ZERO + Duration::from_millis(millis),
             host: Some(HostId::new(0)),
-            what: What::Process,
+            what,
             text: text.to_owned(),
-            position: second,
+            position: millis,
         })
         .into(),
         hashes: vec![1, 2, 3],

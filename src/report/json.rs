@@ -48,7 +48,7 @@ struct Document<'run> {
     /// Disk operations.
     disk_operations: u64,
     /// By kind: how many faults were `injected`, `downgraded` to keep within the budget, and `skipped` because they had no effect.
-    faults: &'run BTreeMap<String, FaultCount>,
+    faults: &'run BTreeMap<&'static str, FaultCount>,
     /// What the seed drew in a swarm, by dotted path or rule.
     drawn: BTreeMap<&'run str, &'run str>,
     /// The faults as planned: what `plan.toml` holds, too.
@@ -140,7 +140,7 @@ impl Report<'_> {
             faults: &run.faults,
             drawn: run.drawn.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect(),
             plan: &run.plan,
-            storm: run.storm.iter().map(Fault::of).collect(),
+            storm: run.storm().map(Fault::of).collect(),
             violation: run.violation.as_ref().map(|violation| ViolationDocument {
                 virtual_seconds: violation.at.as_secs_f64(),
                 host: violation.host.as_deref(),

@@ -5,6 +5,7 @@ use std::fmt::{self, Write};
 use crate::checkers::Check;
 use crate::lab::Verdict;
 use crate::report::Report;
+use crate::world::Record;
 use crate::world::property::PropertyKind;
 
 /// How many visited events are named before the rest is only counted.
@@ -114,7 +115,7 @@ impl Report<'_> {
 
     /// The faults in the order in which they came.
     fn write_storm(&self, out: &mut String) -> fmt::Result {
-        let storm = &self.run.storm;
+        let storm: Vec<&Record> = self.run.storm().collect();
         if storm.is_empty() {
             return Ok(());
         }

@@ -80,9 +80,7 @@ pub struct Outcome {
     pub meetings: Vec<Meeting>,
     /// The readable record: everything if asked for, else the last notable events.
     pub records: Vec<Record>,
-    /// The faults as they came, and went.
-    pub storm: Vec<Record>,
-    /// What processes did, and the first hundred hits of each property: the life of each host, however long the run.
+    /// Faults, what processes did, and the first hundred hits of each property: the life of each host, however long the run.
     pub milestones: Vec<Record>,
     /// The hash after each event, if asked for.
     pub hashes: Vec<u64>,
@@ -364,7 +362,6 @@ impl Kernel {
             properties: properties.tallies(),
             meetings: properties.meetings(),
             records: trace.take_records(),
-            storm: trace.take_faults(),
             milestones: trace.take_milestones(),
             hashes: trace.take_hashes(),
             samples: self.metrics.borrow_mut().take(),

@@ -145,8 +145,6 @@ pub(crate) struct Trace {
     position: u64,
     recording: Recording,
     records: VecDeque<Record>,
-    /// The faults alone, all of them.
-    faults: Vec<Record>,
     milestones: Vec<Record>,
     hashes: Vec<u64>,
     pub(crate) messages: u64,
@@ -160,7 +158,6 @@ impl Trace {
             position: 0,
             recording,
             records: VecDeque::new(),
-            faults: Vec::new(),
             milestones: Vec::new(),
             hashes: Vec::new(),
             messages: 0,
@@ -210,17 +207,14 @@ impl Trace {
             What::Delivered | What::Connection | What::Disk | What::Log(_) => false,
         };
         let milestone = match what {
-            What::Process => true,
+            What::Fault | What::Process => true,
             What::Property => detail[1] <= MILESTONE_HITS,
-            What::Fault | What::Delivered | What::Connection | What::Disk | What::Log(_) => false,
+            What::Delivered | What::Connection | What::Disk | What::Log(_) => false,
         };
         if !(self.recording.everything || notable || milestone) {
             return;
         }
         let text = text();
-        if what == What::Fault {
-            self.faults.push(Record { at, host, what, text: text.clone(), position: self.position });
-        }
         if milestone {
             self.milestones.push(Record { at, host, what, text: text.clone(), position: self.position });
         }
@@ -261,10 +255,6 @@ impl Trace {
 
     pub(crate) fn take_records(&mut self) -> Vec<Record> {
         std::mem::take(&mut self.records).into()
-    }
-
-    pub(crate) fn take_faults(&mut self) -> Vec<Record> {
-        std::mem::take(&mut self.faults)
     }
 
     pub(crate) fn take_milestones(&mut self) -> Vec<Record> {

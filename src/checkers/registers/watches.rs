@@ -129,11 +129,23 @@ fn just(history: &History) -> Check {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::checkers::registers::Fired;
     use crate::checkers::registers::stories::{Story, get, seen, set, z};
+    use crate::checkers::registers::{Fired, SessionKey};
 
     const SEEN: &str = "a session is told by its watch before it sees the change";
     const UNTOLD: &str = "a watch tells of a change before anything later is answered";
+
+    /// A session watches `/r`, another sets it to 7, and the watch tells so at each of these times. With the session that watches.
+    fn changed_under_a_watch(fires: &[u64]) -> (Story, SessionKey) {
+        let mut story = Story::default();
+        let (one, two) = (story.session(1), story.session(2));
+        let watch = story.watches(two, get("/r"), Outcome::Value(0, seen(1, 1, 0)), 1);
+        story.does(one, set("/r", 7, None), Outcome::Stands(seen(1, 2, 1)), 2);
+        for arrival in fires {
+            story.history.fired(watch, Fired { zxid: z(2), arrival: *arrival });
+        }
+        (story, two)
+    }
 
     #[test]
     fn a_watch_that_is_late_lost_or_doubled_is_seen() {
@@ -143,13 +155,7 @@ mod tests {
             (vec![15], vec![]),
             (vec![15, 16], vec!["a watch fires at most once"]),
         ] {
-            let mut story = Story::default();
-            let (one, two) = (story.session(1), story.session(2));
-            let watch = story.watches(two, get("/r"), Outcome::Value(0, seen(1, 1, 0)), 1);
-            story.does(one, set("/r", 7, None), Outcome::Stands(seen(1, 2, 1)), 2);
-            for arrival in &fires {
-                story.history.fired(watch, Fired { zxid: z(2), arrival: *arrival });
-            }
+            let (mut story, two) = changed_under_a_watch(&fires);
             story.does(two, get("/r"), Outcome::Value(7, seen(1, 2, 1)), 2);
             assert_eq!(story.broken(), broken, "{fires:?}");
         }
@@ -173,13 +179,7 @@ mod tests {
             (vec![1000], 3, vec![UNTOLD]),
             (vec![15], 3, vec![]),
         ] {
-            let mut story = Story::default();
-            let (one, two) = (story.session(1), story.session(2));
-            let watch = story.watches(two, get("/r"), Outcome::Value(0, seen(1, 1, 0)), 1);
-            story.does(one, set("/r", 7, None), Outcome::Stands(seen(1, 2, 1)), 2);
-            for arrival in &fires {
-                story.history.fired(watch, Fired { zxid: z(2), arrival: *arrival });
-            }
+            let (mut story, two) = changed_under_a_watch(&fires);
             story.does(two, get("/q"), Outcome::Value(0, seen(1, 1, 0)), zxid);
             assert_eq!(story.broken(), broken, "{fires:?} before z1.{zxid}");
         }

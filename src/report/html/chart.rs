@@ -237,8 +237,12 @@ fn shortened(name: &str) -> String {
     if let Some(end) = std::iter::once(name).chain(from_words).find(fits).filter(|end| !end.is_empty()) {
         return end.to_owned();
     }
-    let length = name.chars().count();
-    match length.checked_sub(LABEL_MAX) {
+    ending(name, LABEL_MAX)
+}
+
+/// The end of a name, of so many characters at most.
+pub(super) fn ending(name: &str, most: usize) -> String {
+    match name.chars().count().checked_sub(most) {
         None | Some(0) => name.to_owned(),
         Some(more) => std::iter::once('…').chain(name.chars().skip(more + 1)).collect(),
     }

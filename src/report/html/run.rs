@@ -133,7 +133,7 @@ impl Report<'_> {
         let times: BTreeSet<SimTime> = run.samples.iter().map(|sample| sample.at).collect();
         let lines: usize = series.values().map(BTreeMap::len).sum();
         let points = (POINTS_MAX / lines.max(1)).max(POINTS_MIN);
-        let began = run.storm.iter().filter(|record| !is_end(&record.text));
+        let began = run.storm().filter(|record| !is_end(&record.text));
         let faults: Vec<f64> = began.take(MARKS_MAX).map(|record| record.at.as_secs_f64()).collect();
         let violations = timeline::moments(run);
         if times.len() < 2 {
@@ -196,12 +196,12 @@ impl Report<'_> {
         });
         let title = format!("{} faults of {} kinds", grouped(injected), run.faults.len());
         table(out, title, &["fault", "#injected", "#weakened", "#without effect"], rows)?;
-        let storm = run.storm.iter().take(STORM_MAX).map(|record| {
+        let storm = run.storm().take(STORM_MAX).map(|record| {
             let host = Cell::Text(record.host.map_or("", |host| host_name(&run.hosts, Some(host))));
             let at = Cell::Number(format!("{:.3}", record.at.as_secs_f64()));
             Row::new([at, host, Cell::Text(&record.text)])
         });
-        let title = match run.storm.len().checked_sub(STORM_MAX) {
+        let title = match run.storm().count().checked_sub(STORM_MAX) {
             Some(more @ 1..) => format!("The storm: its first {STORM_MAX} events ({more} more)"),
             _ => "The storm, in order".to_owned(),
         };
@@ -367,7 +367,7 @@ mod tests {
         for host in &run.hosts {
             place(&format!(">{}</text>", escaped(host)));
         }
-        for fault in &run.storm {
+        for fault in run.storm() {
             place(&format!("{}</title>", escaped(&fault.text)));
             place(&format!("<td>{}</td>", escaped(&fault.text)));
         }

@@ -6,7 +6,7 @@ use std::fmt::{self, Write};
 use crate::base::{HostId, SimTime};
 use crate::checkers::Check;
 use crate::lab::Run;
-use crate::report::html::chart::{Axis, short};
+use crate::report::html::chart::{Axis, ending, short};
 use crate::report::html::escaped;
 use crate::report::html::run::is_end;
 use crate::world::Record;
@@ -61,7 +61,7 @@ pub(super) fn write(out: &mut String, run: &Run) -> fmt::Result {
     let seconds = run.virtual_time.as_secs_f64();
     let time = Axis { low: (0.0, LEFT), high: (seconds, RIGHT) };
     let bottom = TOP + ROW * (run.hosts.len() + 1) as f64;
-    let began = run.storm.iter().filter(|record| !is_end(&record.text)).count();
+    let began = run.storm().filter(|record| !is_end(&record.text)).count();
     let led = run.milestones.iter().filter(|record| is_leader(record)).count();
     let title = match (began, led) {
         (0, _) => format!("Nothing befell the {} hosts", run.hosts.len()),
@@ -137,7 +137,7 @@ fn write_axis(out: &mut String, time: &Axis, bottom: f64) -> fmt::Result {
 fn write_network(out: &mut String, run: &Run, time: &Axis) -> fmt::Result {
     let middle = TOP + ROW / 2.0;
     let end = run.virtual_time.as_secs_f64();
-    let records: Vec<&Record> = run.storm.iter().filter(|record| record.host.is_none()).collect();
+    let records: Vec<&Record> = run.storm().filter(|record| record.host.is_none()).collect();
     for (span, text) in spans(&records, end).into_iter().take(MARKS_MAX) {
         let title = format!("{:.3} s to {:.3} s: {text}", span.from, span.to);
         write_bar(out, "cut", time, (span, middle, BAR), &title)?;
@@ -165,11 +165,7 @@ fn write_host(
     middle: f64,
     time: &Axis,
 ) -> fmt::Result {
-    let shown: String = match name.chars().count().checked_sub(NAME_MAX) {
-        None | Some(0) => name.to_owned(),
-        Some(more) => std::iter::once('…').chain(name.chars().skip(more + 1)).collect(),
-    };
-    let shown = escaped(&shown);
+    let shown = escaped(&ending(name, NAME_MAX));
     write!(out, "<text class=\"end\" x=\"{}\" y=\"{}\">{shown}</text>", LEFT - 8.0, middle + 4.0)?;
     writeln!(out, "<path class=\"gone\" d=\"M{LEFT} {middle}H{RIGHT}\"/>")?;
     let here = |record: &&Record| record.host.is_some_and(|host: HostId| host.get() as usize == number);
@@ -184,7 +180,7 @@ fn write_host(
         let title = format!("{name} {} from {:.3} s to {:.3} s", life.words(), span.from, span.to);
         write_bar(out, class, time, (span, middle, height), &title)?;
     }
-    for record in run.storm.iter().filter(here).take(MARKS_MAX) {
+    for record in run.storm().filter(here).take(MARKS_MAX) {
         let at = record.at.as_secs_f64();
         let mark = fault(time.place(at), middle - BAR / 2.0 + 4.0);
         writeln!(out, "<g>{mark}<title>{at:.3} s: {}</title></g>", escaped(&record.text))?;
