@@ -11,6 +11,7 @@ pub mod fault;
 pub mod host;
 mod kernel;
 mod lifecycle;
+pub mod line;
 pub mod metrics;
 pub mod network;
 pub mod property;

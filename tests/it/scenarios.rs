@@ -80,22 +80,34 @@ fn every_message_that_is_delivered_is_listed_by_name() {
     assert!(unlisted.is_empty(), "add to systems/messages.rs: {unlisted:?}");
 }
 
+/// Means of what the kernel holds, over these seconds of a run.
+fn held(run: &Run, series: &str, from: u64, to: u64) -> f64 {
+    let within = run
+        .samples
+        .iter()
+        .filter(|sample| sample.name == series && (from..to).contains(&(sample.at.as_millis() / 1000)));
+    let values: Vec<f64> = within.map(|sample| sample.value).collect();
+    values.iter().sum::<f64>() / values.len() as f64
+}
+
 #[test]
 fn tasks_and_events_do_not_pile_up_over_virtual_time() {
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("scenarios/clickstream.toml");
     let scenario = load(&file, &["faults=[]", "acts.stir=60s", "workloads.clickstream.0.speed_up=10000"]);
     let run = run(&scenario, 1);
     for series in ["kernel.tasks", "kernel.pending-events"] {
-        let mean = |from: u64, to: u64| {
-            let within = run.samples.iter().filter(|sample| {
-                sample.name == series && (from..to).contains(&(sample.at.as_millis() / 1000))
-            });
-            let values: Vec<f64> = within.map(|sample| sample.value).collect();
-            values.iter().sum::<f64>() / values.len() as f64
-        };
-        let (early, late) = (mean(10, 30), mean(40, 60));
+        let (early, late) = (held(&run, series, 10, 30), held(&run, series, 40, 60));
         assert!(0.0 < early && late < early * 1.2, "{series} grew from {early} to {late}");
     }
+}
+
+#[test]
+fn a_storm_leaves_no_tasks_behind() {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("scenarios/clickstream.toml");
+    let scenario = load(&file, &["acts.stir=240s", "workloads.clickstream.0.speed_up=1000"]);
+    let run = run(&scenario, 3);
+    let (calm, after) = (held(&run, "kernel.tasks", 2, 10), held(&run, "kernel.tasks", 245, 260));
+    assert!(0.0 < calm && after < calm * 1.5, "from {calm} to {after}");
 }
 
 #[test]

@@ -1,8 +1,6 @@
 //! The Kafka protocol on a connection: frames with a four-byte length, headers with correlation ids, typed bodies.
 
-use std::cell::{Cell, RefCell};
-use std::collections::BTreeMap;
-use std::rc::Rc;
+use std::cell::Cell;
 use std::time::Duration;
 
 use bytes::{BufMut, Bytes, BytesMut};
@@ -16,11 +14,11 @@ use kafka_protocol::messages::{
 use kafka_protocol::protocol::{
     Decodable, Encodable, StrBytes, decode_request_header_from_buffer, encode_request_header_into_buffer,
 };
-use tokio::sync::oneshot;
 
-use crate::base::HostId;
+use crate::base::{HostId, SimTime};
+use crate::world::line::{Line, Link};
 use crate::world::rpc::CallError;
-use crate::world::{Address, Connection, Host, Sender};
+use crate::world::{Address, Host};
 
 /// The requests brokers understand, each with the oldest and newest version they speak. Fetches of version 13 on name topics by id
 /// (KIP-516), those of version 15 on tell a follower's life (KIP-903).
@@ -213,31 +211,39 @@ pub fn response_name(key: ApiKey) -> &'static str {
     }
 }
 
-type Waiting = Rc<RefCell<BTreeMap<i32, oneshot::Sender<Bytes>>>>;
-
 /// A connection to one broker, made anew when it breaks. Requests may overlap; the broker answers them in order.
 pub struct Channel {
     host: Host,
-    to: Address,
+    line: Line,
     client: StrBytes,
-    link: Rc<RefCell<Option<(Sender, Waiting)>>>,
     correlation: Cell<i32>,
+}
+
+/// The number of the request that a frame answers.
+fn answered(frame: &Bytes) -> Option<u64> {
+    let correlation = frame.get(4..8)?.try_into().ok()?;
+    Some(line_number(i32::from_be_bytes(correlation)))
+}
+
+fn line_number(correlation: i32) -> u64 {
+    u64::from(correlation as u32)
 }
 
 impl Channel {
     /// A connection to the broker at `to`, for the client called `client`.
     pub fn new(host: &Host, to: Address, client: &str) -> Self {
-        Self { host: host.clone(), to, client: text(client), link: Rc::default(), correlation: Cell::new(0) }
+        let line = Line::new(host, to, "kafka-responses", answered);
+        Self { host: host.clone(), line, client: text(client), correlation: Cell::new(0) }
     }
 
     /// The broker's address.
     pub fn address(&self) -> Address {
-        self.to
+        self.line.address()
     }
 
     /// Whether a connection stands, as far as is known here.
     pub fn is_connected(&self) -> bool {
-        self.link.borrow().is_some()
+        self.line.is_connected()
     }
 
     /// Sends a request and waits for its answer, `patience` in all.
@@ -251,15 +257,15 @@ impl Channel {
         patience: Duration,
     ) -> Result<Response, CallError> {
         let deadline = self.host.now() + patience;
-        let (reply_to, reply) = oneshot::channel();
-        let correlation = self.submit(key, request, Some(reply_to), patience).await?;
+        let link = self.link(patience).await?;
+        let correlation = self.correlate();
+        let reply = link.expect(line_number(correlation));
+        self.submit(&link, key, request, correlation, deadline).await?;
         let answered = self.host.timeout(deadline.since(self.host.now()), reply).await;
         let Ok(Ok(frame)) = answered else {
             // What is late on a connection holds up all behind it: the next request takes a new one.
-            let broken = self.link.borrow_mut().take();
-            if let Some((_, waiting)) = broken {
-                waiting.borrow_mut().remove(&correlation);
-            }
+            self.line.cut();
+            link.forget(line_number(correlation));
             return Err(CallError::Unknown);
         };
         let version = version(key);
@@ -274,21 +280,30 @@ impl Channel {
     /// # Errors
     /// See [`CallError`].
     pub async fn send(&self, key: ApiKey, request: &Request, patience: Duration) -> Result<(), CallError> {
-        self.submit(key, request, None, patience).await.map(|_| ())
+        let deadline = self.host.now() + patience;
+        let link = self.link(patience).await?;
+        self.submit(&link, key, request, self.correlate(), deadline).await
+    }
+
+    async fn link(&self, patience: Duration) -> Result<Link, CallError> {
+        let connected = self.host.timeout(patience, self.line.link()).await;
+        connected.ok().flatten().ok_or(CallError::NotSent)
+    }
+
+    fn correlate(&self) -> i32 {
+        let correlation = self.correlation.get();
+        self.correlation.set(correlation.wrapping_add(1));
+        correlation
     }
 
     async fn submit(
         &self,
+        link: &Link,
         key: ApiKey,
         request: &Request,
-        reply_to: Option<oneshot::Sender<Bytes>>,
-        patience: Duration,
-    ) -> Result<i32, CallError> {
-        let deadline = self.host.now() + patience;
-        let connected = self.host.timeout(patience, self.connected()).await;
-        let (sender, waiting) = connected.map_err(|_| CallError::NotSent)?.ok_or(CallError::NotSent)?;
-        let correlation = self.correlation.get();
-        self.correlation.set(correlation.wrapping_add(1));
+        correlation: i32,
+        deadline: SimTime,
+    ) -> Result<(), CallError> {
         let version = version(key);
         let header = RequestHeader::default()
             .with_request_api_key(key as i16)
@@ -302,43 +317,10 @@ impl Channel {
             })
         });
         let frame = frame.expect("our requests hold only what their version can carry");
-        if let Some(reply_to) = reply_to {
-            waiting.borrow_mut().insert(correlation, reply_to);
-        }
         let left = deadline.since(self.host.now());
-        match self.host.timeout(left, sender.send(request_name(key), frame)).await {
-            Ok(Ok(())) => Ok(correlation),
+        match self.host.timeout(left, link.sender.send(request_name(key), frame)).await {
+            Ok(Ok(())) => Ok(()),
             Ok(Err(_)) | Err(_) => Err(CallError::Unknown),
         }
-    }
-
-    async fn connected(&self) -> Option<(Sender, Waiting)> {
-        if let Some(link) = &*self.link.borrow() {
-            return Some(link.clone());
-        }
-        let Connection { sender, mut receiver } = self.host.connect(self.to).await.ok()?;
-        let waiting: Waiting = Rc::default();
-        *self.link.borrow_mut() = Some((sender.clone(), waiting.clone()));
-        let (slot, answers) = (self.link.clone(), waiting.clone());
-        self.host.spawn("kafka-responses", async move {
-            while let Ok(frame) = receiver.recv().await {
-                let Some(correlation) =
-                    frame.get(4..8).and_then(|bytes| Some(i32::from_be_bytes(bytes.try_into().ok()?)))
-                else {
-                    break;
-                };
-                if let Some(reply_to) = answers.borrow_mut().remove(&correlation) {
-                    let _ = reply_to.send(frame);
-                }
-            }
-            // Whoever waits learns that the outcome is unknown.
-            answers.borrow_mut().clear();
-            let ours = slot.borrow().as_ref().is_some_and(|(_, waiting)| Rc::ptr_eq(waiting, &answers));
-            if ours {
-                let link = slot.borrow_mut().take();
-                drop(link);
-            }
-        });
-        Some((sender, waiting))
     }
 }
