@@ -84,7 +84,7 @@ fn system_of(key: &str) -> &'static str {
 /// The scenarios in which the system stands that has the bug.
 fn fitting(key: &str, scenarios: &[Scenario]) -> Vec<PathBuf> {
     let system = system_of(key);
-    let stands = |scenario: &&Scenario| scenario.systems.names().any(|name| name == system);
+    let stands = |scenario: &&Scenario| scenario.systems.has(system);
     scenarios.iter().filter(stands).map(|scenario| scenario.path.clone()).collect()
 }
 

@@ -8,6 +8,7 @@ use crate::scenario::error::{Mistake, Warning};
 use crate::scenario::nearest::{advice, nearest};
 use crate::scenario::read::Document;
 use crate::scenario::{Acts, Scenario};
+use crate::systems;
 use crate::systems::bugs::BUGS;
 use crate::systems::messages::MESSAGES;
 use crate::world::fault::rule::{EVENT_HOST, Partition, Shape, matches};
@@ -203,11 +204,8 @@ fn zone_exists(path: &str, name: &str, scenario: &Scenario) -> Option<Problem> {
 
 /// A message must be one that a system of the scenario sends.
 fn message(path: &str, name: &str, scenario: &Scenario) -> Option<Problem> {
-    let stands = |system: &str| match system {
-        "coordination" => scenario.systems.coordination.is_some(),
-        "broker" => scenario.systems.broker.is_some(),
-        _ => true,
-    };
+    // What opens and closes connections belongs to no system.
+    let stands = |system: &str| scenario.systems.has(system) || !systems::NAMES.contains(&system);
     let sent =
         MESSAGES.iter().filter(|(system, _)| stands(system)).flat_map(|(_, names)| names.iter().copied());
     if sent.clone().any(|known| known == name) {
@@ -371,11 +369,7 @@ fn bugs_and_events(scenario: &Scenario, problems: &mut Vec<Problem>) {
             problems.push(problem.help(mend));
             continue;
         };
-        let stands = match *system {
-            "coordination" => scenario.systems.coordination.is_some(),
-            _ => scenario.systems.broker.is_some(),
-        };
-        if !stands {
+        if !scenario.systems.has(system) {
             let message = format!("`{bug}` is a bug of {system}, which is not in the scenario");
             problems.push(Problem::new(format!("bugs.{index}"), message));
         }

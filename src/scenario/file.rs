@@ -147,6 +147,11 @@ impl Systems {
         let standing = [self.coordination.is_some(), self.broker.is_some()];
         systems::NAMES.into_iter().zip(standing).filter_map(|(name, stands)| stands.then_some(name))
     }
+
+    /// Whether the system of this name stands.
+    pub fn has(&self, system: &str) -> bool {
+        self.names().any(|name| name == system)
+    }
 }
 
 /// What clients do.
