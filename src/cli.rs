@@ -4,6 +4,7 @@ mod catalogue;
 mod hunt;
 mod replay;
 mod run;
+mod shrink;
 mod sweep;
 
 use std::io::{self, IsTerminal, Write};
@@ -63,6 +64,18 @@ Examples:
 
 `wavetank bugs` lists the bugs. The table is Markdown. Exit codes: 0 all found, 1 some not, 2 bad input.";
 
+const SHRINK_EXAMPLES: &str = "\
+Examples:
+  wavetank shrink scenarios/clickstream.toml --seed 7
+  wavetank shrink scenarios/rejoin-and-fail.toml --seed 2 --set 'bugs=[\"K01\"]' --budget 5m --out k01.toml
+  wavetank shrink k01.toml --out k01-smaller.toml
+
+First faults and a swarm's constants are written down as the seed drew them; then faults are left out, the stir is made shorter,
+workloads, topics, settings, hosts, replicas and clients are taken away, and the faults that are left weakened (power loss, crash,
+pause, delay) and shortened, for as long as the run fails in the same way: the same check or property, on the same kind of host.
+Interrupting it loses nothing: the file holds the smallest so far. The result does not depend on --jobs.
+Exit codes: 0 shrunk, 2 bad input, or a run that does not fail.";
+
 const REPLAY_EXAMPLES: &str = "\
 Examples:
   wavetank replay scenarios/clickstream.toml --seed 7 --until 12.5s
@@ -91,6 +104,9 @@ enum Command {
     /// Run many seeds, each in a process of its own, and tell what they found
     #[command(after_help = SWEEP_EXAMPLES)]
     Sweep(SweepArguments),
+    /// Turn a seed that fails into a small scenario file that fails in the same way
+    #[command(after_help = SHRINK_EXAMPLES)]
+    Shrink(ShrinkArguments),
     /// Put the parts of a sweep together that --shard has spread over machines
     Merge(MergeArguments),
     /// Measure how many runs it takes to find known bugs, each switched on alone
@@ -117,9 +133,9 @@ enum Command {
 struct Subject {
     /// The scenario file
     file: PathBuf,
-    /// The number from which everything random follows
-    #[arg(long, default_value_t = 1, value_parser = seed, allow_negative_numbers = true)]
-    seed: u64,
+    /// The number from which everything random follows (default: what the file says, or 1)
+    #[arg(long, value_parser = seed, allow_negative_numbers = true)]
+    seed: Option<u64>,
     /// Override a value of the file, by dotted path: systems.broker.brokers=5 (may be given again)
     #[arg(long, value_name = "PATH=VALUE")]
     set: Vec<String>,
@@ -179,6 +195,13 @@ struct RunsArguments {
     /// Override a value in every run, by dotted path (may be given again)
     #[arg(long, value_name = "PATH=VALUE")]
     set: Vec<String>,
+    #[command(flatten)]
+    bounds: BoundsArguments,
+}
+
+/// What bounds many runs.
+#[derive(Args)]
+struct BoundsArguments {
     /// How many runs at once (default: one for each core)
     #[arg(long, value_parser = jobs)]
     jobs: Option<usize>,
@@ -191,6 +214,18 @@ struct RunsArguments {
     /// Kill a run that holds more: a finding
     #[arg(long, value_name = "SIZE", default_value = "2GiB")]
     memory: ByteSize,
+}
+
+#[derive(Args)]
+struct ShrinkArguments {
+    #[command(flatten)]
+    subject: Subject,
+    /// Where the small scenario goes (default: regressions/NAME-seed-N.toml beside the scenario); it is there from the first
+    /// success on, and replaced by each smaller one
+    #[arg(long, value_name = "FILE")]
+    out: Option<PathBuf>,
+    #[command(flatten)]
+    bounds: BoundsArguments,
 }
 
 #[derive(Args)]
@@ -279,6 +314,7 @@ pub fn main() -> ExitCode {
         Command::Replay(arguments) => replay::replay(&arguments),
         Command::Sweep(arguments) => sweep::run(&arguments),
         Command::Merge(arguments) => sweep::merge(&arguments),
+        Command::Shrink(arguments) => shrink::run(&arguments),
         Command::Hunt(arguments) => hunt::run(&arguments),
         Command::List { folder } => catalogue::list(&folder),
         Command::Schema { of } => catalogue::schema(of),
@@ -298,8 +334,8 @@ impl Subject {
         Ok((scenario, Some(plan)))
     }
 
-    fn seed(&self) -> Seed {
-        Seed::new(self.seed)
+    fn seed(&self, scenario: &Scenario) -> Seed {
+        self.seed.map_or(scenario.seed, Seed::new)
     }
 }
 

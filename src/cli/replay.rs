@@ -17,7 +17,7 @@ pub(super) fn replay(arguments: &ReplayArguments) -> u8 {
     };
     let recording = Recording { everything: true, levels: arguments.log.clone(), hashes: false };
     let options = Options { recording, plan };
-    let run = with_progress(|progress| lab::execute(&scenario, subject.seed(), &options, progress));
+    let run = with_progress(|progress| lab::execute(&scenario, subject.seed(&scenario), &options, progress));
     let shown: Vec<&Record> = run.records.iter().filter(|record| is_wanted(record, arguments)).collect();
     let told = match &arguments.around {
         Some(event) => told_around(&shown, event, arguments.context, &run),

@@ -35,9 +35,9 @@ pub(super) fn run(arguments: &RunArguments) -> u8 {
     let options = Options { recording, plan };
     let (run, difference) = with_progress(|progress| {
         if arguments.check_determinism {
-            lab::check_determinism(&scenario, subject.seed(), &options, progress)
+            lab::check_determinism(&scenario, subject.seed(&scenario), &options, progress)
         } else {
-            (lab::execute(&scenario, subject.seed(), &options, progress), None)
+            (lab::execute(&scenario, subject.seed(&scenario), &options, progress), None)
         }
     });
     let report = Report { run: &run, plan_file: subject.plan.as_deref(), difference: difference.as_ref() };

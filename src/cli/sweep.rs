@@ -7,7 +7,9 @@ use std::path::Path;
 use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::cli::run::{create_parent, write_page};
-use crate::cli::{Format, MergeArguments, RunsArguments, SweepArguments, ToldArguments, load, print, tell};
+use crate::cli::{
+    BoundsArguments, Format, MergeArguments, RunsArguments, SweepArguments, ToldArguments, load, print, tell,
+};
 use crate::lab::Verdict;
 use crate::lab::sweep::{
     Axis, Journal, JournalError, Limits, Outcome, Plan, Stop, Summary, SweepProgress, sweep,
@@ -36,7 +38,7 @@ pub(super) fn run(arguments: &SweepArguments) -> u8 {
         failures: arguments.stop_after_failures,
         stable: arguments.until_stable,
         recheck: arguments.recheck,
-        ..limits(&arguments.runs)
+        ..limits(&arguments.runs.bounds)
     };
     let program = match std::env::current_exe() {
         Ok(program) => program,
@@ -50,15 +52,15 @@ pub(super) fn run(arguments: &SweepArguments) -> u8 {
 }
 
 /// What bounds the runs, and nothing else.
-pub(super) fn limits(runs: &RunsArguments) -> Limits {
+pub(super) fn limits(bounds: &BoundsArguments) -> Limits {
     let cores = || std::thread::available_parallelism().map_or(1, Into::into);
     Limits {
-        jobs: runs.jobs.unwrap_or_else(cores),
-        time_out: runs.time_out.get(),
-        memory: runs.memory.get(),
+        jobs: bounds.jobs.unwrap_or_else(cores),
+        time_out: bounds.time_out.get(),
+        memory: bounds.memory.get(),
         failures: None,
         stable: None,
-        budget: runs.budget.map(|span| span.get()),
+        budget: bounds.budget.map(|span| span.get()),
         recheck: 0.0,
     }
 }

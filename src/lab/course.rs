@@ -168,7 +168,7 @@ impl Play {
                 .into_iter()
                 .map(|intensity| (format!("faults {}", intensity.rule), format!("x{:.2}", intensity.value)));
             self.notes.borrow_mut().drawn.extend(drawn);
-            plan
+            plan.with(&self.scenario.plan)
         });
         self.notes.borrow_mut().plan = plan.clone();
         tank.set_cooperation(self.scenario.acts.cooperation);

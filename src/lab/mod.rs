@@ -7,6 +7,7 @@ mod course;
 mod determinism;
 mod platform;
 mod run;
+pub mod shrink;
 pub mod sweep;
 #[cfg(test)]
 pub(crate) mod sample;

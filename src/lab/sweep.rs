@@ -8,7 +8,7 @@
 
 mod journal;
 mod summary;
-mod worker;
+pub(in crate::lab) mod worker;
 
 use std::collections::{BTreeSet, VecDeque};
 use std::io;

@@ -1,25 +1,40 @@
-//! The command that repeats a run, ready for a shell.
+//! Commands about one run, ready for a shell.
 
+use std::path::Path;
+
+use crate::lab::sweep::Point;
 use crate::report::Report;
 
 impl Report<'_> {
     /// The command that replays the run: the same digest, with every event at hand.
     pub fn replay_command(&self) -> String {
+        self.command("replay")
+    }
+
+    /// The command of this verb about the run.
+    pub(super) fn command(&self, verb: &str) -> String {
         let run = self.run;
-        let mut command = format!("wavetank replay {}", quoted(&run.scenario.display().to_string()));
-        command.push_str(&format!(" --seed {}", run.seed));
-        for set in &run.overrides {
-            command.push_str(&format!(" --set {}", quoted(set)));
-        }
-        if let Some(plan) = self.plan_file {
-            command.push_str(&format!(" --plan {}", quoted(&plan.display().to_string())));
-        }
-        command
+        command(verb, &run.scenario, run.seed.get(), &run.overrides, self.plan_file)
     }
 }
 
+/// The command of a verb about one run.
+pub fn command(verb: &str, file: &Path, seed: u64, set: &[String], plan: Option<&Path>) -> String {
+    let mut command = format!("wavetank {verb} {} --seed {seed}", quoted(&file.display().to_string()));
+    set.iter().for_each(|set| command.push_str(&format!(" --set {}", quoted(set))));
+    if let Some(plan) = plan {
+        command.push_str(&format!(" --plan {}", quoted(&plan.display().to_string())));
+    }
+    command
+}
+
+/// The command of a verb about a run of a sweep.
+pub(super) fn command_at(verb: &str, point: &Point) -> String {
+    command(verb, &point.file, point.seed, &point.set, None)
+}
+
 /// A word as a POSIX shell takes it literally.
-pub(super) fn quoted(word: &str) -> String {
+fn quoted(word: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "_-./=:,+@%".contains(c);
     if !word.is_empty() && word.chars().all(plain) {
         word.to_owned()

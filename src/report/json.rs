@@ -215,7 +215,7 @@ mod tests {
             }
           },
           "drawn": {
-            "systems.broker.segment": "1KiB"
+            "systems.broker.topics.clicks.segment": "1KiB"
           },
           "plan": {
             "faults": []

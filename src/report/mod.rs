@@ -14,6 +14,7 @@ use std::path::Path;
 
 use crate::lab::{Difference, Run};
 
+pub use command::command;
 pub use json::schema as run_schema;
 pub use refused::bad_input;
 pub use sweep::{SweepReport, junit};

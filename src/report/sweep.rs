@@ -6,7 +6,7 @@ use std::fmt::{self, Write};
 use serde::Serialize;
 
 use crate::lab::sweep::{Ended, Finding, Outcome, Plan, Point, Stop, Summary};
-use crate::report::command::quoted;
+use crate::report::command::command_at;
 use crate::report::html::escaped;
 use crate::report::text::grouped;
 
@@ -53,14 +53,7 @@ struct FindingDocument<'sweep> {
     seed: u64,
     example: &'sweep str,
     replay: String,
-}
-
-/// The command that repeats a run of a sweep with every event at hand.
-pub(super) fn replay_command(point: &Point) -> String {
-    let mut command = format!("wavetank replay {}", quoted(&point.file.display().to_string()));
-    command.push_str(&format!(" --seed {}", point.seed));
-    point.set.iter().for_each(|set| command.push_str(&format!(" --set {}", quoted(set))));
-    command
+    shrink: String,
 }
 
 impl SweepReport<'_> {
@@ -135,7 +128,8 @@ impl SweepReport<'_> {
             format!("{} of {} runs", grouped(finding.count as u64), grouped(self.summary.runs as u64));
         writeln!(out, "  in       {share}, first at seed {}", finding.first.seed)?;
         writeln!(out, "  such as  {}", trouble.example)?;
-        writeln!(out, "  replay   {}", replay_command(&finding.first))
+        writeln!(out, "  replay   {}", command_at("replay", &finding.first))?;
+        writeln!(out, "  shrink   {}", command_at("shrink", &finding.first))
     }
 
     /// Which events happened under which faults; the empty cells are what no run has tried.
@@ -183,7 +177,8 @@ impl SweepReport<'_> {
             count: finding.count,
             seed: finding.first.seed,
             example: &finding.trouble.example,
-            replay: replay_command(&finding.first),
+            replay: command_at("replay", &finding.first),
+            shrink: command_at("shrink", &finding.first),
         });
         let document = Document {
             format: 1,
@@ -230,7 +225,7 @@ pub fn junit(outcomes: &[Outcome]) -> String {
                     "{open}>\n      <failure type=\"{}\" message=\"{}\">{}</failure>\n    </testcase>\n",
                     trouble.ended.words(),
                     escaped(&trouble.what),
-                    escaped(&format!("{}\n{}", trouble.example, replay_command(&outcome.point))),
+                    escaped(&format!("{}\n{}", trouble.example, command_at("replay", &outcome.point))),
                 )),
             }
         }
@@ -278,11 +273,13 @@ mod tests {
           in       1 of 3 runs, first at seed 2
           such as  seen at seed 2
           replay   wavetank replay scenarios/a.toml --seed 2
+          shrink   wavetank shrink scenarios/a.toml --seed 2
 
         d9d7d190  hung: a run ends within its time
           in       1 of 3 runs, first at seed 3
           such as  seen at seed 3
           replay   wavetank replay scenarios/a.toml --seed 3
+          shrink   wavetank shrink scenarios/a.toml --seed 3
 
         events   1 of 2 happened
           never  a leader rose

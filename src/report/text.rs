@@ -44,7 +44,13 @@ impl Report<'_> {
         let [events, messages, operations] = [run.events, run.messages, run.disk_operations].map(grouped);
         writeln!(out, "size     {events} events, {messages} messages, {operations} disk operations")?;
         writeln!(out, "digest   {}", run.digest)?;
-        writeln!(out, "replay   {}", self.replay_command())
+        writeln!(out, "replay   {}", self.replay_command())?;
+        match self.run.verdict {
+            Verdict::Violated | Verdict::NotConverged => {
+                writeln!(out, "shrink   {}", self.command("shrink"))
+            }
+            Verdict::Held | Verdict::NotDeterministic => Ok(()),
+        }
     }
 
     fn write_why(&self, out: &mut String) -> fmt::Result {
@@ -221,7 +227,7 @@ mod tests {
           clickstream sent = 60000
 
         drawn by the seed
-          systems.broker.segment = 1KiB
+          systems.broker.topics.clicks.segment = 1KiB
 
         the last telling events
           12.400000s broker-2 fault crash
@@ -230,6 +236,7 @@ mod tests {
         size     1,234,567 events, 89,000 messages, 12 disk operations
         digest   00000000000000000000000000000abc
         replay   wavetank replay 'scenarios/my clicks.toml' --seed 7 --set 'faults=[]'
+        shrink   wavetank shrink 'scenarios/my clicks.toml' --seed 7 --set 'faults=[]'
         "#);
     }
 

@@ -26,6 +26,7 @@ pub(super) fn check(scenario: &Scenario, document: &Document<'_>) -> Vec<Mistake
         let own = rule.validate().into_iter().chain(fault(rule, scenario));
         problems.extend(own.map(|problem| problem.within(&parent)));
     }
+    problems.extend(plan(&scenario.plan, scenario).into_iter().map(|problem| problem.within("plan")));
     bugs_and_events(scenario, &mut problems);
     told(problems, document)
 }
@@ -288,8 +289,13 @@ fn planned(fault: &PlannedFault, scenario: &Scenario) -> Vec<Problem> {
     problems
 }
 
-/// Rules that will never strike, because the stir ends before.
-pub(super) fn idle_rules(scenario: &Scenario) -> Vec<Problem> {
+/// What will never strike, because the stir ends before.
+pub(super) fn idle(scenario: &Scenario) -> Vec<Problem> {
+    let planned = idle_faults(&scenario.plan, scenario).into_iter().map(|problem| problem.within("plan"));
+    idle_rules(scenario).into_iter().chain(planned).collect()
+}
+
+fn idle_rules(scenario: &Scenario) -> Vec<Problem> {
     let of = |(index, rule): (usize, &FaultRule)| {
         // A swarm may make a rule strike up to twice as often.
         let often = if scenario.swarm { 2 } else { 1 };

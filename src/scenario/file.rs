@@ -5,11 +5,11 @@ use std::time::Duration;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use crate::base::Span;
+use crate::base::{Seed, Span};
 use crate::systems::{self, broker, coordination};
 use crate::workloads::{clickstream, registers};
 use crate::world::ClockConfig;
-use crate::world::fault::FaultRule;
+use crate::world::fault::{FaultPlan, FaultRule};
 use crate::world::network::{LinkConfig, NetworkConfig};
 
 /// A wavetank scenario: what stands in the tank, what clients do to it, what breaks, and what is expected.
@@ -44,6 +44,12 @@ pub(super) struct ScenarioFile {
     /// What breaks.
     #[serde(default)]
     pub(super) faults: Vec<FaultRule>,
+    /// Faults that are not drawn any more, besides those that the rules draw: what plan.toml of a run holds (default none).
+    #[serde(default)]
+    pub(super) plan: FaultPlan,
+    /// The seed of a run that is given no other (default 1).
+    #[serde(default = "ScenarioFile::seed_default")]
+    pub(super) seed: Seed,
     /// Let the seed draw which rules of faults take part, how often they strike, and the systems' constants (default false).
     #[serde(default)]
     pub(super) swarm: bool,
@@ -56,6 +62,12 @@ pub(super) struct ScenarioFile {
     /// What a good run of this scenario visits.
     #[serde(default)]
     pub(super) expect: Expect,
+}
+
+impl ScenarioFile {
+    fn seed_default() -> Seed {
+        Seed::new(1)
+    }
 }
 
 /// How long the acts of a run last, and how it settles.

@@ -5,6 +5,7 @@
 
 mod check;
 mod data;
+mod draft;
 mod error;
 mod file;
 mod include;
@@ -25,6 +26,7 @@ use crate::workloads::clickstream::impression::Impression;
 use crate::world::ClockConfig;
 use crate::world::fault::{FaultPlan, FaultRule};
 
+pub use draft::Draft;
 pub use error::{Mistake, ScenarioError, Warning};
 pub use file::{Acts, Expect, SettleForm, Systems, Workloads, Zones};
 pub use nearest::{advice, nearest};
@@ -56,6 +58,10 @@ pub struct Scenario {
     pub impressions: BTreeMap<PathBuf, Arc<Vec<Impression>>>,
     /// What breaks.
     pub faults: Vec<FaultRule>,
+    /// What breaks besides, as planned.
+    pub plan: FaultPlan,
+    /// The seed of a run that is given no other.
+    pub seed: Seed,
     /// Whether the seed draws which faults take part, and the systems' constants.
     pub swarm: bool,
     /// The known bugs that are switched on.
@@ -68,44 +74,30 @@ pub struct Scenario {
     pub warnings: Vec<Warning>,
 }
 
+/// A number that makes a scenario larger or smaller.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Size {
+    /// Its dotted path.
+    pub path: String,
+    /// What it is.
+    pub value: u32,
+    /// If it counts hosts: how their names begin, before `-1`.
+    pub hosts: Option<String>,
+}
+
 impl Scenario {
     /// Reads a scenario file, what it includes, and overrides of the form `dotted.path=value`.
     ///
     /// # Errors
     /// Everything that keeps it from being run.
     pub fn load(path: &Path, overrides: &[String]) -> Result<Self, ScenarioError> {
-        let failed = |mistakes| ScenarioError::new(path, mistakes);
-        let mut files = Files::default();
-        let mistakes = files.read(path);
-        if !mistakes.is_empty() {
-            return Err(failed(mistakes));
-        }
-        let folder = path.parent().unwrap_or(Path::new(""));
-        let places: Vec<usize> =
-            overrides.iter().map(|text| files.sources.add("--set".to_owned(), text, folder)).collect();
-        let mut document = Document { table: files.merged(), sources: &files.sources };
-        let mut mistakes = Vec::new();
-        for begins in places {
-            let text = files.sources.text(begins);
-            if let Err(error) = set::set(&mut document.table, text, begins) {
-                let message = format!("cannot set `{text}`");
-                mistakes.push(files.sources.mistake(error.span, message, error.cause).mend(error.mend));
-            }
-        }
-        if !mistakes.is_empty() {
-            return Err(failed(mistakes));
-        }
-        if document.table.is_empty() {
-            let mend = "a scenario has at least a line title = \"…\" and a table [systems.coordination]; copy scenarios/clickstream.toml";
-            let message = format!("cannot run {}: nothing stands in it", path.display());
-            return Err(failed(vec![Mistake::new(message).mend(Some(mend.to_owned()))]));
-        }
-        let file = document.scenario().map_err(failed)?;
-        let mut scenario = Self::from_file(file, path, overrides, &document);
-        let mut mistakes = check::check(&scenario, &document);
-        mistakes.extend(check::told(scenario.read_data(), &document));
-        scenario.warnings = check::warned(check::idle_rules(&scenario), &document);
-        if mistakes.is_empty() { Ok(scenario) } else { Err(failed(mistakes)) }
+        with_document(path, overrides, |document| {
+            let mut scenario = Self::from_file(document.scenario()?, path, overrides, document);
+            let mut mistakes = check::check(&scenario, document);
+            mistakes.extend(check::told(scenario.read_data(), document));
+            scenario.warnings = check::warned(check::idle(&scenario), document);
+            if mistakes.is_empty() { Ok(scenario) } else { Err(mistakes) }
+        })
     }
 
     fn from_file(file: ScenarioFile, path: &Path, overrides: &[String], document: &Document<'_>) -> Self {
@@ -126,6 +118,8 @@ impl Scenario {
             workloads,
             impressions: BTreeMap::new(),
             faults: file.faults,
+            plan: file.plan,
+            seed: file.seed,
             swarm: file.swarm,
             bugs: file.bugs,
             beyond_budget: file.beyond_budget,
@@ -158,7 +152,7 @@ impl Scenario {
         if !self.swarm {
             return (scenario, all);
         }
-        let mut note = |system: &str, drawn: Vec<(&'static str, String)>| {
+        let mut note = |system: &str, drawn: Vec<(String, String)>| {
             all.extend(drawn.into_iter().map(|(name, value)| (format!("systems.{system}.{name}"), value)));
         };
         if let Some(config) = &mut scenario.systems.coordination {
@@ -187,6 +181,37 @@ impl Scenario {
         zones.take(coordination.max(brokers) as usize).collect()
     }
 
+    /// What makes it large.
+    pub fn sizes(&self) -> Vec<Size> {
+        let mut sizes = Vec::new();
+        let mut add = |parent: &str, key: &str, value: u32, hosts: Option<String>| {
+            sizes.push(Size { path: format!("{parent}.{key}"), value, hosts });
+        };
+        if let Some(config) = &self.systems.broker {
+            for (index, topic) in config.topics.iter().enumerate() {
+                let parent = format!("systems.broker.topics.{index}");
+                add(&parent, "partitions", topic.partitions, None);
+                add(&parent, "min_in_sync", topic.min_in_sync, None);
+                add(&parent, "replicas", topic.replicas, None);
+            }
+            add("systems.broker", "brokers", config.brokers, Some("broker".to_owned()));
+        }
+        if let Some(config) = &self.systems.coordination {
+            add("systems.coordination", "servers", config.servers, Some("coordination".to_owned()));
+        }
+        for (index, config) in self.workloads.clickstream.iter().enumerate() {
+            let parent = format!("workloads.clickstream.{index}");
+            add(&parent, "producers", config.producers, Some(format!("{}-producer", config.name)));
+            add(&parent, "consumers", config.consumers, Some(format!("{}-consumer", config.name)));
+        }
+        for (index, config) in self.workloads.registers.iter().enumerate() {
+            let parent = format!("workloads.registers.{index}");
+            add(&parent, "clients", config.clients, Some(format!("{}-client", config.name)));
+            add(&parent, "registers", config.registers, None);
+        }
+        sizes
+    }
+
     /// The names of all hosts: servers, then the workloads' clients.
     pub fn hosts(&self) -> Vec<String> {
         let mut hosts = self.servers();
@@ -207,6 +232,41 @@ impl Scenario {
     pub fn schema() -> Schema {
         schemars::schema_for!(ScenarioFile)
     }
+}
+
+/// Reads a scenario file and what it includes, applies overrides, and hands over the one table that results.
+fn with_document<T>(
+    path: &Path,
+    overrides: &[String],
+    read: impl FnOnce(&Document<'_>) -> Result<T, Vec<Mistake>>,
+) -> Result<T, ScenarioError> {
+    let failed = |mistakes| ScenarioError::new(path, mistakes);
+    let mut files = Files::default();
+    let mistakes = files.read(path);
+    if !mistakes.is_empty() {
+        return Err(failed(mistakes));
+    }
+    let folder = path.parent().unwrap_or(Path::new(""));
+    let places: Vec<usize> =
+        overrides.iter().map(|text| files.sources.add("--set".to_owned(), text, folder)).collect();
+    let mut document = Document { table: files.merged(), sources: &files.sources };
+    let mut mistakes = Vec::new();
+    for begins in places {
+        let text = files.sources.text(begins);
+        if let Err(error) = set::set(&mut document.table, text, begins) {
+            let message = format!("cannot set `{text}`");
+            mistakes.push(files.sources.mistake(error.span, message, error.cause).mend(error.mend));
+        }
+    }
+    if !mistakes.is_empty() {
+        return Err(failed(mistakes));
+    }
+    if document.table.is_empty() {
+        let mend = "a scenario has at least a line title = \"…\" and a table [systems.coordination]; copy scenarios/clickstream.toml";
+        let message = format!("cannot run {}: nothing stands in it", path.display());
+        return Err(failed(vec![Mistake::new(message).mend(Some(mend.to_owned()))]));
+    }
+    read(&document).map_err(failed)
 }
 
 /// Reads a plan of faults that an earlier run has saved, for a run of this scenario; with what in it will have no effect.

@@ -15,7 +15,7 @@ use crate::scenario::source::{Sources, Value};
 use crate::systems::{broker, coordination};
 use crate::workloads::{clickstream, registers};
 use crate::world::ClockConfig;
-use crate::world::fault::FaultRule;
+use crate::world::fault::{FaultPlan, FaultRule, PlannedFault};
 
 /// A table and the texts its spans point into.
 pub(super) struct Document<'text> {
@@ -41,6 +41,8 @@ impl<'text> Document<'text> {
         self.each::<registers::Config>("workloads.registers", &mut errors);
         self.part::<Workloads>("workloads", &mut errors);
         self.each::<FaultRule>("faults", &mut errors);
+        self.each::<PlannedFault>("plan.faults", &mut errors);
+        self.part::<FaultPlan>("plan", &mut errors);
         self.part::<Expect>("expect", &mut errors);
         errors.push(whole);
         // The whole and its parts meet the same mistake: told once, because a place is told once.

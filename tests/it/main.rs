@@ -7,6 +7,7 @@ mod known_bugs;
 mod scenario_files;
 mod scenario_mistakes;
 mod scenarios;
+mod shrink;
 mod sweep;
 mod tidy;
 mod world_disk;

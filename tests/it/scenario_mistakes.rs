@@ -382,3 +382,35 @@ fn parts_of_one_mistake_do_not_hide_others() {
         assert!(complaint.contains(&format!("did you mean `{name}`?")), "{name}: {complaint}");
     }
 }
+
+#[test]
+fn a_planned_fault_on_a_host_that_does_not_exist_and_one_without_a_time() {
+    let plan = "[[plan.faults]]\nat = \"1s\"\ndo = { crash = { host = \"brokr-1\", down = \"1s\" } }\n\n\
+                [[plan.faults]]\ndo = { pause = { host = \"broker-1\", length = \"1s\" } }\n";
+    let wrong = format!("{GOOD}\n{plan}");
+    let complaint = load(&folder("planned", &[("s.toml", &wrong)]), &[]).expect_err("it is wrong");
+    insta::assert_snapshot!(complaint, @r#"
+      × cannot use `plan.faults.0.do.crash.host`
+        ╭─[s.toml:23:25]
+     22 │ at = "1s"
+     23 │ do = { crash = { host = "brokr-1", down = "1s" } }
+        ·                         ────┬────
+        ·                             ╰── no host of this scenario is called `brokr-1`
+     24 │
+        ╰────
+      help: did you mean `broker-*`? There are broker-* (3), clickstream-consumer-* (3), clickstream-
+            producer-* (3), coordination-* (3)
+
+      × cannot use `plan.faults.1`
+        ╭─[s.toml:25:1]
+     24 │
+     25 │ [[plan.faults]]
+        · ───────┬───────
+        ·        ╰── a planned fault needs exactly one of `at` and `on`
+     26 │ do = { pause = { host = "broker-1", length = "1s" } }
+        ╰────
+      help: for instance at = "12.5s"
+
+    s.toml: 2 mistakes; nothing was run
+    "#);
+}

@@ -65,6 +65,22 @@ fn every_negative_scenario_is_violated() {
     }
 }
 
+/// A finding that was shrunk: the bugs that are switched on in it are found, and mended code holds.
+#[test]
+fn every_regression_is_found_with_its_bug_and_holds_without() {
+    let files = files("scenarios/regressions");
+    assert!(!files.is_empty());
+    for file in files {
+        let broken = load(&file, &[]);
+        if !broken.bugs.is_empty() {
+            let run = run(&broken, broken.seed.get());
+            assert_eq!(run.verdict, Verdict::Violated, "{}", why(&run));
+        }
+        let run = run(&load(&file, &["bugs=[]"]), broken.seed.get());
+        assert_eq!(run.verdict, Verdict::Held, "{}", why(&run));
+    }
+}
+
 #[test]
 fn every_message_that_is_delivered_is_listed_by_name() {
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("scenarios/mixed-swarm.toml");

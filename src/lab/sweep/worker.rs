@@ -131,7 +131,6 @@ fn is_rechecked(point: &Point, share: f64) -> bool {
     (xxh3_64_with_seed(text.as_bytes(), 0) as f64) < share * u64::MAX as f64
 }
 
-#[expect(clippy::disallowed_methods, reason = "a child process lives in real time, outside any run")]
 fn run_once(
     program: &Path,
     point: &Point,
@@ -140,6 +139,19 @@ fn run_once(
     job: usize,
     twice: bool,
 ) -> Outcome {
+    observe(program, point, limits, folder, job, twice).0
+}
+
+/// Runs a point once. Returns the document of `--format json` too, if the run came so far.
+#[expect(clippy::disallowed_methods, reason = "a child process lives in real time, outside any run")]
+pub(in crate::lab) fn observe(
+    program: &Path,
+    point: &Point,
+    limits: &Limits,
+    folder: &Path,
+    job: usize,
+    twice: bool,
+) -> (Outcome, Option<Value>) {
     let began = Instant::now();
     let (out, err) = (folder.join(format!("job-{job}.out")), folder.join(format!("job-{job}.err")));
     let mut outcome = Outcome {
@@ -172,17 +184,19 @@ fn run_once(
             outcome.trouble = trouble(Ended::OutOfMemory, "a run stays within its memory", example);
         }
         Ok(End::Exited(status)) => {
-            let told = std::fs::read(&out).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok());
-            match told {
-                Some(told) => take(&mut outcome, &told),
+            let told: Option<Value> =
+                std::fs::read(&out).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok());
+            match &told {
+                Some(told) => take(&mut outcome, told),
                 None => {
                     let example = format!("{status}: {}", last_words(&err));
                     outcome.trouble = trouble(Ended::Died, "a run comes to a verdict", example);
                 }
             }
+            return (outcome, told);
         }
     }
-    outcome
+    (outcome, None)
 }
 
 fn start(program: &Path, point: &Point, twice: bool, (out, err): (&Path, &Path)) -> io::Result<Child> {

@@ -361,7 +361,7 @@ mod tests {
             "a leader was fenced",
             "<svg",
             "2 checks, 1 broken, 1 with nothing to look at",
-            "systems.broker.segment",
+            "systems.broker.topics.clicks.segment",
         ];
         assert!(order.map(place).is_sorted(), "{html}");
         for host in &run.hosts {

@@ -3,9 +3,10 @@
 use std::fmt::{self, Write};
 
 use crate::lab::sweep::{Finding, Outcome, Summary};
+use crate::report::command::command_at;
 use crate::report::html::chart::histogram;
 use crate::report::html::{Cell, Row, escaped, page, table};
-use crate::report::sweep::{SweepReport, replay_command};
+use crate::report::sweep::SweepReport;
 use crate::report::text::grouped;
 
 /// From which share of the runs on a cell is so dark that its text is white.
@@ -72,7 +73,9 @@ impl SweepReport<'_> {
             out,
             "<p>In {count} of {runs} runs, first at seed {seed}; fingerprint <code>{print}</code>.</p>"
         )?;
-        writeln!(out, "<pre class=\"command\">{}</pre>", escaped(&replay_command(&finding.first)))?;
+        for verb in ["replay", "shrink"] {
+            writeln!(out, "<pre class=\"command\">{}</pre>", escaped(&command_at(verb, &finding.first)))?;
+        }
         writeln!(out, "<pre class=\"wrong\">{}</pre>", escaped(&trouble.example))
     }
 

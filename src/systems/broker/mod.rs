@@ -201,20 +201,23 @@ impl Config {
     }
 
     /// Draws the constants that a swarm varies; returns what was drawn, by name.
-    pub fn swarm(&mut self, stream: &mut Stream) -> Vec<(&'static str, String)> {
+    pub fn swarm(&mut self, stream: &mut Stream) -> Vec<(String, String)> {
         let mut drawn = Vec::new();
+        let mut note = |name: &str, value: String| drawn.push((name.to_owned(), value));
         if stream.random_bool(0.5) {
             let segment = ByteSize::new(512 << stream.random_range(0..10));
-            self.topics.iter_mut().for_each(|topic| topic.segment = segment);
-            drawn.push(("segment", segment.to_string()));
+            for topic in &mut self.topics {
+                topic.segment = segment;
+                note(&format!("topics.{}.segment", topic.name), segment.to_string());
+            }
         }
         if stream.random_bool(0.5) {
             self.replica_lag_max = Span::millis(stream.random_range(500..=5000));
-            drawn.push(("replica_lag_max", self.replica_lag_max.to_string()));
+            note("replica_lag_max", self.replica_lag_max.to_string());
         }
         if stream.random_bool(0.5) {
             self.replica_fetch_wait = Span::millis(stream.random_range(5..=500));
-            drawn.push(("replica_fetch_wait", self.replica_fetch_wait.to_string()));
+            note("replica_fetch_wait", self.replica_fetch_wait.to_string());
         }
         drawn
     }

@@ -116,7 +116,7 @@ impl Config {
     }
 
     /// Draws the constants that a swarm varies; returns what was drawn, by name.
-    pub fn swarm(&mut self, stream: &mut Stream) -> Vec<(&'static str, String)> {
+    pub fn swarm(&mut self, stream: &mut Stream) -> Vec<(String, String)> {
         let few_or_many = |stream: &mut Stream, few, many| match stream.random_bool(0.5) {
             true => stream.random_range(few),
             false => stream.random_range(many),
@@ -130,11 +130,12 @@ impl Config {
         if stream.random_bool(0.25) {
             self.transactions_per_epoch = stream.random_range(300..=3000);
         }
-        vec![
+        let drawn = [
             ("transactions_per_epoch", self.transactions_per_epoch.to_string()),
             ("snapshot_every", self.snapshot_every.to_string()),
             ("committed_log", self.committed_log.to_string()),
-        ]
+        ];
+        drawn.map(|(name, value)| (name.to_owned(), value)).to_vec()
     }
 }
 

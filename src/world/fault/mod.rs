@@ -5,6 +5,7 @@ pub mod conduct;
 pub mod inject;
 pub mod plan;
 pub mod rule;
+mod weaken;
 
 pub use budget::Budget;
 pub use conduct::conduct;

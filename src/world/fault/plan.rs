@@ -131,8 +131,18 @@ impl FaultPlan {
                 Draw { rule, key, places, stir, seed, intensity: value }.draw_all(&mut plan.faults);
             }
         }
-        plan.faults.sort_by_key(|fault| (fault.at.is_none(), fault.at));
-        (plan, intensities)
+        (plan.in_order(), intensities)
+    }
+
+    /// This plan and another in one.
+    pub fn with(mut self, other: &Self) -> Self {
+        self.faults.extend(other.faults.iter().cloned());
+        self.in_order()
+    }
+
+    fn in_order(mut self) -> Self {
+        self.faults.sort_by_key(|fault| (fault.at.is_none(), fault.at));
+        self
     }
 
     /// The plan as a TOML file that can be given back.
