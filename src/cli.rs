@@ -1,11 +1,13 @@
 //! The command line. It parses, calls the lab, and prints; it decides nothing.
 
+mod blame;
 mod catalogue;
 mod hunt;
 mod replay;
 mod run;
 mod shrink;
 mod sweep;
+mod variants;
 
 use std::io::{self, IsTerminal, Write};
 use std::path::{Path, PathBuf};
@@ -76,6 +78,16 @@ pause, delay) and shortened, for as long as the run fails in the same way: the s
 Interrupting it loses nothing: the file holds the smallest so far. The result does not depend on --jobs.
 Exit codes: 0 shrunk, 2 bad input, or a run that does not fail.";
 
+const BLAME_EXAMPLES: &str = "\
+Examples:
+  wavetank blame scenarios/clickstream.toml --seed 7
+  wavetank blame scenarios/rejoin-and-fail.toml --seed 2 --set 'bugs=[\"K01\"]' --format json
+
+A fault fired if it struck something. It mattered if the run without it, all else as it was, ends otherwise (another verdict, or
+something else broken), or takes another course (an event happens only with it, or only without). One fault is left out at a time: of
+two that suffice each, neither matters.
+Exit codes: 0 told, whatever the run's verdict; 2 bad input.";
+
 const REPLAY_EXAMPLES: &str = "\
 Examples:
   wavetank replay scenarios/clickstream.toml --seed 7 --until 12.5s
@@ -107,6 +119,9 @@ enum Command {
     /// Turn a seed that fails into a small scenario file that fails in the same way
     #[command(after_help = SHRINK_EXAMPLES)]
     Shrink(ShrinkArguments),
+    /// Tell which faults of a run mattered, by running it again without each
+    #[command(after_help = BLAME_EXAMPLES)]
+    Blame(BlameArguments),
     /// Put the parts of a sweep together that --shard has spread over machines
     Merge(MergeArguments),
     /// Measure how many runs it takes to find known bugs, each switched on alone
@@ -268,6 +283,17 @@ struct HuntArguments {
     out: PathBuf,
 }
 
+#[derive(Args)]
+struct BlameArguments {
+    #[command(flatten)]
+    subject: Subject,
+    /// How to tell the result
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    format: Format,
+    #[command(flatten)]
+    bounds: BoundsArguments,
+}
+
 /// How a sweep is told.
 #[derive(Args)]
 struct ToldArguments {
@@ -315,6 +341,7 @@ pub fn main() -> ExitCode {
         Command::Sweep(arguments) => sweep::run(&arguments),
         Command::Merge(arguments) => sweep::merge(&arguments),
         Command::Shrink(arguments) => shrink::run(&arguments),
+        Command::Blame(arguments) => blame::run(&arguments),
         Command::Hunt(arguments) => hunt::run(&arguments),
         Command::List { folder } => catalogue::list(&folder),
         Command::Schema { of } => catalogue::schema(of),

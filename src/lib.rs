@@ -10,6 +10,7 @@
 //! - [`scenario`]: one TOML file, composed of the parts' own configurations. Invents no knob.
 //! - [`lab`]: runs, records and replays scenarios. The only place with threads.
 //! - [`report`]: what a run looks like on a terminal and as JSON.
+//! - [`testing`]: property tests of scenarios, for users' own `cargo test`.
 //! - [`cli`]: the command line. Decides nothing.
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]
@@ -29,4 +30,5 @@ pub mod workloads;
 pub mod scenario;
 pub mod lab;
 pub mod report;
+pub mod testing;
 pub mod cli;

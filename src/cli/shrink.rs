@@ -6,11 +6,13 @@ use std::path::{Path, PathBuf};
 use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::cli::run::create_parent;
-use crate::cli::sweep::{failed, limits};
+use crate::cli::sweep::failed;
+use crate::cli::variants::{in_workshop, not_varied};
 use crate::cli::{Format, ShrinkArguments, bad_input, print, tell};
 use crate::lab::Verdict;
-use crate::lab::shrink::{Extent, Failing, ShrinkError, ShrinkProgress, Shrunk, Workshop, shrink};
+use crate::lab::shrink::{Extent, ShrinkProgress, Shrunk, shrink};
 use crate::lab::sweep::Trouble;
+use crate::lab::variants::Original;
 use crate::report::command;
 use crate::scenario::Draft;
 
@@ -22,31 +24,21 @@ pub(super) fn run(arguments: &ShrinkArguments) -> u8 {
         Err(error) => return bad_input(subject, &error, Format::Text),
     };
     let seed = subject.seed(&scenario);
-    let failing = Failing { file: subject.file.clone(), set: subject.set.clone(), seed, plan };
+    let original = Original { file: subject.file.clone(), set: subject.set.clone(), seed, plan };
     let out = arguments.out.clone().unwrap_or_else(|| beside(&subject.file, seed.get()));
     if out.exists() {
         tell(&format!("{} exists already\n  --out chooses another file\n", out.display()));
         return Verdict::BAD_INPUT;
     }
-    let program = match std::env::current_exe() {
-        Ok(program) => program,
-        Err(error) => return failed("cannot find this program itself", &error),
-    };
-    let folder = std::env::temp_dir().join(format!("wavetank-shrink-{}", std::process::id()));
-    if let Err(error) = std::fs::create_dir_all(&folder) {
-        return failed(&format!("cannot create {}", folder.display()), &error);
-    }
-    let limits = limits(&arguments.bounds);
-    let workshop = Workshop { program: &program, limits: &limits, folder: &folder };
     let made_by = command("shrink", &subject.file, seed.get(), &subject.set, subject.plan.as_deref());
-    let result = with_spinner(|show| {
-        shrink(workshop, &failing, &mut |progress, found| {
-            show(progress);
-            found.map_or(Ok(()), |(draft, trouble)| write(&out, draft, trouble, &made_by))
+    let result = in_workshop(&arguments.bounds, |workshop| {
+        with_spinner(|show| {
+            shrink(workshop, &original, &mut |progress, found| {
+                show(progress);
+                found.map_or(Ok(()), |(draft, trouble)| write(&out, draft, trouble, &made_by))
+            })
         })
     });
-    // Nobody needs the candidates any more; what cannot be removed is in a folder that the system empties.
-    let _ = std::fs::remove_dir_all(&folder);
     match result {
         Ok(shrunk) => {
             if let Err(error) = write(&out, &shrunk.draft, &shrunk.trouble, &made_by) {
@@ -55,12 +47,7 @@ pub(super) fn run(arguments: &ShrinkArguments) -> u8 {
             print(&told(&shrunk, &out));
             0
         }
-        Err(ShrinkError::BadInput(error)) => bad_input(subject, &error, Format::Text),
-        Err(error @ ShrinkError::Holds { .. }) => {
-            tell(&format!("{error}\n  `wavetank sweep` finds seeds that fail\n"));
-            Verdict::BAD_INPUT
-        }
-        Err(ShrinkError::Io(error)) => failed("cannot shrink", &error),
+        Err(error) => not_varied(subject, &error),
     }
 }
 

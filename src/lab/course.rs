@@ -13,11 +13,11 @@ use crate::lab::platform::Platform;
 use crate::lab::{Act, Options, Progress, Run, Verdict};
 use crate::scenario::{Acts, Scenario, SettleForm};
 use crate::workloads::Workload;
-use crate::world::fault::{FaultPlan, Injector, conduct};
+use crate::world::fault::{FaultPlan, Injector, Place, conduct};
 use crate::world::property::{PropertyTally, Violation};
 use crate::world::tank::{Outcome, TankError};
 use crate::world::trace::What;
-use crate::world::{Record, Tank, TankConfig, select};
+use crate::world::{Record, Recording, Tank, TankConfig, select};
 
 /// How long systems may take to become ready, and workloads to prepare, before anything breaks.
 const BUILD_BOUND: Duration = Duration::from_secs(120);
@@ -57,6 +57,31 @@ pub fn execute(
     run
 }
 
+/// Where the hosts of a scenario stand.
+pub fn places(scenario: &Scenario) -> Vec<Place> {
+    let stand = || {
+        let found = Rc::new(RefCell::new(Vec::new()));
+        let (hosted, places) = (scenario.clone(), found.clone());
+        let build = move |tank: Tank| async move {
+            *places.borrow_mut() = Platform::build(&tank, &hosted).places(&tank);
+        };
+        // Nothing runs in it: how it ends tells nothing.
+        let _ = Tank::run(scenario.seed, tank_config(scenario, &Recording::default()), build);
+        found.take()
+    };
+    thread::scope(|scope| scope.spawn(stand).join().expect("hosts are added, and nothing else is done"))
+}
+
+fn tank_config(scenario: &Scenario, recording: &Recording) -> TankConfig {
+    TankConfig {
+        zones: scenario.zones.names.clone(),
+        network: scenario.zones.network(),
+        clocks: scenario.clocks.clone(),
+        bugs: scenario.bugs.iter().cloned().collect(),
+        recording: recording.clone(),
+    }
+}
+
 /// What a run leaves behind, even if a violation cuts it short.
 #[derive(Default)]
 struct Notes {
@@ -73,13 +98,7 @@ fn play(scenario: &Scenario, seed: Seed, options: &Options, report: impl Fn(Prog
     let notes = Rc::new(RefCell::new(Notes::default()));
     let (scenario_of_run, drawn) = scenario.drawn(seed);
     notes.borrow_mut().drawn = drawn;
-    let config = TankConfig {
-        zones: scenario.zones.names.clone(),
-        network: scenario.zones.network(),
-        clocks: scenario.clocks.clone(),
-        bugs: scenario.bugs.iter().cloned().collect(),
-        recording: options.recording.clone(),
-    };
+    let config = tank_config(scenario, &options.recording);
     let acts = Play {
         scenario: scenario_of_run,
         plan: options.plan.clone(),
@@ -297,7 +316,8 @@ fn conclude(
         events: outcome.events,
         messages: outcome.messages,
         disk_operations: outcome.disk_operations,
-        faults: notes.injector.map(|injector| injector.counts()).unwrap_or_default(),
+        faults: notes.injector.as_ref().map(Injector::counts).unwrap_or_default(),
+        fates: notes.injector.as_ref().map(Injector::fates).unwrap_or_default(),
         drawn: notes.drawn,
         plan: notes.plan,
         checks: notes.checks,

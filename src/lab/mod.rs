@@ -3,12 +3,14 @@
 //! [`execute`] takes a scenario and a seed to a [`Run`]; [`check_determinism`] does it twice and names the first event that differs;
 //! [`sweep`] tries many seeds, each in a process of its own.
 
+pub mod blame;
 mod course;
 mod determinism;
 mod platform;
 mod run;
 pub mod shrink;
 pub mod sweep;
+pub mod variants;
 #[cfg(test)]
 pub(crate) mod sample;
 
@@ -16,7 +18,7 @@ use crate::base::SimTime;
 use crate::world::Recording;
 use crate::world::fault::FaultPlan;
 
-pub use course::execute;
+pub use course::{execute, places};
 pub use determinism::{Difference, check_determinism, first_difference};
 pub use run::{Run, Verdict};
 

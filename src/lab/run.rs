@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use crate::base::{Seed, SimTime};
 use crate::checkers::Check;
-use crate::world::fault::{FaultCount, FaultPlan};
+use crate::world::fault::{Fate, FaultCount, FaultPlan};
 use crate::world::metrics::Sample;
 use crate::world::property::{Meeting, PropertyTally, Violation};
 use crate::world::trace::What;
@@ -88,6 +88,8 @@ pub struct Run {
     pub drawn: Vec<(String, String)>,
     /// The faults as planned.
     pub plan: FaultPlan,
+    /// What became of each of them, in the same order.
+    pub fates: Vec<Fate>,
     /// What the checkers found.
     pub checks: Vec<Check>,
     /// How often each property was evaluated and hit.

@@ -34,6 +34,7 @@ pub(crate) fn violated() -> Run {
         faults: [("crash", FaultCount { injected: 3, downgraded: 1, skipped: 0 })].into(),
         drawn: vec![("systems.broker.topics.clicks.segment".to_owned(), "1KiB".to_owned())],
         plan: FaultPlan::default(),
+        fates: Vec::new(),
         checks: vec![lost, Check::new("no record stands twice")],
         meetings: vec![Meeting { fault: "crash", event: "a follower left the in-sync set", hits: 3 }],
         properties: vec![

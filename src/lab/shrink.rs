@@ -12,30 +12,15 @@
 
 use std::collections::BTreeSet;
 use std::io;
-use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use serde_json::Value as Json;
 use toml::Value;
 
 use crate::base::{Seed, Span};
-use crate::lab::sweep::worker::observe;
-use crate::lab::sweep::{Ended, Limits, Outcome, Point, Trouble};
-use crate::scenario::{Draft, Scenario, ScenarioError, Size};
+use crate::lab::sweep::{Ended, Trouble};
+use crate::lab::variants::{Original, VariantError, Workshop, write};
+use crate::scenario::{Draft, Scenario, Size};
 use crate::world::fault::{FaultPlan, PlannedFault};
-
-/// What is to be shrunk.
-#[derive(Clone, Debug)]
-pub struct Failing {
-    /// The scenario file.
-    pub file: PathBuf,
-    /// What is set in it.
-    pub set: Vec<String>,
-    /// The seed under which it fails.
-    pub seed: Seed,
-    /// The faults, if they are not to be drawn.
-    pub plan: Option<FaultPlan>,
-}
 
 /// How large a scenario is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -76,36 +61,6 @@ pub struct Shrunk {
     pub finished: bool,
 }
 
-/// Why nothing can be shrunk.
-#[derive(Debug, thiserror::Error)]
-pub enum ShrinkError {
-    /// The scenario cannot be run.
-    #[error(transparent)]
-    BadInput(#[from] ScenarioError),
-    /// The run does not fail.
-    #[error("{} under seed {seed} keeps every promise: there is nothing to shrink", file.display())]
-    Holds {
-        /// The scenario.
-        file: PathBuf,
-        /// The seed.
-        seed: Seed,
-    },
-    /// Files cannot be read or written.
-    #[error(transparent)]
-    Io(#[from] io::Error),
-}
-
-/// Where candidates are run, and within which bounds.
-#[derive(Clone, Copy, Debug)]
-pub struct Workshop<'shrink> {
-    /// The `wavetank` command itself.
-    pub program: &'shrink Path,
-    /// What bounds each run and the whole.
-    pub limits: &'shrink Limits,
-    /// The folder of the candidates.
-    pub folder: &'shrink Path,
-}
-
 /// Told after every few runs; with the smallest scenario so far and what is wrong in it, when it has just been found.
 pub type Watch<'watch> = dyn FnMut(ShrinkProgress, Option<(&Draft, &Trouble)>) -> io::Result<()> + 'watch;
 
@@ -115,10 +70,10 @@ pub type Watch<'watch> = dyn FnMut(ShrinkProgress, Option<(&Draft, &Trouble)>) -
 /// If the run cannot be made, or does not fail.
 pub fn shrink(
     workshop: Workshop<'_>,
-    failing: &Failing,
+    original: &Original,
     watch: &mut Watch<'_>,
-) -> Result<Shrunk, ShrinkError> {
-    let mut shrinker = Shrinker::begin(workshop, failing, watch)?;
+) -> Result<Shrunk, VariantError> {
+    let mut shrinker = Shrinker::begin(workshop, original, watch)?;
     loop {
         let found = shrinker.found;
         shrinker.shorten()?;
@@ -138,32 +93,6 @@ pub fn shrink(
         runs: shrinker.runs,
         from: shrinker.from,
     })
-}
-
-impl Workshop<'_> {
-    fn run(&self, draft: &Draft, seed: Seed, job: usize) -> io::Result<(Outcome, Option<Json>)> {
-        let file = self.folder.join(format!("candidate-{job}.toml"));
-        write(&file, &draft.text(self.folder))?;
-        let point = Point { seed: seed.get(), file, set: Vec::new() };
-        Ok(observe(self.program, &point, self.limits, self.folder, job, false))
-    }
-
-    /// What was wrong with each of these drafts, run at the same time.
-    fn troubles(&self, drafts: &[(usize, Draft)], seed: Seed) -> io::Result<Vec<Option<Trouble>>> {
-        std::thread::scope(|scope| {
-            let run = |(job, (_, draft)): (usize, &'_ (usize, Draft))| {
-                let draft = draft.clone();
-                scope.spawn(move || Ok(self.run(&draft, seed, job)?.0.trouble))
-            };
-            let running: Vec<_> = drafts.iter().enumerate().map(run).collect();
-            running.into_iter().map(|job| job.join().expect("a job does not panic")).collect()
-        })
-    }
-}
-
-#[expect(clippy::disallowed_methods, reason = "candidates are files of a child process, outside any run")]
-fn write(file: &Path, text: &str) -> io::Result<()> {
-    std::fs::write(file, text)
 }
 
 struct Shrinker<'shrink, 'watch> {
@@ -186,18 +115,19 @@ impl<'shrink, 'watch> Shrinker<'shrink, 'watch> {
     #[expect(clippy::disallowed_methods, reason = "a shrinking's budget is real time, outside any run")]
     fn begin(
         workshop: Workshop<'shrink>,
-        failing: &Failing,
+        original: &Original,
         watch: &'shrink mut Watch<'watch>,
-    ) -> Result<Self, ShrinkError> {
+    ) -> Result<Self, VariantError> {
         let began = Instant::now();
-        let (best, scenario) = failing.draft(&[])?;
-        let (outcome, told) = workshop.run(&best, failing.seed, 0)?;
+        let (best, scenario) = original.draft(&[])?;
+        let (outcome, told) = workshop.run_original(original, &best)?;
+        let holds = || VariantError::Holds { file: original.file.clone(), seed: original.seed };
         let mut shrinker = Self {
             workshop,
             watch,
             began,
-            seed: failing.seed,
-            trouble: failing.trouble(outcome)?,
+            seed: original.seed,
+            trouble: outcome.trouble.ok_or_else(holds)?,
             from: Extent { faults: 0, hosts: scenario.hosts().len(), stir: scenario.acts.stir },
             best,
             scenario,
@@ -205,26 +135,14 @@ impl<'shrink, 'watch> Shrinker<'shrink, 'watch> {
             runs: 1,
             found: 0,
         };
-        if let Some(told) = told {
-            shrinker.settle_what_is_drawn(failing, &told)?;
+        // Of a run that does not come so far as to tell what was drawn, the rules themselves are shrunk.
+        if let Some(told) = told
+            && let Some(draft) = original.drawn(&told)?
+        {
+            shrinker.from.faults = draft.plan().faults.len();
+            shrinker.first_that_fails(vec![draft])?;
         }
         Ok(shrinker)
-    }
-
-    /// Puts what the seed draws into the file: faults and a swarm's constants, which leaves the run as it was. Of a run that did not
-    /// come so far as to tell what was drawn, the rules themselves are shrunk.
-    fn settle_what_is_drawn(&mut self, failing: &Failing, told: &Json) -> Result<(), ShrinkError> {
-        let Ok(plan) = serde_json::from_value::<FaultPlan>(told["plan"].clone()) else { return Ok(()) };
-        let drawn = told["drawn"].as_object().into_iter().flatten();
-        let constants = drawn
-            .filter(|(path, _)| path.starts_with("systems."))
-            .filter_map(|(path, value)| Some(format!("{path}={}", value.as_str()?)));
-        let set: Vec<String> = constants.chain(["swarm=false".to_owned()]).collect();
-        let (mut draft, _) = failing.draft(&set)?;
-        draft.set_plan(&plan);
-        self.from.faults = plan.faults.len();
-        self.first_that_fails(vec![draft])?;
-        Ok(())
     }
 
     fn extent(&self) -> Extent {
@@ -240,7 +158,7 @@ impl<'shrink, 'watch> Shrinker<'shrink, 'watch> {
     }
 
     /// The first candidate that fails as the best does; it becomes the best.
-    fn first_that_fails(&mut self, candidates: Vec<Draft>) -> Result<Option<usize>, ShrinkError> {
+    fn first_that_fails(&mut self, candidates: Vec<Draft>) -> Result<Option<usize>, VariantError> {
         let mut fresh = Vec::new();
         for (at, draft) in candidates.into_iter().enumerate() {
             if draft != self.best && self.tried.insert(draft.text(self.workshop.folder)) {
@@ -252,10 +170,10 @@ impl<'shrink, 'watch> Shrinker<'shrink, 'watch> {
             if self.is_over() {
                 break;
             }
-            let troubles = self.workshop.troubles(batch, self.seed)?;
+            let outcomes = self.workshop.run_all(batch.iter().map(|(_, draft)| draft), self.seed)?;
             self.runs += batch.len();
-            for ((at, draft), trouble) in batch.iter().zip(troubles) {
-                let Some(trouble) = trouble.filter(|trouble| trouble.fingerprint() == wanted) else {
+            for ((at, draft), outcome) in batch.iter().zip(outcomes) {
+                let Some(trouble) = outcome.trouble.filter(|trouble| trouble.fingerprint() == wanted) else {
                     continue;
                 };
                 if self.is_the_bugs_own(draft)? {
@@ -270,7 +188,7 @@ impl<'shrink, 'watch> Shrinker<'shrink, 'watch> {
     }
 
     /// Where known bugs are switched on: whether it holds without them. What fails by itself would tell nothing about the bug.
-    fn is_the_bugs_own(&mut self, draft: &Draft) -> Result<bool, ShrinkError> {
+    fn is_the_bugs_own(&mut self, draft: &Draft) -> Result<bool, VariantError> {
         let mut healthy = draft.clone();
         healthy.remove("bugs");
         if healthy == *draft {
@@ -280,7 +198,7 @@ impl<'shrink, 'watch> Shrinker<'shrink, 'watch> {
         Ok(self.workshop.run(&healthy, self.seed, 0)?.0.ended == Ended::Held)
     }
 
-    fn adopt(&mut self, draft: Draft, trouble: Trouble) -> Result<(), ShrinkError> {
+    fn adopt(&mut self, draft: Draft, trouble: Trouble) -> Result<(), VariantError> {
         let file = self.workshop.folder.join("best.toml");
         write(&file, &draft.text(self.workshop.folder))?;
         self.scenario = Scenario::load(&file, &[])?;
@@ -308,7 +226,7 @@ impl<'shrink, 'watch> Shrinker<'shrink, 'watch> {
     }
 
     /// ddmin: all faults, halves, quarters, … single ones are left out, as long as it fails without them.
-    fn drop_faults(&mut self) -> Result<(), ShrinkError> {
+    fn drop_faults(&mut self) -> Result<(), VariantError> {
         let mut size = self.best.plan().faults.len();
         while 0 < size {
             let mut from = 0;
@@ -331,7 +249,7 @@ impl<'shrink, 'watch> Shrinker<'shrink, 'watch> {
     }
 
     /// A shorter stir, without the faults after its end. The settling stays as long as it is: without the bug the run must hold.
-    fn shorten(&mut self) -> Result<(), ShrinkError> {
+    fn shorten(&mut self) -> Result<(), VariantError> {
         loop {
             let stir = self.scenario.acts.stir.get();
             let parts = [8, 4, 2].map(|part| stir / part);
@@ -357,7 +275,7 @@ impl<'shrink, 'watch> Shrinker<'shrink, 'watch> {
     }
 
     /// Leaves out whatever the file need not say: a workload, a topic, a setting whose default does as well.
-    fn drop_parts(&mut self) -> Result<(), ShrinkError> {
+    fn drop_parts(&mut self) -> Result<(), VariantError> {
         let quiet = self.changed(|draft| draft.set("acts.cooperation", Value::Boolean(false)));
         if self.best.get("acts.cooperation").is_none() {
             self.first_that_fails(vec![quiet])?;
@@ -376,7 +294,7 @@ impl<'shrink, 'watch> Shrinker<'shrink, 'watch> {
     }
 
     /// Fewer hosts, parts, replicas, clients; less traffic.
-    fn fewer(&mut self) -> Result<(), ShrinkError> {
+    fn fewer(&mut self) -> Result<(), VariantError> {
         for path in self.scenario.sizes().into_iter().map(|size| size.path) {
             loop {
                 let size = self.scenario.sizes().into_iter().find(|size| size.path == path);
@@ -421,7 +339,7 @@ impl<'shrink, 'watch> Shrinker<'shrink, 'watch> {
     }
 
     /// Weaker, shorter and rounder faults.
-    fn weaken(&mut self) -> Result<(), ShrinkError> {
+    fn weaken(&mut self) -> Result<(), VariantError> {
         for at in 0..self.best.plan().faults.len() {
             loop {
                 let faults = self.best.plan().faults;
@@ -438,32 +356,6 @@ impl<'shrink, 'watch> Shrinker<'shrink, 'watch> {
             }
         }
         Ok(())
-    }
-}
-
-impl Failing {
-    /// The scenario as it fails, with more set in it.
-    fn draft(&self, set: &[String]) -> Result<(Draft, Scenario), ScenarioError> {
-        let (mut draft, scenario) = Draft::load(&self.file, &[self.set.as_slice(), set].concat())?;
-        draft.set("seed", Value::Integer(self.seed.get() as i64));
-        if let Some(plan) = &self.plan {
-            draft.set_plan(plan);
-        }
-        Ok((draft, scenario))
-    }
-
-    /// What is wrong with it.
-    fn trouble(&self, outcome: Outcome) -> Result<Trouble, ShrinkError> {
-        let (file, seed) = (self.file.clone(), self.seed);
-        match outcome.trouble {
-            None => Err(ShrinkError::Holds { file, seed }),
-            Some(trouble) if trouble.ended == Ended::BadInput => Err(io::Error::other(format!(
-                "its scenario cannot be written as one file: {}",
-                trouble.example
-            ))
-            .into()),
-            Some(trouble) => Ok(trouble),
-        }
     }
 }
 

@@ -11,7 +11,7 @@ use crate::base::Seed;
 use crate::checkers::Check;
 use crate::lab::Verdict;
 use crate::report::Report;
-use crate::world::fault::{FaultCount, FaultPlan};
+use crate::world::fault::{Fate, FaultCount, FaultPlan};
 use crate::world::property::{Meeting, PropertyTally};
 use crate::world::{Digest, Record};
 
@@ -53,6 +53,8 @@ struct Document<'run> {
     drawn: BTreeMap<&'run str, &'run str>,
     /// The faults as planned: what `plan.toml` holds, too.
     plan: &'run FaultPlan,
+    /// What became of each planned fault, in the order of `plan`: how often it `struck`, and how often of these `in_vain`.
+    fates: &'run [Fate],
     /// The faults as they came, in order: `virtual_seconds` and `text`.
     storm: Vec<Fault<'run>>,
     /// What ended the run early, or null.
@@ -140,6 +142,7 @@ impl Report<'_> {
             faults: &run.faults,
             drawn: run.drawn.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect(),
             plan: &run.plan,
+            fates: &run.fates,
             storm: run.storm().map(Fault::of).collect(),
             violation: run.violation.as_ref().map(|violation| ViolationDocument {
                 virtual_seconds: violation.at.as_secs_f64(),
@@ -220,6 +223,7 @@ mod tests {
           "plan": {
             "faults": []
           },
+          "fates": [],
           "storm": [
             {
               "virtual_seconds": 12.4,

@@ -2,6 +2,7 @@
 //!
 //! Each leads with the verdict and holds the command that repeats the run. Nothing here decides anything.
 
+mod blame;
 mod command;
 mod html;
 mod json;
@@ -14,6 +15,7 @@ use std::path::Path;
 
 use crate::lab::{Difference, Run};
 
+pub use blame::BlameReport;
 pub use command::command;
 pub use json::schema as run_schema;
 pub use refused::bad_input;

@@ -9,6 +9,7 @@ mod scenario_mistakes;
 mod scenarios;
 mod shrink;
 mod sweep;
+mod testing;
 mod tidy;
 mod world_disk;
 mod world_faults;

@@ -47,6 +47,28 @@ fn what_does_not_fail_or_would_overwrite_a_file_is_refused() {
     assert_eq!(fs::read_to_string(folder.join("there.toml")).expect("it is there"), "precious");
 }
 
+#[test]
+fn the_one_fault_of_a_shrunk_run_is_to_blame() {
+    let folder = folder("blame", &[]);
+    let file = shipped("regressions/k25-mixed-swarm.toml");
+    let told = wavetank(&folder, &["blame", &file]);
+    assert_eq!(told.code, 0, "{}{}", told.out, told.err);
+    let first = "1 OF 1 FAULTS MATTERED: without 1 of them the run ends otherwise\n";
+    assert!(told.out.starts_with(first), "{}", told.out);
+    assert!(
+        told.out.contains("crash { host = \"broker-1\", down = \"1ms\" }\n    without it: held\n"),
+        "{}",
+        told.out
+    );
+    let idle = "plan.faults=[{ at = \"1h\", do = { pause = { host = \"broker-1\", length = \"1s\" } } }]";
+    let told = wavetank(&folder, &["blame", &file, "--set", idle, "--format", "json"]);
+    let document: serde_json::Value = serde_json::from_str(&told.out).expect("it is JSON");
+    assert_eq!(
+        (&document["faults"][0]["struck"], &document["faults"][0]["mattered"]),
+        (&0.into(), &false.into())
+    );
+}
+
 /// All scenario files that are shipped.
 fn all_shipped() -> Vec<PathBuf> {
     let folders = ["", "negative", "regressions"].map(shipped);

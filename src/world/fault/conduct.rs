@@ -21,11 +21,12 @@ pub fn conduct(plan: &FaultPlan, places: Vec<Place>, injector: &Injector) {
     let seen_before: BTreeMap<&str, u64> =
         tank.properties().into_iter().map(|tally| (tally.name, tally.hit)).collect();
     let conductor = Rc::new(Conductor { injector: injector.clone(), places });
-    for fault in &plan.faults {
+    injector.expects(plan.faults.len());
+    for (number, fault) in plan.faults.iter().enumerate() {
         let conductor = conductor.clone();
         let fault = fault.clone();
         if let Some(at) = fault.at {
-            tank.kernel().call_at(began + at.get(), move |_| conductor.strike(fault, None));
+            tank.kernel().call_at(began + at.get(), move |_| conductor.strike(number, fault, None));
         } else if let Some(on) = fault.on.clone() {
             let nth = seen_before.get(on.event.as_str()).copied().unwrap_or(0) + on.nth;
             tank.kernel().properties.borrow_mut().on(&on.event, move |kernel, host, count| {
@@ -34,9 +35,11 @@ pub fn conduct(plan: &FaultPlan, places: Vec<Place>, injector: &Injector) {
                 }
                 let (conductor, fault) = (conductor.clone(), fault.clone());
                 if on.after.get().is_zero() {
-                    conductor.strike(fault, host);
+                    conductor.strike(number, fault, host);
                 } else {
-                    kernel.call_at(kernel.now() + on.after.get(), move |_| conductor.strike(fault, host));
+                    kernel.call_at(kernel.now() + on.after.get(), move |_| {
+                        conductor.strike(number, fault, host)
+                    });
                 }
             });
         }
@@ -49,14 +52,14 @@ struct Conductor {
 }
 
 impl Conductor {
-    fn strike(self: Rc<Self>, fault: PlannedFault, event_host: Option<HostId>) {
-        let Some(patience) = fault.when_dirty else { return self.perform(&fault.kind, event_host) };
+    fn strike(self: Rc<Self>, number: usize, fault: PlannedFault, event_host: Option<HostId>) {
+        let Some(patience) = fault.when_dirty else { return self.perform(number, &fault.kind, event_host) };
         let targets = self.hosts_of(&fault.kind, event_host);
         let tank = self.injector.tank().clone();
         tank.clone().spawn("fault-when-dirty", async move {
             let dirty = || targets.iter().any(|host| self.injector.has_unsynced(*host));
             tank.wait_until(patience.get(), DIRTY_LOOK, dirty).await;
-            self.perform(&fault.kind, event_host);
+            self.perform(number, &fault.kind, event_host);
         });
     }
 
@@ -106,7 +109,11 @@ impl Conductor {
         patterns.iter().flat_map(|pattern| self.named(pattern, event_host)).collect()
     }
 
-    fn perform(&self, kind: &PlannedKind, event_host: Option<HostId>) {
+    fn perform(&self, number: usize, kind: &PlannedKind, event_host: Option<HostId>) {
+        self.injector.striking(number, kind.name(), || self.carry_out(kind, event_host));
+    }
+
+    fn carry_out(&self, kind: &PlannedKind, event_host: Option<HostId>) {
         let injector = &self.injector;
         let name = kind.name();
         let hosts = self.hosts_of(kind, event_host);

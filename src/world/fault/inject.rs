@@ -10,7 +10,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use schemars::JsonSchema;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::base::HostId;
 use crate::world::disk::DiskOperation;
@@ -34,6 +34,22 @@ pub struct FaultCount {
     pub downgraded: u64,
     /// Without effect: its target was down already, or all was healed.
     pub skipped: u64,
+}
+
+/// What became of one planned fault.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct Fate {
+    /// How often it struck.
+    pub struck: u64,
+    /// How often in vain: its target was down already, or it named nobody.
+    pub in_vain: u64,
+}
+
+impl Fate {
+    /// Whether it struck, and not only in vain.
+    pub fn fired(&self) -> bool {
+        self.in_vain < self.struck
+    }
 }
 
 type Undo = Box<dyn FnOnce(&Injector)>;
@@ -69,6 +85,7 @@ struct State {
     ledger: RefCell<Ledger>,
     beyond_budget: bool,
     counts: RefCell<BTreeMap<&'static str, FaultCount>>,
+    fates: RefCell<Vec<Fate>>,
     active: RefCell<BTreeMap<u64, Undo>>,
     active_next: Cell<u64>,
     over: Cell<bool>,
@@ -101,6 +118,7 @@ impl Injector {
             ledger: RefCell::new(Ledger::new(budgets)),
             beyond_budget,
             counts: RefCell::default(),
+            fates: RefCell::default(),
             active: RefCell::default(),
             active_next: Cell::new(0),
             over: Cell::new(false),
@@ -123,6 +141,29 @@ impl Injector {
     /// What became of the faults so far, by kind.
     pub fn counts(&self) -> BTreeMap<&'static str, FaultCount> {
         self.0.counts.borrow().clone()
+    }
+
+    /// What became of each planned fault, in the order of the plan.
+    pub fn fates(&self) -> Vec<Fate> {
+        self.0.fates.borrow().clone()
+    }
+
+    /// Makes room for the fates of so many faults.
+    pub(super) fn expects(&self, faults: usize) {
+        self.0.fates.borrow_mut().resize(faults, Fate::default());
+    }
+
+    /// Notes that a planned fault strikes with `perform`.
+    pub(super) fn striking(&self, number: usize, kind: &'static str, perform: impl FnOnce()) {
+        let count = || self.0.counts.borrow().get(kind).copied().unwrap_or_default();
+        let before = count();
+        perform();
+        let after = count();
+        let mut fates = self.0.fates.borrow_mut();
+        fates[number].struck += 1;
+        let only_skipped = before.skipped < after.skipped
+            && FaultCount { skipped: 0, ..before } == FaultCount { skipped: 0, ..after };
+        fates[number].in_vain += u64::from(only_skipped);
     }
 
     /// Whether all is healed and nothing may break any more.

@@ -9,6 +9,6 @@ mod weaken;
 
 pub use budget::Budget;
 pub use conduct::conduct;
-pub use inject::{FaultCount, Injector, RollingRestart};
+pub use inject::{Fate, FaultCount, Injector, RollingRestart};
 pub use plan::{FaultPlan, Place, PlannedFault, PlannedKind, PlannedTarget};
 pub use rule::{FaultKind, FaultRule};
