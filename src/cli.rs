@@ -14,6 +14,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::base::{ByteSize, Seed, Span};
 use crate::lab::Verdict;
@@ -212,17 +213,17 @@ struct RunsArguments {
     set: Vec<String>,
     #[command(flatten)]
     bounds: BoundsArguments,
+    /// End after this long
+    #[arg(long, value_name = "TIME")]
+    budget: Option<Span>,
 }
 
-/// What bounds many runs.
+/// What bounds each of many runs.
 #[derive(Args)]
 struct BoundsArguments {
     /// How many runs at once (default: one for each core)
     #[arg(long, value_parser = jobs)]
     jobs: Option<usize>,
-    /// End after this long
-    #[arg(long, value_name = "TIME")]
-    budget: Option<Span>,
     /// Kill a run that takes longer in real time: a finding
     #[arg(long, value_name = "TIME", default_value = "2m")]
     time_out: Span,
@@ -241,6 +242,9 @@ struct ShrinkArguments {
     out: Option<PathBuf>,
     #[command(flatten)]
     bounds: BoundsArguments,
+    /// End after this long
+    #[arg(long, value_name = "TIME")]
+    budget: Option<Span>,
 }
 
 #[derive(Args)]
@@ -391,6 +395,11 @@ fn refuse(subject: &Subject, mistakes: &[Mistake], format: Format) -> u8 {
 /// Tells what will have no effect. The run goes on.
 fn warn(warnings: &[Warning]) {
     warnings.iter().for_each(|warning| tell(&warning.render(io::stderr().is_terminal())));
+}
+
+/// A bar or a spinner that looks as its template says. Only a terminal sees it: indicatif draws nowhere else.
+fn styled(bar: ProgressBar, template: &str) -> ProgressBar {
+    bar.with_style(ProgressStyle::with_template(template).expect("the template is well formed"))
 }
 
 /// Writes to standard output. A reader that has gone (`| head`) has seen enough.

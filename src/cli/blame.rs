@@ -1,27 +1,21 @@
 //! `wavetank blame`: which faults of a run mattered.
 
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::ProgressBar;
 
-use crate::cli::variants::{in_workshop, not_varied};
-use crate::cli::{BlameArguments, Format, bad_input, print};
+use crate::cli::variants::{in_workshop, not_varied, original};
+use crate::cli::{BlameArguments, Format, print, styled};
 use crate::lab::blame::blame;
-use crate::lab::variants::Original;
 use crate::report::BlameReport;
 
 /// Carries the command out; returns its exit code.
 pub(super) fn run(arguments: &BlameArguments) -> u8 {
     let subject = &arguments.subject;
-    let (scenario, plan) = match subject.load() {
-        Ok(loaded) => loaded,
-        Err(error) => return bad_input(subject, &error, arguments.format),
+    let original = match original(subject, arguments.format) {
+        Ok(original) => original,
+        Err(code) => return code,
     };
-    let seed = subject.seed(&scenario);
-    let original = Original { file: subject.file.clone(), set: subject.set.clone(), seed, plan };
-    let bar = ProgressBar::new(0);
-    bar.set_style(
-        ProgressStyle::with_template("{wide_bar} {pos}/{len}").expect("the template is well formed"),
-    );
-    let result = in_workshop(&arguments.bounds, |workshop| {
+    let bar = styled(ProgressBar::new(0), "{wide_bar} {pos}/{len}");
+    let result = in_workshop(&arguments.bounds, None, |workshop| {
         blame(workshop, &original, &mut |done, of| {
             bar.set_length(of as u64);
             bar.set_position(done as u64);

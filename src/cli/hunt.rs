@@ -99,7 +99,7 @@ fn hunt(key: &'static str, files: Vec<PathBuf>, arguments: &HuntArguments) -> Re
         end,
         shard: (1, 1),
     };
-    let limits = Limits { failures: Some(1), ..limits(&arguments.runs.bounds) };
+    let limits = Limits { failures: Some(1), ..limits(&arguments.runs.bounds, arguments.runs.budget) };
     let folder = arguments.out.join(key);
     let opened =
         if folder.exists() { Journal::resume(&folder, &plan) } else { Journal::begin(&folder, &plan) };

@@ -3,9 +3,9 @@
 use std::io;
 use std::path::Path;
 
-use indicatif::{HumanCount, ProgressBar, ProgressStyle};
+use indicatif::{HumanCount, ProgressBar};
 
-use crate::cli::{Format, RunArguments, bad_input, print, refuse, tell};
+use crate::cli::{Format, RunArguments, bad_input, print, refuse, styled, tell};
 use crate::lab::{self, Options, Progress, Run, Verdict};
 use crate::report::{Report, tables};
 use crate::scenario::Mistake;
@@ -93,10 +93,9 @@ pub(super) fn write_page(file: &Path, html: &str) -> io::Result<()> {
     std::fs::write(file, html)
 }
 
-/// Shows progress while something runs. Only a terminal sees it: indicatif draws nowhere else.
+/// Shows progress while something runs.
 pub(super) fn with_progress<T>(run: impl FnOnce(&mut dyn FnMut(Progress)) -> T) -> T {
-    let bar = ProgressBar::new_spinner();
-    bar.set_style(ProgressStyle::with_template("{spinner} {msg}").expect("the template is well formed"));
+    let bar = styled(ProgressBar::new_spinner(), "{spinner} {msg}");
     let result = run(&mut |progress| {
         let seconds = bar.elapsed().as_secs_f64().max(1e-3);
         bar.set_message(format!(

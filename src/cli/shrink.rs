@@ -3,35 +3,33 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::ProgressBar;
 
 use crate::cli::run::create_parent;
 use crate::cli::sweep::failed;
-use crate::cli::variants::{in_workshop, not_varied};
-use crate::cli::{Format, ShrinkArguments, bad_input, print, tell};
+use crate::cli::variants::{in_workshop, not_varied, original};
+use crate::cli::{Format, ShrinkArguments, print, styled, tell};
 use crate::lab::Verdict;
 use crate::lab::shrink::{Extent, ShrinkProgress, Shrunk, shrink};
 use crate::lab::sweep::Trouble;
-use crate::lab::variants::Original;
 use crate::report::command;
 use crate::scenario::Draft;
 
 /// Carries the command out; returns its exit code.
 pub(super) fn run(arguments: &ShrinkArguments) -> u8 {
     let subject = &arguments.subject;
-    let (scenario, plan) = match subject.load() {
-        Ok(loaded) => loaded,
-        Err(error) => return bad_input(subject, &error, Format::Text),
+    let original = match original(subject, Format::Text) {
+        Ok(original) => original,
+        Err(code) => return code,
     };
-    let seed = subject.seed(&scenario);
-    let original = Original { file: subject.file.clone(), set: subject.set.clone(), seed, plan };
-    let out = arguments.out.clone().unwrap_or_else(|| beside(&subject.file, seed.get()));
+    let seed = original.seed.get();
+    let out = arguments.out.clone().unwrap_or_else(|| beside(&subject.file, seed));
     if out.exists() {
         tell(&format!("{} exists already\n  --out chooses another file\n", out.display()));
         return Verdict::BAD_INPUT;
     }
-    let made_by = command("shrink", &subject.file, seed.get(), &subject.set, subject.plan.as_deref());
-    let result = in_workshop(&arguments.bounds, |workshop| {
+    let made_by = command("shrink", &subject.file, seed, &subject.set, subject.plan.as_deref());
+    let result = in_workshop(&arguments.bounds, arguments.budget, |workshop| {
         with_spinner(|show| {
             shrink(workshop, &original, &mut |progress, found| {
                 show(progress);
@@ -63,22 +61,15 @@ fn beside(file: &Path, seed: u64) -> PathBuf {
 #[expect(clippy::disallowed_methods, reason = "a shrunk scenario belongs to the user, outside any run")]
 fn write(out: &Path, draft: &Draft, trouble: &Trouble, made_by: &str) -> io::Result<()> {
     create_parent(out)?;
-    let place = if trouble.place.is_empty() { String::new() } else { format!(" ({})", trouble.place) };
-    let head = format!(
-        "# {}: {}{place}, fingerprint {}\n#   {}\n# Made by: {made_by}\n\n",
-        trouble.ended.words(),
-        trouble.what,
-        trouble.fingerprint(),
-        trouble.example,
-    );
+    let (print, example) = (trouble.fingerprint(), &trouble.example);
+    let head = format!("# {trouble}, fingerprint {print}\n#   {example}\n# Made by: {made_by}\n\n");
     let partial = out.with_extension("toml.part");
     std::fs::write(&partial, head + &draft.text(out.parent().unwrap_or(Path::new(""))))?;
     std::fs::rename(&partial, out)
 }
 
 fn with_spinner<T>(shrink: impl FnOnce(&dyn Fn(ShrinkProgress)) -> T) -> T {
-    let bar = ProgressBar::new_spinner();
-    bar.set_style(ProgressStyle::with_template("{spinner} {msg}").expect("the template is well formed"));
+    let bar = styled(ProgressBar::new_spinner(), "{spinner} {msg}");
     let result = shrink(&|progress| {
         let ShrinkProgress { runs, from, to } = progress;
         bar.set_message(format!("{runs} runs: {}", shrinking(from, to)));
@@ -101,10 +92,8 @@ fn told(shrunk: &Shrunk, out: &Path) -> String {
         "time was up: shrink the file again to go on"
     };
     format!(
-        "SHRUNK: {}\n\n{}: {}\n  {}\n\nruns     {}; {end}\nfile     {}\n",
+        "SHRUNK: {}\n\n{trouble}\n  {}\n\nruns     {}; {end}\nfile     {}\n",
         shrinking(shrunk.from, shrunk.to),
-        trouble.ended.words(),
-        trouble.what,
         trouble.example,
         shrunk.runs,
         out.display(),

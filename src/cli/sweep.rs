@@ -4,11 +4,14 @@ use std::collections::BTreeSet;
 use std::io;
 use std::path::Path;
 
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::ProgressBar;
+
+use crate::base::Span;
 
 use crate::cli::run::{create_parent, write_page};
 use crate::cli::{
-    BoundsArguments, Format, MergeArguments, RunsArguments, SweepArguments, ToldArguments, load, print, tell,
+    BoundsArguments, Format, MergeArguments, RunsArguments, SweepArguments, ToldArguments, load, print,
+    styled, tell,
 };
 use crate::lab::Verdict;
 use crate::lab::sweep::{
@@ -38,7 +41,7 @@ pub(super) fn run(arguments: &SweepArguments) -> u8 {
         failures: arguments.stop_after_failures,
         stable: arguments.until_stable,
         recheck: arguments.recheck,
-        ..limits(&arguments.runs.bounds)
+        ..limits(&arguments.runs.bounds, arguments.runs.budget)
     };
     let program = match std::env::current_exe() {
         Ok(program) => program,
@@ -51,8 +54,8 @@ pub(super) fn run(arguments: &SweepArguments) -> u8 {
     }
 }
 
-/// What bounds the runs, and nothing else.
-pub(super) fn limits(bounds: &BoundsArguments) -> Limits {
+/// What bounds each run, and the whole in time.
+pub(super) fn limits(bounds: &BoundsArguments, budget: Option<Span>) -> Limits {
     let cores = || std::thread::available_parallelism().map_or(1, Into::into);
     Limits {
         jobs: bounds.jobs.unwrap_or_else(cores),
@@ -60,16 +63,14 @@ pub(super) fn limits(bounds: &BoundsArguments) -> Limits {
         memory: bounds.memory.get(),
         failures: None,
         stable: None,
-        budget: bounds.budget.map(|span| span.get()),
+        budget: budget.map(Span::get),
         recheck: 0.0,
     }
 }
 
-/// Shows how far a sweep is. Only a terminal sees it.
+/// Shows how far a sweep is.
 pub(super) fn with_bar<T>(sweep: impl FnOnce(&mut dyn FnMut(SweepProgress)) -> T) -> T {
-    let bar = ProgressBar::new(0);
-    let style = ProgressStyle::with_template("{wide_bar} {pos}/{len} {msg} {elapsed}, {eta} to go");
-    bar.set_style(style.expect("the template is well formed"));
+    let bar = styled(ProgressBar::new(0), "{wide_bar} {pos}/{len} {msg} {elapsed}, {eta} to go");
     let result = sweep(&mut |progress| {
         bar.set_length(progress.points as u64);
         bar.set_position(progress.done as u64);

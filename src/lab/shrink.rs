@@ -1,14 +1,14 @@
 //! From a run that fails to the smallest scenario file found that fails in the same way.
 //!
 //! ```text
-//! faults as planned, constants as drawn ─► drop faults (ddmin) ─► shorten ─► drop parts ─► defaults ─► fewer ─► weaken faults ─┐
-//!                                               ▲───────────────────── until nothing helps any more ───────────────────────────┘
+//! faults and constants as drawn ─► shorten ─► drop faults (ddmin) ─► drop parts ─► fewer hosts ─► weaken faults ─┐
+//!                                     ▲────────────────── until nothing helps any more ────────────────────────────┘
 //! ```
 //!
 //! Each candidate is run in a process of its own, under the same seed, and taken over if it fails with the same fingerprint: the same
-//! end, the same check or property, the same kind of host. With known bugs switched on it must also hold without them. Several candidates run at once; the first in their order that fails is
-//! taken, so that the result does not depend on how many. Dropping faults is ddmin (Zeller and Hildebrandt, "Simplifying and Isolating
-//! Failure-Inducing Input", IEEE TSE 28(2), 2002).
+//! end, the same check or property, the same kind of host. With known bugs switched on it must also hold without them. Several
+//! candidates run at once; the first in their order that fails is taken, so that the result does not depend on how many. Dropping
+//! faults is ddmin (Zeller and Hildebrandt, "Simplifying and Isolating Failure-Inducing Input", IEEE TSE 28(2), 2002).
 
 use std::collections::BTreeSet;
 use std::io;
@@ -51,7 +51,7 @@ pub struct Shrunk {
     pub trouble: Trouble,
     /// The smallest scenario found that fails in the same way.
     pub draft: Draft,
-    /// Runs, and how long they took.
+    /// How many runs it took.
     pub runs: usize,
     /// How large the failing run was.
     pub from: Extent,
@@ -267,10 +267,8 @@ impl<'shrink, 'watch> Shrinker<'shrink, 'watch> {
         self.changed(|draft| {
             draft.set("acts.stir", Value::String(Span::new(stir).to_string()));
             let mut plan = draft.plan();
-            if !plan.faults.is_empty() {
-                plan.faults.retain(|fault| fault.at.is_none_or(|at| at.get() < stir));
-                draft.set_plan(&plan);
-            }
+            plan.faults.retain(|fault| fault.at.is_none_or(|at| at.get() < stir));
+            draft.set_plan(&plan);
         })
     }
 
@@ -307,15 +305,9 @@ impl<'shrink, 'watch> Shrinker<'shrink, 'watch> {
                 }
             }
         }
-        for (index, speed_up) in self
-            .scenario
-            .workloads
-            .clickstream
-            .iter()
-            .map(|config| config.speed_up)
-            .enumerate()
-            .collect::<Vec<_>>()
-        {
+        let clickstreams = self.scenario.workloads.clickstream.iter();
+        let speeds: Vec<f64> = clickstreams.map(|config| config.speed_up).collect();
+        for (index, speed_up) in speeds.into_iter().enumerate() {
             let path = format!("workloads.clickstream.{index}.speed_up");
             let slower = [16.0, 4.0, 2.0].map(|part| (speed_up / part).ceil()).into_iter();
             let slower = slower.filter(|slower| *slower < speed_up);

@@ -7,7 +7,7 @@ use serde_json::Value as Json;
 use toml::Value;
 
 use crate::base::Seed;
-use crate::lab::sweep::worker::observe;
+use crate::lab::sweep::worker::run_once;
 use crate::lab::sweep::{Ended, Limits, Outcome, Point};
 use crate::scenario::{Draft, Scenario, ScenarioError};
 use crate::world::fault::FaultPlan;
@@ -50,7 +50,7 @@ pub enum VariantError {
         /// The seed.
         seed: Seed,
     },
-    /// The run cannot be told from its faults, because it ends before they are known.
+    /// The run ends before its faults are known.
     #[error("{} under seed {seed} does not come so far that its faults are known: {example}", file.display())]
     Untold {
         /// The scenario.
@@ -71,7 +71,7 @@ impl Original {
         let (mut draft, scenario) = Draft::load(&self.file, &[self.set.as_slice(), set].concat())?;
         draft.set("seed", Value::Integer(self.seed.get() as i64));
         if let Some(plan) = &self.plan {
-            draft.set_plan(plan);
+            draft.replace_faults(plan);
         }
         Ok((draft, scenario))
     }
@@ -86,7 +86,7 @@ impl Original {
             .filter_map(|(path, value)| Some(format!("{path}={}", value.as_str()?)));
         let set: Vec<String> = constants.chain(["swarm=false".to_owned()]).collect();
         let (mut draft, _) = self.draft(&set)?;
-        draft.set_plan(&plan);
+        draft.replace_faults(&plan);
         Ok(Some(draft))
     }
 }
@@ -100,7 +100,7 @@ impl Workshop<'_> {
         let file = self.folder.join(format!("variant-{job}.toml"));
         write(&file, &draft.text(self.folder))?;
         let point = Point { seed: seed.get(), file, set: Vec::new() };
-        Ok(observe(self.program, &point, self.limits, self.folder, job, false))
+        Ok(run_once(self.program, &point, self.limits, self.folder, job, false))
     }
 
     /// Runs drafts at the same time.
@@ -110,11 +110,8 @@ impl Workshop<'_> {
         seed: Seed,
     ) -> io::Result<Vec<Outcome>> {
         std::thread::scope(|scope| {
-            let run = |(job, draft): (usize, &'draft Draft)| {
-                // A draft holds what TOML holds; its text can be written on any thread.
-                let draft = draft.clone();
-                scope.spawn(move || Ok(self.run(&draft, seed, job)?.0))
-            };
+            let run =
+                |(job, draft): (usize, &'draft Draft)| scope.spawn(move || Ok(self.run(draft, seed, job)?.0));
             let running: Vec<_> = drafts.enumerate().map(run).collect();
             running.into_iter().map(|job| job.join().expect("a job does not panic")).collect()
         })

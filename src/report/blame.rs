@@ -6,7 +6,7 @@ use std::path::Path;
 use serde::Serialize;
 
 use crate::lab::blame::{Blame, Blamed, Change};
-use crate::lab::sweep::Outcome;
+use crate::lab::sweep::{Outcome, Trouble};
 use crate::lab::variants::Original;
 use crate::report::command;
 use crate::world::fault::PlannedFault;
@@ -128,8 +128,7 @@ fn words(fault: &PlannedFault) -> String {
 }
 
 fn ending(outcome: &Outcome) -> String {
-    let what = outcome.trouble.as_ref().map(|trouble| format!(": {}", trouble.what)).unwrap_or_default();
-    format!("{}{what}", outcome.ended.words())
+    outcome.trouble.as_ref().map_or_else(|| outcome.ended.words().to_owned(), Trouble::to_string)
 }
 
 fn write_change(change: &Change, out: &mut String) -> fmt::Result {

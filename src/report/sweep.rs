@@ -122,8 +122,7 @@ impl SweepReport<'_> {
 
     fn write_finding(&self, out: &mut String, finding: &Finding) -> fmt::Result {
         let trouble = &finding.trouble;
-        let place = if trouble.place.is_empty() { String::new() } else { format!(" on a {}", trouble.place) };
-        writeln!(out, "\n{}  {}: {}{place}", finding.fingerprint, trouble.ended.words(), trouble.what)?;
+        writeln!(out, "\n{}  {trouble}", finding.fingerprint)?;
         let share =
             format!("{} of {} runs", grouped(finding.count as u64), grouped(self.summary.runs as u64));
         writeln!(out, "  in       {share}, first at seed {}", finding.first.seed)?;

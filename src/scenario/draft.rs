@@ -10,7 +10,8 @@ use crate::world::fault::FaultPlan;
 /// A scenario that can be changed and written.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Draft {
-    table: Table,
+    /// A table.
+    root: Value,
 }
 
 impl Draft {
@@ -19,75 +20,61 @@ impl Draft {
     /// # Errors
     /// Everything that keeps it from being run.
     pub fn load(path: &Path, overrides: &[String]) -> Result<(Self, Scenario), ScenarioError> {
-        let scenario = Scenario::load(path, overrides)?;
-        let mut table: Table = with_document(path, overrides, |document| {
-            document.whole().map_err(|error| vec![document.mistake(&error)])
-        })?;
-        // What is said by being left out stands in the file: another default would change what it finds.
-        table.insert("seed".to_owned(), Value::Integer(scenario.seed.get() as i64));
-        let mut draft = Self { table };
-        for (index, clickstream) in scenario.workloads.clickstream.iter().enumerate() {
-            let source = clickstream.source.canonicalize().unwrap_or(clickstream.source.clone());
-            draft.set(&source_path(index), Value::String(source.display().to_string()));
-        }
-        Ok((draft, scenario))
+        with_document(path, overrides, |document| {
+            let scenario = Scenario::from_document(document, path, overrides)?;
+            let table: Table = document.whole().map_err(|error| vec![document.mistake(&error)])?;
+            let mut draft = Self { root: Value::Table(table) };
+            for (index, clickstream) in scenario.workloads.clickstream.iter().enumerate() {
+                let source = clickstream.source.canonicalize().unwrap_or(clickstream.source.clone());
+                draft.set(&source_path(index), Value::String(source.display().to_string()));
+            }
+            Ok((draft, scenario))
+        })
     }
 
     /// The value at a dotted path, in which a number counts the entries of a list.
     pub fn get(&self, path: &str) -> Option<&Value> {
-        let (first, rest) = path.split_once('.').unwrap_or((path, ""));
-        let mut found = self.table.get(first)?;
-        for key in rest.split('.').filter(|key| !key.is_empty()) {
-            found = match key.parse::<usize>() {
-                Ok(index) if found.is_array() => found.get(index)?,
-                _ => found.get(key)?,
-            };
-        }
-        Some(found)
+        path.split('.').try_fold(&self.root, |found, key| match found {
+            Value::Array(items) => items.get(key.parse::<usize>().ok()?),
+            _ => found.get(key),
+        })
     }
 
-    fn holder(&mut self, path: &str) -> Option<&mut Value> {
-        let (first, rest) = path.split_once('.').unwrap_or((path, ""));
-        let mut found = self.table.entry(first).or_insert_with(|| Value::Table(Table::new()));
-        for key in rest.split('.').filter(|key| !key.is_empty()) {
-            found = match found {
-                Value::Array(items) => items.get_mut(key.parse::<usize>().ok()?)?,
-                Value::Table(table) => table.entry(key).or_insert_with(|| Value::Table(Table::new())),
-                _ => return None,
-            };
-        }
-        Some(found)
+    /// What holds the last key of a path, and that key; tables on the way are made.
+    fn holder<'path>(&mut self, path: &'path str) -> Option<(&mut Value, &'path str)> {
+        let mut keys = path.split('.');
+        let last = keys.next_back()?;
+        let holder = keys.try_fold(&mut self.root, |found, key| match found {
+            Value::Array(items) => items.get_mut(key.parse::<usize>().ok()?),
+            Value::Table(table) => Some(table.entry(key).or_insert_with(|| Value::Table(Table::new()))),
+            _ => None,
+        });
+        Some((holder?, last))
     }
 
     /// Sets the value at a dotted path; tables on the way are made.
     pub fn set(&mut self, path: &str, value: Value) {
-        match path.rsplit_once('.') {
-            None => drop(self.table.insert(path.to_owned(), value)),
-            Some((parent, key)) => match self.holder(parent) {
-                Some(Value::Table(table)) => drop(table.insert(key.to_owned(), value)),
-                Some(Value::Array(items)) => {
-                    if let Some(item) = key.parse::<usize>().ok().and_then(|index| items.get_mut(index)) {
-                        *item = value;
-                    }
+        match self.holder(path) {
+            Some((Value::Table(table), key)) => drop(table.insert(key.to_owned(), value)),
+            Some((Value::Array(items), key)) => {
+                if let Some(item) = key.parse::<usize>().ok().and_then(|index| items.get_mut(index)) {
+                    *item = value;
                 }
-                _ => {}
-            },
+            }
+            _ => {}
         }
     }
 
     /// Removes the value at a dotted path.
     pub fn remove(&mut self, path: &str) {
-        match path.rsplit_once('.') {
-            None => drop(self.table.remove(path)),
-            Some((parent, key)) => match self.holder(parent) {
-                Some(Value::Table(table)) => drop(table.remove(key)),
-                Some(Value::Array(items)) => {
-                    if let Some(index) = key.parse().ok().filter(|index| *index < items.len()) {
-                        items.remove(index);
-                    }
+        match self.holder(path) {
+            Some((Value::Table(table), key)) => drop(table.remove(key)),
+            Some((Value::Array(items), key)) => {
+                if let Some(index) = key.parse().ok().filter(|index| *index < items.len()) {
+                    items.remove(index);
                 }
-                _ => {}
-            },
+            }
+            _ => {}
         }
     }
 
@@ -95,24 +82,28 @@ impl Draft {
     /// ones come first.
     pub fn paths(&self) -> Vec<String> {
         let mut paths = Vec::new();
-        paths_in(&self.table, "", &mut paths);
+        paths_in(&self.root, "", &mut paths);
         paths
     }
 
     /// The faults that are planned in it.
     pub fn plan(&self) -> FaultPlan {
-        let plan = self.table.get("plan").cloned();
+        let plan = self.get("plan").cloned();
         plan.and_then(|plan| plan.try_into().ok()).unwrap_or_default()
     }
 
-    /// Puts a plan in the place of all rules of faults.
+    /// Puts a plan in the place of the one in it. What the rules draw comes besides.
     pub fn set_plan(&mut self, plan: &FaultPlan) {
-        self.table.remove("faults");
-        self.table.remove("plan");
+        self.remove("plan");
         if !plan.faults.is_empty() {
-            let plan = Value::try_from(plan).expect("a plan holds nothing TOML cannot say");
-            self.table.insert("plan".to_owned(), plan);
+            self.set("plan", Value::try_from(plan).expect("a plan holds nothing TOML cannot say"));
         }
+    }
+
+    /// Puts a plan in the place of all faults, those that its rules draw too.
+    pub fn replace_faults(&mut self, plan: &FaultPlan) {
+        self.remove("faults");
+        self.set_plan(plan);
     }
 
     /// The text of a scenario file in this folder: paths are relative to it where they can be.
@@ -128,7 +119,8 @@ impl Draft {
             }
         }
         let mut text = String::new();
-        write_sections(&relative.table, "", &mut text);
+        let table = relative.root.as_table().expect("a scenario is a table");
+        write_sections(table, "", &mut text);
         text.trim_start().to_owned()
     }
 }
@@ -137,24 +129,26 @@ fn source_path(index: usize) -> String {
     format!("workloads.clickstream.{index}.source")
 }
 
-fn paths_in(table: &Table, parent: &str, paths: &mut Vec<String>) {
-    for (key, value) in table {
-        let path = if parent.is_empty() { key.clone() } else { format!("{parent}.{key}") };
+/// The paths of the entries of a table, or of the tables in a list, and of what stands in them.
+fn paths_in(value: &Value, parent: &str, paths: &mut Vec<String>) {
+    let mut add = |key: &str, value: &Value| {
+        let path = within(parent, key);
         paths.push(path.clone());
-        match value {
-            Value::Table(inner) => paths_in(inner, &path, paths),
-            Value::Array(items) => {
-                for (index, item) in items.iter().enumerate() {
-                    if let Value::Table(inner) = item {
-                        let path = format!("{path}.{index}");
-                        paths.push(path.clone());
-                        paths_in(inner, &path, paths);
-                    }
-                }
-            }
-            _ => {}
+        paths_in(value, &path, paths);
+    };
+    match value {
+        Value::Table(table) => table.iter().for_each(|(key, value)| add(key, value)),
+        Value::Array(items) => {
+            let tables = items.iter().enumerate().filter(|(_, item)| item.is_table());
+            tables.for_each(|(index, item)| add(&index.to_string(), item));
         }
+        _ => {}
     }
+}
+
+/// The path of a key in what stands at another.
+fn within(parent: &str, key: &str) -> String {
+    if parent.is_empty() { key.to_owned() } else { format!("{parent}.{key}") }
 }
 
 fn is_list_of_tables(value: &Value) -> bool {
@@ -167,20 +161,18 @@ fn write_sections(table: &Table, path: &str, text: &mut String) {
     let only_sections = !table.is_empty() && table.values().all(holds_sections);
     if !path.is_empty() && !only_sections {
         text.push_str(&format!("\n[{path}]\n"));
-        write_lines(table, text);
+        write_lines(table.iter(), text);
         return;
     }
-    for (key, value) in table.iter().filter(|(_, value)| !holds_sections(value)) {
-        text.push_str(&format!("{key} = {value}\n"));
-    }
+    write_lines(table.iter().filter(|(_, value)| !holds_sections(value)), text);
     for (key, value) in table {
-        let path = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
+        let path = within(path, key);
         match value {
             Value::Table(inner) => write_sections(inner, &path, text),
             Value::Array(items) if is_list_of_tables(value) => {
                 for item in items.iter().filter_map(Value::as_table) {
                     text.push_str(&format!("\n[[{path}]]\n"));
-                    write_lines(item, text);
+                    write_lines(item.iter(), text);
                 }
             }
             _ => {}
@@ -188,8 +180,6 @@ fn write_sections(table: &Table, path: &str, text: &mut String) {
     }
 }
 
-fn write_lines(table: &Table, text: &mut String) {
-    for (key, value) in table {
-        text.push_str(&format!("{key} = {value}\n"));
-    }
+fn write_lines<'table>(entries: impl Iterator<Item = (&'table String, &'table Value)>, text: &mut String) {
+    entries.for_each(|(key, value)| text.push_str(&format!("{key} = {value}\n")));
 }

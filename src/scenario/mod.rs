@@ -91,13 +91,19 @@ impl Scenario {
     /// # Errors
     /// Everything that keeps it from being run.
     pub fn load(path: &Path, overrides: &[String]) -> Result<Self, ScenarioError> {
-        with_document(path, overrides, |document| {
-            let mut scenario = Self::from_file(document.scenario()?, path, overrides, document);
-            let mut mistakes = check::check(&scenario, document);
-            mistakes.extend(check::told(scenario.read_data(), document));
-            scenario.warnings = check::warned(check::idle(&scenario), document);
-            if mistakes.is_empty() { Ok(scenario) } else { Err(mistakes) }
-        })
+        with_document(path, overrides, |document| Self::from_document(document, path, overrides))
+    }
+
+    fn from_document(
+        document: &Document<'_>,
+        path: &Path,
+        overrides: &[String],
+    ) -> Result<Self, Vec<Mistake>> {
+        let mut scenario = Self::from_file(document.scenario()?, path, overrides, document);
+        let mut mistakes = check::check(&scenario, document);
+        mistakes.extend(check::told(scenario.read_data(), document));
+        scenario.warnings = check::warned(check::idle(&scenario), document);
+        if mistakes.is_empty() { Ok(scenario) } else { Err(mistakes) }
     }
 
     fn from_file(file: ScenarioFile, path: &Path, overrides: &[String], document: &Document<'_>) -> Self {

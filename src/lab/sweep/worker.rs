@@ -1,6 +1,7 @@
 //! One run in a process of its own, watched: how long it takes, how much it holds, and how it ends.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -72,6 +73,13 @@ pub struct Trouble {
     pub example: String,
 }
 
+impl fmt::Display for Trouble {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "{}: {}", self.ended.words(), self.what)?;
+        if self.place.is_empty() { Ok(()) } else { write!(out, " on a {}", self.place) }
+    }
+}
+
 impl Trouble {
     /// Eight hexadecimal digits, equal for troubles of the same kind: how it ended, what was broken, and where.
     pub fn fingerprint(&self) -> String {
@@ -107,13 +115,14 @@ pub struct Outcome {
 
 /// Runs a point, and, as `limits` say, once more.
 pub(super) fn run(program: &Path, point: &Point, limits: &Limits, folder: &Path, job: usize) -> Outcome {
-    let mut outcome = run_once(program, point, limits, folder, job, false);
+    let once = |twice| run_once(program, point, limits, folder, job, twice).0;
+    let mut outcome = once(false);
     if outcome.ended == Ended::Held && is_rechecked(point, limits.recheck) {
-        let second = run_once(program, point, limits, folder, job, false);
+        let second = once(false);
         outcome.rechecked = true;
         if second.digest != outcome.digest {
             // Once more within one process, event by event: that names the first that differs, if it differs there too.
-            let told = run_once(program, point, limits, folder, job, true);
+            let told = once(true);
             let what = "two runs under one seed are the same".to_owned();
             let apart = format!("digests {} and {}", outcome.digest, second.digest);
             let example = told.trouble.map_or(apart, |trouble| trouble.example);
@@ -131,20 +140,9 @@ fn is_rechecked(point: &Point, share: f64) -> bool {
     (xxh3_64_with_seed(text.as_bytes(), 0) as f64) < share * u64::MAX as f64
 }
 
-fn run_once(
-    program: &Path,
-    point: &Point,
-    limits: &Limits,
-    folder: &Path,
-    job: usize,
-    twice: bool,
-) -> Outcome {
-    observe(program, point, limits, folder, job, twice).0
-}
-
 /// Runs a point once. Returns the document of `--format json` too, if the run came so far.
 #[expect(clippy::disallowed_methods, reason = "a child process lives in real time, outside any run")]
-pub(in crate::lab) fn observe(
+pub(in crate::lab) fn run_once(
     program: &Path,
     point: &Point,
     limits: &Limits,

@@ -64,11 +64,9 @@ impl SweepReport<'_> {
 
     fn write_finding_section(&self, out: &mut String, finding: &Finding) -> fmt::Result {
         let trouble = &finding.trouble;
-        let place = if trouble.place.is_empty() { String::new() } else { format!(" on a {}", trouble.place) };
-        let title = format!("{}: {}{place}", trouble.ended.words(), trouble.what);
         let (count, runs) = (grouped(finding.count as u64), grouped(self.summary.runs as u64));
         let (seed, print) = (finding.first.seed, escaped(&finding.fingerprint));
-        writeln!(out, "<h2>{}</h2>", escaped(&title))?;
+        writeln!(out, "<h2>{}</h2>", escaped(&trouble.to_string()))?;
         writeln!(
             out,
             "<p>In {count} of {runs} runs, first at seed {seed}; fingerprint <code>{print}</code>.</p>"

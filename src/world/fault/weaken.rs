@@ -23,18 +23,14 @@ impl FaultPlan {
     pub fn without_hosts(&self, gone: impl Fn(&str) -> bool) -> Self {
         let faults = self.faults.iter().filter_map(|fault| {
             let mut fault = fault.clone();
-            match &mut fault.kind {
-                PlannedKind::Partition { from, to, .. } => {
-                    from.retain(|host| !gone(host));
-                    to.retain(|host| !gone(host));
-                    (!from.is_empty() && !to.is_empty()).then_some(fault)
-                }
-                PlannedKind::RollingRestart { hosts, .. } => {
-                    hosts.retain(|host| !gone(host));
-                    (!hosts.is_empty()).then_some(fault)
-                }
-                kind => kind.patterns().iter().all(|(_, host)| !gone(host)).then_some(fault),
-            }
+            let mut lists = fault.kind.hosts_mut();
+            let is_left = if lists.is_empty() {
+                fault.kind.patterns().iter().all(|(_, host)| !gone(host))
+            } else {
+                lists.iter_mut().for_each(|hosts| hosts.retain(|host| !gone(host)));
+                lists.iter().all(|hosts| !hosts.is_empty())
+            };
+            is_left.then_some(fault)
         });
         Self { faults: faults.collect() }
     }
@@ -81,10 +77,7 @@ impl PlannedKind {
                 crash(host, *down),
                 Self::PowerLoss { host: host.clone(), down: *down },
             ],
-            Self::PowerLoss { host, down } => {
-                vec![delay(host, *down), pause(host, *down), crash(host, *down)]
-            }
-            Self::CrashLoop { host, down, .. } => {
+            Self::PowerLoss { host, down } | Self::CrashLoop { host, down, .. } => {
                 vec![delay(host, *down), pause(host, *down), crash(host, *down)]
             }
             Self::Crash { host, down } => vec![delay(host, *down), pause(host, *down)],
@@ -107,26 +100,24 @@ impl PlannedKind {
     }
 
     fn on_fewer_hosts(&self) -> Vec<Self> {
-        let without = |pick: fn(&mut Self) -> Option<&mut Vec<String>>| {
-            let hosts = pick(&mut self.clone()).map_or(0, |hosts| hosts.len());
-            let kept = if hosts < 2 { 0 } else { hosts };
-            (0..kept)
-                .map(|at| {
-                    let mut kind = self.clone();
-                    pick(&mut kind).map(|hosts| hosts.remove(at));
-                    kind
-                })
-                .collect::<Vec<_>>()
+        let counts: Vec<usize> = self.clone().hosts_mut().iter().map(|hosts| hosts.len()).collect();
+        let spare = counts.into_iter().enumerate().filter(|(_, count)| 1 < *count);
+        let one = spare.flat_map(|(list, count)| (0..count).map(move |host| (list, host)));
+        let without = |(list, host): (usize, usize)| {
+            let mut kind = self.clone();
+            kind.hosts_mut()[list].remove(host);
+            kind
         };
-        let first = without(|kind| match kind {
-            Self::Partition { from: hosts, .. } | Self::RollingRestart { hosts, .. } => Some(hosts),
-            _ => None,
-        });
-        let second = without(|kind| match kind {
-            Self::Partition { to, .. } => Some(to),
-            _ => None,
-        });
-        [first, second].concat()
+        one.map(without).collect()
+    }
+
+    /// Its lists of hosts.
+    fn hosts_mut(&mut self) -> Vec<&mut Vec<String>> {
+        match self {
+            Self::Partition { from, to, .. } => vec![from, to],
+            Self::RollingRestart { hosts, .. } => vec![hosts],
+            _ => Vec::new(),
+        }
     }
 
     fn less_strong(&self) -> Vec<Self> {
@@ -160,6 +151,7 @@ impl PlannedKind {
         variants
     }
 
+    /// Its spans of time.
     fn spans_mut(&mut self) -> Vec<&mut Span> {
         match self {
             Self::Crash { down, .. }
