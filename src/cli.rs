@@ -39,8 +39,8 @@ Examples:
   wavetank run scenarios/clickstream.toml --set systems.broker.brokers=5 --set acts.stir=20s
   wavetank run scenarios/clickstream.toml --set 'faults=[]'            the same traffic, and nothing breaks
   wavetank run scenarios/clickstream.toml --set 'bugs=[\"K01\"]'         with a historical bug switched on
-  wavetank run scenarios/clickstream.toml --trace out/ --format json   tables for notebooks, a summary for scripts
-                                                                       (`wavetank schema run` documents it)
+  wavetank run scenarios/clickstream.toml --trace out/ --format json   tables for notebooks, a trace for ui.perfetto.dev, a summary
+                                                                       for scripts (`wavetank schema run|trace|series` explains them)
   wavetank run scenarios/clickstream.toml --plan out/plan.toml         exactly these faults
 
 A run goes through five acts: build, stir (traffic flows, things break), heal, settle (everything must converge), judge.
@@ -134,7 +134,7 @@ enum Command {
         #[arg(default_value = "scenarios")]
         folder: PathBuf,
     },
-    /// Print the JSON Schema of scenario files, for editors that complete them, or of what `--format json` prints
+    /// Print the JSON Schema of scenario files, for editors that complete them, or of what `--format json` and `--trace` write
     Schema {
         /// Of what
         #[arg(value_enum, default_value_t = Documented::Scenario)]
@@ -164,7 +164,8 @@ struct Subject {
 struct RunArguments {
     #[command(flatten)]
     subject: Subject,
-    /// Write every event (trace.arrow), time series (series.arrow), the summary (run.json) and the faults (plan.toml) there
+    /// Write there every event (trace.arrow, .parquet, and .perfetto.json for https://ui.perfetto.dev), time series (series.arrow,
+    /// .parquet), the summary (run.json) and the faults (plan.toml)
     #[arg(long, value_name = "FOLDER")]
     trace: Option<PathBuf>,
     /// Write the run as one HTML page there: what was broken, the life of every host, charts, tables
@@ -197,6 +198,10 @@ struct ReplayArguments {
     /// Show every message, connection and disk operation too
     #[arg(long)]
     everything: bool,
+    /// Write there every event (trace.arrow, .parquet, and .perfetto.json for https://ui.perfetto.dev), time series (series.arrow,
+    /// .parquet), the summary (run.json) and the faults (plan.toml)
+    #[arg(long, value_name = "FOLDER")]
+    trace: Option<PathBuf>,
 }
 
 /// What names many runs, and bounds them.
@@ -327,6 +332,10 @@ enum Documented {
     Scenario,
     /// The summary of a run
     Run,
+    /// The columns of the trace that --trace writes
+    Trace,
+    /// The columns of its time series
+    Series,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use crate::cli::{Documented, print, tell};
 use crate::lab::Verdict;
 use crate::report;
+use crate::report::tables::Told;
 use crate::scenario::Scenario;
 use crate::systems::bugs::BUGS;
 
@@ -86,11 +87,13 @@ fn entry(scenario: &Scenario) -> String {
     )
 }
 
-/// Prints the JSON Schema of scenario files; returns the exit code.
+/// Prints the JSON Schema of scenario files, or of what a run writes; returns the exit code.
 pub(super) fn schema(of: Documented) -> u8 {
     let schema = match of {
         Documented::Scenario => Scenario::schema().to_value(),
         Documented::Run => report::run_schema(),
+        Documented::Trace => Told::Trace.document(),
+        Documented::Series => Told::Series.document(),
     };
     let text = serde_json::to_string_pretty(&schema).expect("a schema is JSON");
     print(&(text + "\n"));

@@ -1,8 +1,8 @@
 //! `wavetank replay`: the same run again, told event by event.
 
-use crate::cli::run::with_progress;
+use crate::cli::run::{create_folder, with_progress, write_trace};
 use crate::cli::{Format, ReplayArguments, bad_input, print, tell};
-use crate::lab::{self, Options, Run};
+use crate::lab::{self, Options, Run, Verdict};
 use crate::report::Report;
 use crate::scenario::nearest;
 use crate::world::trace::What;
@@ -15,6 +15,12 @@ pub(super) fn replay(arguments: &ReplayArguments) -> u8 {
         Ok(loaded) => loaded,
         Err(error) => return bad_input(subject, &error, Format::Text),
     };
+    if let Some(folder) = &arguments.trace
+        && let Err(message) = create_folder(folder)
+    {
+        tell(&format!("{message}\n"));
+        return Verdict::BAD_INPUT;
+    }
     let recording = Recording { everything: true, levels: arguments.log.clone(), hashes: false };
     let options = Options { recording, plan };
     let run = with_progress(|progress| lab::execute(&scenario, subject.seed(&scenario), &options, progress));
@@ -26,6 +32,12 @@ pub(super) fn replay(arguments: &ReplayArguments) -> u8 {
     print(&told);
     let report = Report { run: &run, plan_file: subject.plan.as_deref(), difference: None };
     print(&format!("\n{}", report.text()));
+    if let Some(folder) = &arguments.trace {
+        if !write_trace(folder, &report) {
+            return Verdict::BAD_INPUT;
+        }
+        print(&format!("files    {}\n", folder.display()));
+    }
     run.verdict.exit_code()
 }
 
@@ -80,6 +92,7 @@ mod tests {
             what: What::Property,
             text: text.to_owned(),
             position: 1,
+            message: None,
         };
         let records: Vec<Record> = "a b X X c d e f g X".split(' ').map(record).collect();
         let records: Vec<&Record> = records.iter().collect();

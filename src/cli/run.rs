@@ -1,13 +1,15 @@
 //! `wavetank run`: one run, or two that must be equal, told as text or JSON, with its files if asked for.
 
-use std::io;
+use std::fs::File;
+use std::io::{self, BufWriter, Write};
 use std::path::Path;
 
 use indicatif::{HumanCount, ProgressBar};
 
 use crate::cli::{Format, RunArguments, bad_input, print, refuse, styled, tell};
-use crate::lab::{self, Options, Progress, Run, Verdict};
-use crate::report::{Report, tables};
+use crate::lab::{self, Options, Progress, Verdict};
+use crate::report::Report;
+use crate::report::tables::{Table, Told};
 use crate::scenario::Mistake;
 use crate::world::Recording;
 
@@ -18,15 +20,13 @@ pub(super) fn run(arguments: &RunArguments) -> u8 {
         Ok(loaded) => loaded,
         Err(error) => return bad_input(subject, &error, arguments.format),
     };
-    let folder = arguments.trace.as_deref();
-    let folder =
-        folder.map(|folder| (format!("cannot create {}", folder.display()), std::fs::create_dir_all(folder)));
+    let folder = arguments.trace.as_deref().map(create_folder);
     let parent = arguments.html.as_deref();
     let parent =
         parent.map(|file| (format!("cannot create the folder of {}", file.display()), create_parent(file)));
-    for (cannot, created) in folder.into_iter().chain(parent) {
-        if let Err(error) = created {
-            let message = format!("{cannot}: {error}");
+    let parent = parent.map(|(cannot, created)| created.map_err(|error| format!("{cannot}: {error}")));
+    for created in folder.into_iter().chain(parent) {
+        if let Err(message) = created {
             tell(&format!("{message}\n"));
             return refuse(subject, &[Mistake::new(message)], arguments.format);
         }
@@ -50,8 +50,7 @@ pub(super) fn run(arguments: &RunArguments) -> u8 {
         print("twice    two runs gave the same events and the same digest\n");
     }
     if let Some(folder) = &arguments.trace {
-        if let Err(error) = write_files(folder, &report) {
-            tell(&format!("cannot write to {}: {error}\n", folder.display()));
+        if !write_trace(folder, &report) {
             return Verdict::BAD_INPUT;
         }
         if arguments.format == Format::Text {
@@ -70,17 +69,38 @@ pub(super) fn run(arguments: &RunArguments) -> u8 {
     run.verdict.exit_code()
 }
 
+/// Writes the files of `--trace`; returns whether it could.
+pub(super) fn write_trace(folder: &Path, report: &Report<'_>) -> bool {
+    let written = write_files(folder, report);
+    if let Err(error) = &written {
+        tell(&format!("cannot write to {}: {error}\n", folder.display()));
+    }
+    written.is_ok()
+}
+
 #[expect(
     clippy::disallowed_methods,
     reason = "the files of a run belong to the user, and are written after it"
 )]
 fn write_files(folder: &Path, report: &Report<'_>) -> io::Result<()> {
-    let run: &Run = report.run;
-    let arrow = |table| tables::to_arrow_file(&table).map_err(io::Error::other);
-    std::fs::write(folder.join("trace.arrow"), arrow(tables::trace(&run.records, &run.hosts))?)?;
-    std::fs::write(folder.join("series.arrow"), arrow(tables::series(&run.samples, &run.hosts))?)?;
+    let save = |name: String, write: &dyn Fn(&mut BufWriter<File>) -> io::Result<()>| {
+        let mut file = BufWriter::new(File::create(folder.join(name))?);
+        write(&mut file)?;
+        file.flush()
+    };
+    for (told, name) in [(Told::Trace, "trace"), (Told::Series, "series")] {
+        let table = Table::of(report.run, told);
+        save(format!("{name}.arrow"), &|file| table.write_arrow(file).map_err(io::Error::other))?;
+        save(format!("{name}.parquet"), &|file| table.write_parquet(file).map_err(io::Error::other))?;
+    }
+    save("trace.perfetto.json".to_owned(), &|file| report.write_perfetto(file))?;
     std::fs::write(folder.join("run.json"), report.json() + "\n")?;
-    std::fs::write(folder.join("plan.toml"), run.plan.to_toml())
+    std::fs::write(folder.join("plan.toml"), report.run.plan.to_toml())
+}
+
+/// Creates a folder, if it is not there; what is wrong if that fails.
+pub(super) fn create_folder(folder: &Path) -> Result<(), String> {
+    std::fs::create_dir_all(folder).map_err(|error| format!("cannot create {}: {error}", folder.display()))
 }
 
 /// Creates the folder of a file, if it is not there.

@@ -89,6 +89,7 @@ struct Notes {
     workloads: Vec<Rc<dyn Workload>>,
     plan: FaultPlan,
     drawn: Vec<(String, String)>,
+    acts: Vec<(Act, SimTime)>,
     healed: Option<SimTime>,
     unmet: Vec<String>,
     checks: Vec<Check>,
@@ -134,8 +135,13 @@ impl Play {
         self.stir(&tank, &platform, &injector).await;
         let core = self.heal(&tank, &platform, &injector);
         self.settle(&tank, &platform, &core).await;
-        self.tell(&tank, Act::Judge);
+        self.enter(&tank, Act::Judge);
         self.notes.borrow_mut().checks = platform.judge();
+    }
+
+    fn enter(&self, tank: &Tank, act: Act) {
+        self.notes.borrow_mut().acts.push((act, tank.now()));
+        self.tell(tank, act);
     }
 
     fn tell(&self, tank: &Tank, act: Act) {
@@ -154,7 +160,7 @@ impl Play {
     }
 
     async fn build(&self, tank: &Tank, platform: &Platform) -> Result<(), String> {
-        self.tell(tank, Act::Build);
+        self.enter(tank, Act::Build);
         let servers = platform.servers();
         let ready = || servers.iter().all(|host| tank.is_ready(*host));
         if !tank.wait_until(BUILD_BOUND, SETTLE_LOOK, ready).await {
@@ -178,6 +184,7 @@ impl Play {
     }
 
     async fn stir(&self, tank: &Tank, platform: &Platform, injector: &Injector) {
+        self.enter(tank, Act::Stir);
         let stir = self.scenario.acts.stir.get();
         let places = platform.places(tank);
         let plan = self.plan.clone().unwrap_or_else(|| {
@@ -215,6 +222,7 @@ impl Play {
     }
 
     async fn settle(&self, tank: &Tank, platform: &Platform, core: &[HostId]) {
+        self.enter(tank, Act::Settle);
         let workloads = &platform.workloads;
         workloads.iter().for_each(|workload| workload.stop());
         let deadline = tank.now() + self.scenario.acts.settle.get();
@@ -312,6 +320,7 @@ fn conclude(
         verdict,
         digest: outcome.digest,
         virtual_time: outcome.virtual_time,
+        acts: notes.acts,
         wall_time: Duration::ZERO,
         events: outcome.events,
         messages: outcome.messages,

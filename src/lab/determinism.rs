@@ -79,6 +79,7 @@ mod tests {
             what,
             text: text.to_owned(),
             position,
+            message: None,
         };
         let run = |hashes: &[u64], text: &str| Run {
             hashes: hashes.to_vec(),

@@ -14,6 +14,9 @@ pub mod variants;
 #[cfg(test)]
 pub(crate) mod sample;
 
+use schemars::JsonSchema;
+use serde::Serialize;
+
 use crate::base::SimTime;
 use crate::world::Recording;
 use crate::world::fault::FaultPlan;
@@ -45,7 +48,8 @@ pub struct Progress {
 }
 
 /// The acts of a run that take time. (The heal, between stir and settle, takes none.)
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
 pub enum Act {
     /// Systems boot and workloads prepare.
     Build,

@@ -9,6 +9,7 @@ use serde::Serialize;
 
 use crate::base::{Seed, SimTime};
 use crate::checkers::Check;
+use crate::lab::Act;
 use crate::world::fault::{Fate, FaultCount, FaultPlan};
 use crate::world::metrics::Sample;
 use crate::world::property::{Meeting, PropertyTally, Violation};
@@ -74,6 +75,8 @@ pub struct Run {
     pub digest: Digest,
     /// How long it lasted in virtual time.
     pub virtual_time: SimTime,
+    /// When each act that it came to began.
+    pub acts: Vec<(Act, SimTime)>,
     /// How long it took.
     pub wall_time: Duration,
     /// Task polls and timed events.

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::base::{HostId, Seed, SimTime};
 use crate::checkers::Check;
-use crate::lab::{Run, Verdict};
+use crate::lab::{Act, Run, Verdict};
 use crate::world::fault::{FaultCount, FaultPlan};
 use crate::world::metrics::{Sample, SeriesKind};
 use crate::world::property::{Meeting, PropertyKind, PropertyTally, Violation};
@@ -27,6 +27,9 @@ pub(crate) fn violated() -> Run {
         verdict: Verdict::Violated,
         digest: Digest::new(0xabc),
         virtual_time: SimTime::from_nanos(61_500_000_000),
+        acts: [(Act::Build, 0), (Act::Stir, 2_000), (Act::Settle, 61_000)]
+            .map(|(act, millis)| (act, SimTime::ZERO + Duration::from_millis(millis)))
+            .into(),
         wall_time: Duration::from_millis(1234),
         events: 1_234_567,
         messages: 89_000,
@@ -66,6 +69,7 @@ pub(crate) fn violated() -> Run {
             what,
             text: text.to_owned(),
             position: millis,
+            message: None,
         })
         .into(),
         hashes: vec![1, 2, 3],

@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use crate::base::Seed;
 use crate::checkers::Check;
-use crate::lab::Verdict;
+use crate::lab::{Act, Verdict};
 use crate::report::Report;
 use crate::world::fault::{Fate, FaultCount, FaultPlan};
 use crate::world::property::{Meeting, PropertyTally};
@@ -39,6 +39,8 @@ struct Document<'run> {
     digest: Digest,
     /// How long the run lasted in virtual time.
     virtual_seconds: f64,
+    /// The acts that the run came to, in order: `act` and the `virtual_seconds` at which it began.
+    acts: Vec<Began>,
     /// How long it took. The only key that differs between two equal runs.
     wall_seconds: f64,
     /// Task polls and timed events.
@@ -78,6 +80,12 @@ struct Document<'run> {
     excerpt: &'run [String],
     /// Where a second run parted from this one, or null.
     difference: Option<DifferenceDocument<'run>>,
+}
+
+#[derive(Serialize, JsonSchema)]
+struct Began {
+    act: Act,
+    virtual_seconds: f64,
 }
 
 #[derive(Serialize, JsonSchema)]
@@ -135,6 +143,11 @@ impl Report<'_> {
             replay: self.replay_command(),
             digest: run.digest,
             virtual_seconds: run.virtual_time.as_secs_f64(),
+            acts: run
+                .acts
+                .iter()
+                .map(|(act, at)| Began { act: *act, virtual_seconds: at.as_secs_f64() })
+                .collect(),
             wall_seconds: run.wall_time.as_secs_f64(),
             events: run.events,
             messages: run.messages,
@@ -206,6 +219,20 @@ mod tests {
           "replay": "wavetank replay 'scenarios/my clicks.toml' --seed 7 --set 'faults=[]' --plan plan.toml",
           "digest": "00000000000000000000000000000abc",
           "virtual_seconds": 61.5,
+          "acts": [
+            {
+              "act": "build",
+              "virtual_seconds": 0.0
+            },
+            {
+              "act": "stir",
+              "virtual_seconds": 2.0
+            },
+            {
+              "act": "settle",
+              "virtual_seconds": 61.0
+            }
+          ],
           "wall_seconds": 1.234,
           "events": 1234567,
           "messages": 89000,

@@ -1,4 +1,4 @@
-//! What a run looks like: the terminal summary, JSON, an HTML page, and Arrow tables.
+//! What a run looks like: the terminal summary, JSON, an HTML page, tables (Arrow and Parquet), and a trace for Perfetto.
 //!
 //! Each leads with the verdict and holds the command that repeats the run. Nothing here decides anything.
 
@@ -6,6 +6,8 @@ mod blame;
 mod command;
 mod html;
 mod json;
+mod lives;
+mod perfetto;
 mod refused;
 mod sweep;
 pub mod tables;

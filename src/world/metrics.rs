@@ -23,6 +23,16 @@ pub enum SeriesKind {
     Gauge,
 }
 
+impl SeriesKind {
+    /// The kind's name in tables.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Total => "total",
+            Self::Gauge => "gauge",
+        }
+    }
+}
+
 /// One point of one series.
 #[derive(Clone, PartialEq, Debug, Serialize)]
 pub struct Sample {

@@ -96,6 +96,23 @@ pub struct Record {
     pub text: String,
     /// The number of events in the chain up to and with this one: where it stands in the run.
     pub position: u64,
+    /// The message, of an event that is [`What::Delivered`].
+    pub message: Option<Message>,
+}
+
+/// A message that has arrived.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
+pub struct Message {
+    /// The name of its type: `Produce`.
+    pub kind: &'static str,
+    /// Who sent it.
+    pub from: HostId,
+    /// When it was handed to the transport.
+    pub sent: SimTime,
+    /// Its length.
+    pub bytes: u64,
+    /// The connection it came on.
+    pub connection: u64,
 }
 
 impl What {
@@ -111,19 +128,24 @@ impl What {
             Self::Log(_) => "log",
         }
     }
+
+    /// The name of a log line's level.
+    pub fn level(self) -> Option<&'static str> {
+        let Self::Log(level) = self else { return None };
+        Some(match level {
+            Level::Error => "error",
+            Level::Warn => "warn",
+            Level::Info => "info",
+            Level::Debug => "debug",
+        })
+    }
 }
 
 impl Record {
     /// The event as a line for people, with `hosts` giving the names: ` 12.345678s broker-2         fault      crash of broker-2`.
     pub fn line(&self, hosts: &[String]) -> String {
         let host = self.host.and_then(|host| hosts.get(host.get() as usize)).map_or("-", String::as_str);
-        let what = match self.what {
-            What::Log(Level::Error) => "error",
-            What::Log(Level::Warn) => "warn",
-            What::Log(Level::Info) => "info",
-            What::Log(Level::Debug) => "debug",
-            other => other.name(),
-        };
+        let what = self.what.level().unwrap_or(self.what.name());
         format!("{:>12} {host:<24} {what:<10} {}", self.at.to_string(), self.text)
     }
 }
@@ -174,6 +196,32 @@ impl Trace {
         detail: [u64; 3],
         text: impl FnOnce() -> String,
     ) {
+        self.add(at, host, what, detail, None, text);
+    }
+
+    /// Adds the arrival of a message to the chain; `hash` is that of its payload, `sender` gives the name of who sent it.
+    pub(crate) fn delivered(
+        &mut self,
+        at: SimTime,
+        to: HostId,
+        hash: u64,
+        message: Message,
+        sender: impl FnOnce() -> String,
+    ) {
+        let Message { kind, bytes, connection, .. } = message;
+        let text = || format!("{kind} from {} ({bytes} B, connection {connection})", sender());
+        self.add(at, Some(to), What::Delivered, [hash, connection, bytes], Some(message), text);
+    }
+
+    fn add(
+        &mut self,
+        at: SimTime,
+        host: Option<HostId>,
+        what: What,
+        detail: [u64; 3],
+        message: Option<Message>,
+        text: impl FnOnce() -> String,
+    ) {
         let tag = match what {
             What::Delivered => 1,
             What::Connection => 2,
@@ -216,10 +264,17 @@ impl Trace {
         }
         let text = text();
         if milestone {
-            self.milestones.push(Record { at, host, what, text: text.clone(), position: self.position });
+            self.milestones.push(Record {
+                at,
+                host,
+                what,
+                text: text.clone(),
+                position: self.position,
+                message,
+            });
         }
         if self.recording.everything || notable {
-            self.keep(at, host, what, text);
+            self.keep(at, host, what, message, text);
         }
     }
 
@@ -238,15 +293,22 @@ impl Trace {
             .iter()
             .any(|(name, most)| (name == system || name == "*") && level <= *most);
         if level <= Level::Info || wanted {
-            self.keep(at, Some(host), What::Log(level), text());
+            self.keep(at, Some(host), What::Log(level), None, text());
         }
     }
 
-    fn keep(&mut self, at: SimTime, host: Option<HostId>, what: What, text: String) {
+    fn keep(
+        &mut self,
+        at: SimTime,
+        host: Option<HostId>,
+        what: What,
+        message: Option<Message>,
+        text: String,
+    ) {
         if !self.recording.everything && self.records.len() == NOTABLE_MAX {
             self.records.pop_front();
         }
-        self.records.push_back(Record { at, host, what, text, position: self.position });
+        self.records.push_back(Record { at, host, what, text, position: self.position, message });
     }
 
     pub(crate) fn digest(&self) -> Digest {

@@ -118,7 +118,16 @@ fn a_traced_run_leaves_its_files_and_its_plan_can_be_given_back() {
         .map(|entry| entry.expect("it was just listed").file_name().to_string_lossy().into_owned())
         .collect();
     files.sort();
-    assert_eq!(files, ["plan.toml", "run.json", "series.arrow", "trace.arrow"]);
+    let written = [
+        "plan.toml",
+        "run.json",
+        "series.arrow",
+        "series.parquet",
+        "trace.arrow",
+        "trace.parquet",
+        "trace.perfetto.json",
+    ];
+    assert_eq!(files, written);
     let saved = fs::read_to_string(folder.join("out/one/run.json")).expect("the run wrote it");
     assert_eq!(saved, ended.out);
     let scenario = Scenario::load(&folder.join("s.toml"), &[]).expect("it was just run");

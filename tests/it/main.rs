@@ -4,6 +4,7 @@ mod broker;
 mod command_line;
 mod coordination;
 mod known_bugs;
+mod replay;
 mod scenario_files;
 mod scenario_mistakes;
 mod scenarios;

@@ -9,6 +9,7 @@ use crate::lab::Verdict;
 use crate::report::Report;
 use crate::report::html::chart::{Line, LineChart, short};
 use crate::report::html::{Cell, Row, escaped, page, table, timeline};
+use crate::report::lives::{is_end, moments};
 use crate::report::text::grouped;
 use crate::world::metrics::{Sample, SeriesKind};
 use crate::world::property::PropertyKind;
@@ -135,7 +136,7 @@ impl Report<'_> {
         let points = (POINTS_MAX / lines.max(1)).max(POINTS_MIN);
         let began = run.storm().filter(|record| !is_end(&record.text));
         let faults: Vec<f64> = began.take(MARKS_MAX).map(|record| record.at.as_secs_f64()).collect();
-        let violations = timeline::moments(run);
+        let violations = moments(run);
         if times.len() < 2 {
             return Ok(());
         }
@@ -254,11 +255,6 @@ impl Report<'_> {
 /// Something that was not as it should be, with lines about it.
 fn wrong(out: &mut String, title: &str, lines: &[String]) -> fmt::Result {
     writeln!(out, "<h2>{}</h2>\n<pre class=\"wrong\">{}</pre>", escaped(title), escaped(&lines.join("\n")))
-}
-
-/// Whether a record of the storm tells that a fault is over.
-pub(super) fn is_end(text: &str) -> bool {
-    text.ends_with(" ends") || text.contains(" healed")
 }
 
 /// The name of a host; what belongs to none belongs to the whole tank.

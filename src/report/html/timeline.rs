@@ -1,16 +1,13 @@
 //! The life of every host over virtual time: when its process ran, what befell it, and when it led.
 
-use std::collections::BTreeSet;
 use std::fmt::{self, Write};
 
-use crate::base::{HostId, SimTime};
-use crate::checkers::Check;
+use crate::base::HostId;
 use crate::lab::Run;
 use crate::report::html::chart::{Axis, ending, short};
 use crate::report::html::escaped;
-use crate::report::html::run::is_end;
+use crate::report::lives::{Life, Stretch, is_end, is_leader, lives, moments, spans};
 use crate::world::Record;
-use crate::world::trace::What;
 
 /// The size of the drawing, in units of its own, and where its rows begin and end.
 const WIDTH: f64 = 960.0;
@@ -25,36 +22,6 @@ const NAME_MAX: usize = 26;
 
 /// How many marks a drawing holds.
 const MARKS_MAX: usize = 600;
-
-/// The events that tell who leads from then on.
-const LEADERS: [&str; 2] = ["a controller was elected", "coordination established a leader"];
-
-/// What a process does.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Life {
-    Down,
-    NotReady,
-    Up,
-    Paused,
-}
-
-impl Life {
-    fn words(self) -> &'static str {
-        match self {
-            Self::Down => "down",
-            Self::NotReady => "up, not ready",
-            Self::Up => "up",
-            Self::Paused => "paused",
-        }
-    }
-}
-
-/// A stretch of virtual time, in seconds.
-#[derive(Clone, Copy, PartialEq, Debug)]
-struct Stretch {
-    from: f64,
-    to: f64,
-}
 
 /// Writes the timeline under its title.
 pub(super) fn write(out: &mut String, run: &Run) -> fmt::Result {
@@ -217,155 +184,4 @@ fn fault(x: f64, y: f64) -> String {
 
 fn diamond(x: f64, y: f64) -> String {
     format!("<path class=\"leader\" d=\"M{x:.1} {:.1}l5 5.5l-5 5.5l-5 -5.5z\"/>", y - 5.5)
-}
-
-fn is_leader(record: &Record) -> bool {
-    record.what == What::Property && LEADERS.contains(&record.text.as_str())
-}
-
-/// When promises were broken, in the order of time: the violation that ended the run, else the first that each check names.
-pub(super) fn moments(run: &Run) -> Vec<f64> {
-    match &run.violation {
-        Some(violation) => vec![violation.at.as_secs_f64()],
-        None => {
-            let first = |check: &Check| check.examples.iter().find_map(|example| example.at);
-            let moments: BTreeSet<SimTime> = run.checks.iter().filter_map(first).collect();
-            moments.into_iter().map(|at| at.as_secs_f64()).collect()
-        }
-    }
-}
-
-/// What a host's process did, from its records, which tell only of changes.
-fn lives(records: &[&Record], end: f64) -> Vec<(Stretch, Life)> {
-    let of_process = || records.iter().filter(|record| record.what == What::Process);
-    // A process that never says that it is ready is so from its start.
-    let tells = of_process().any(|record| record.text == "ready");
-    let (mut runs, mut ready, mut paused) = (false, false, false);
-    let mut lives: Vec<(Stretch, Life)> = Vec::new();
-    let mut enter = |from: f64, life: Life| match lives.last_mut() {
-        Some((_, last)) if *last == life => {}
-        last => {
-            if let Some((span, _)) = last {
-                span.to = from;
-            }
-            lives.push((Stretch { from, to: end }, life));
-        }
-    };
-    enter(0.0, Life::Down);
-    for record in of_process() {
-        match record.text.split([' ', ',', ':']).next().unwrap_or_default() {
-            "started" => (runs, ready, paused) = (true, false, false),
-            "ready" => ready = true,
-            "not" => ready = false,
-            "paused" => paused = true,
-            "resumed" => paused = false,
-            "crashed" | "stopped" | "exited" | "lost" => runs = false,
-            _ => {}
-        }
-        let life = match (runs, paused, ready || !tells) {
-            (false, ..) => Life::Down,
-            (true, true, _) => Life::Paused,
-            (true, false, true) => Life::Up,
-            (true, false, false) => Life::NotReady,
-        };
-        enter(record.at.as_secs_f64(), life);
-    }
-    lives.retain(|(span, _)| span.from < span.to);
-    lives
-}
-
-/// The faults without a host that come to an end: `partition a | b, 2s` until `partition ends`, the oldest first.
-fn spans(records: &[&Record], end: f64) -> Vec<(Stretch, String)> {
-    let mut spans: Vec<(Stretch, String)> = Vec::new();
-    let mut open: Vec<usize> = Vec::new();
-    for record in records {
-        let at = record.at.as_secs_f64();
-        if let Some(kind) = record.text.strip_suffix(" ends") {
-            let mine = open.iter().position(|index| spans[*index].1.starts_with(kind));
-            if let Some(position) = mine {
-                spans[open.remove(position)].0.to = at;
-            }
-        } else if !is_end(&record.text) {
-            open.push(spans.len());
-            spans.push((Stretch { from: at, to: end }, record.text.clone()));
-        }
-    }
-    // What never says that it ends was a moment.
-    let mut number = 0..;
-    spans.retain(|_| number.next().is_some_and(|index| !open.contains(&index)));
-    spans
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::world::property;
-
-    fn record(second: u64, what: What, text: &str) -> Record {
-        let at = SimTime::from_nanos(second * 1_000_000_000);
-        Record { at, host: None, what, text: text.to_owned(), position: 0 }
-    }
-
-    fn check(told: &[(u64, &str)], expected: &[(u64, u64, Life)]) {
-        let records: Vec<Record> = told.iter().map(|(at, text)| record(*at, What::Process, text)).collect();
-        let records: Vec<&Record> = records.iter().collect();
-        let stretch =
-            |(from, to, life): &(u64, u64, Life)| (Stretch { from: *from as f64, to: *to as f64 }, *life);
-        let expected: Vec<_> = expected.iter().map(stretch).collect();
-        assert_eq!(lives(&records, 20.0), expected, "{told:?}");
-    }
-
-    #[test]
-    fn a_process_is_up_from_its_readiness_until_something_befalls_it() {
-        use Life::{Down, NotReady, Paused, Up};
-        check(&[], &[(0, 20, Down)]);
-        check(&[(0, "started, incarnation 1")], &[(0, 20, Up)]);
-        check(
-            &[
-                (1, "started, incarnation 1"),
-                (2, "ready"),
-                (5, "paused"),
-                (7, "resumed"),
-                (9, "stopped"),
-                (9, "lost power: 3"),
-            ],
-            &[(0, 1, Down), (1, 2, NotReady), (2, 5, Up), (5, 7, Paused), (7, 9, Up), (9, 20, Down)],
-        );
-        check(
-            &[
-                (0, "started, incarnation 1"),
-                (1, "ready"),
-                (3, "not ready"),
-                (4, "exited: why"),
-                (4, "crashed"),
-                (6, "started, incarnation 2"),
-            ],
-            &[(0, 1, NotReady), (1, 3, Up), (3, 4, NotReady), (4, 6, Down), (6, 20, NotReady)],
-        );
-    }
-
-    #[test]
-    fn a_network_fault_lasts_until_it_says_so() {
-        let records = [
-            record(1, What::Fault, "partition a | b, 4s"),
-            record(2, What::Fault, "slow a -> b, 1s"),
-            record(3, What::Fault, "slow ends"),
-            record(4, What::Fault, "disks are full"),
-            record(5, What::Fault, "partition ends"),
-            record(9, What::Fault, "all is healed"),
-        ];
-        let records: Vec<&Record> = records.iter().collect();
-        let told: Vec<_> =
-            spans(&records, 10.0).into_iter().map(|(span, text)| (span.from, span.to, text)).collect();
-        let expected =
-            [(1.0, 5.0, "partition a | b, 4s".to_owned()), (2.0, 3.0, "slow a -> b, 1s".to_owned())];
-        assert_eq!(told, expected);
-    }
-
-    #[test]
-    fn the_events_that_make_leaders_are_declared_somewhere() {
-        for name in LEADERS {
-            assert!(property::EVENTS.contains(&name), "{name}");
-        }
-    }
 }

@@ -16,7 +16,7 @@ use crate::world::chance::SplitMix;
 use crate::world::kernel::{Event, EventKey, Kernel};
 use crate::world::network::wires::{Frame, LinkFault, LinkFaultKey, Path, Wires};
 use crate::world::network::{ConnectionError, HostSet, NetworkConfig};
-use crate::world::trace::What;
+use crate::world::trace::{Message, What};
 
 /// How long after what a process had sent its kernel's reset arrives.
 const RESET_AFTER: Duration = Duration::from_micros(500);
@@ -33,6 +33,8 @@ pub(super) enum Segment {
 pub(super) struct InFlight {
     /// When it arrives: not before what was sent before it.
     due: SimTime,
+    /// When it was handed over.
+    sent: SimTime,
     frame: Frame,
     segment: Segment,
 }
@@ -191,7 +193,7 @@ impl Network {
         let due = frame.due().max(direction.last_due);
         direction.last_due = due;
         direction.unread_bytes += size;
-        direction.in_flight.push_back(InFlight { due, frame, segment });
+        direction.in_flight.push_back(InFlight { due, sent: kernel.now(), frame, segment });
         if direction.armed.is_none() && direction.stalled_since.is_none() {
             direction.armed = Some(kernel.at(due, Event::Deliver { connection, flow }));
         }
@@ -230,7 +232,7 @@ impl Network {
             kernel.call_at(back, move |kernel| Self::reset_end(kernel, connection, flow));
             return;
         }
-        let Some(InFlight { segment, .. }) = direction.in_flight.pop_front() else { return };
+        let Some(InFlight { segment, sent, .. }) = direction.in_flight.pop_front() else { return };
         if let Some(next) = direction.in_flight.front() {
             direction.armed = Some(kernel.at(next.due, Event::Deliver { connection, flow }));
         }
@@ -238,20 +240,9 @@ impl Network {
         match segment {
             Segment::Data { kind, bytes } => {
                 let hash = xxh3_64_with_seed(&bytes, xxh3_64(kind.as_bytes()));
-                let sender = from;
-                kernel.trace.borrow_mut().event(
-                    now,
-                    Some(to),
-                    What::Delivered,
-                    [hash, connection, bytes.len() as u64],
-                    || {
-                        format!(
-                            "{kind} from {} ({} B, connection {connection})",
-                            kernel.host_name(sender),
-                            bytes.len()
-                        )
-                    },
-                );
+                let message = Message { kind, from, sent, bytes: bytes.len() as u64, connection };
+                let sender = || kernel.host_name(from);
+                kernel.trace.borrow_mut().delivered(now, to, hash, message, sender);
                 if receiver.receiver {
                     receiver.inbox.push_back(bytes);
                 } else {

@@ -1,0 +1,133 @@
+//! Understanding a run: what `--trace` writes, and what `replay` tells.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::path::Path;
+
+use arrow::array::{Array, AsArray, RecordBatch};
+use arrow::datatypes::UInt64Type;
+use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use serde_json::Value;
+
+use crate::command_line::{SHORT, json, wavetank};
+use crate::scenario_files::folder;
+
+#[expect(clippy::disallowed_methods, reason = "the test reads a file that a run left")]
+fn parquet(file: &Path) -> Vec<RecordBatch> {
+    let file = File::open(file).expect("the run wrote it");
+    let reader = ParquetRecordBatchReaderBuilder::try_new(file).and_then(|builder| builder.build());
+    reader.expect("it is a Parquet file").map(|batch| batch.expect("it reads back")).collect()
+}
+
+fn columns(table: &RecordBatch) -> Vec<String> {
+    table.schema().fields().iter().map(|field| field.name().clone()).collect()
+}
+
+/// Fails unless a reader of the format can load it: every arrow has both ends, time never goes back on a track, slices nest.
+fn check_perfetto(document: &Value) -> usize {
+    let number =
+        |event: &Value, key: &str| event[key].as_f64().unwrap_or_else(|| panic!("no {key}: {event}"));
+    let mut arrows: BTreeMap<u64, (u32, u32)> = BTreeMap::new();
+    let mut tracks: BTreeMap<(u64, u64), (f64, Vec<f64>)> = BTreeMap::new();
+    let mut named: BTreeMap<(u64, u64), u32> = BTreeMap::new();
+    for event in document["traceEvents"].as_array().expect("a list") {
+        let track = (event["pid"].as_u64().expect("a number"), event["tid"].as_u64().expect("a number"));
+        let phase = event["ph"].as_str().expect("a phase");
+        let at = number(event, "ts");
+        match phase {
+            "M" => {
+                let is_name = event["name"].as_str().is_some_and(|name| name.ends_with("_name"));
+                *named.entry(track).or_default() += u32::from(is_name);
+                continue;
+            }
+            "s" => arrows.entry(event["id"].as_u64().expect("a number")).or_default().0 += 1,
+            "f" => {
+                let arrow = arrows.entry(event["id"].as_u64().expect("a number")).or_default();
+                arrow.1 += 1;
+            }
+            "X" | "i" | "C" => {}
+            other => panic!("{other} is not written"),
+        }
+        assert!(event["name"].is_string(), "{event}");
+        let (last, open) = tracks.entry(track).or_default();
+        assert!(*last <= at, "time goes back: {event}");
+        *last = at;
+        if phase == "X" {
+            open.retain(|end| at < *end - 1e-4);
+            let end = at + number(event, "dur");
+            assert!(
+                open.iter().all(|outer| end <= *outer + 1e-4),
+                "a slice leaves the one around it: {event}"
+            );
+            open.push(end);
+        }
+    }
+    assert!(arrows.values().all(|ends| *ends == (1, 1)), "{arrows:?}");
+    let unnamed: Vec<_> =
+        tracks.keys().filter(|track| track.1 != 0 && named.get(track) != Some(&1)).collect();
+    assert!(unnamed.is_empty(), "{unnamed:?}");
+    arrows.len()
+}
+
+#[test]
+#[expect(clippy::disallowed_methods, reason = "the test reads the files that a run left")]
+fn the_whole_trace_is_written_for_query_engines_and_for_perfetto() {
+    let hostile = "title=\"a \\\"quoted\\\" <title>\"";
+    let folder = folder("replay_trace", &[("s.toml", SHORT)]);
+    let run = json(&wavetank(
+        &folder,
+        &["run", "s.toml", "--seed", "3", "--set", hostile, "--trace", "run", "--format", "json"],
+    ));
+    let replay =
+        wavetank(&folder, &["replay", "s.toml", "--seed", "3", "--set", hostile, "--trace", "again"]);
+    assert_eq!(replay.code, 0, "{}", replay.err);
+    assert!(replay.out.ends_with("files    again\n"), "{}", replay.out);
+    for file in ["trace.parquet", "trace.arrow", "series.parquet", "trace.perfetto.json", "plan.toml"] {
+        let [one, other] = ["run", "again"].map(|written| fs::read(folder.join(written).join(file)));
+        assert_eq!(one.expect("the run wrote it"), other.expect("the replay wrote it"), "{file}");
+    }
+
+    let messages = run["messages"].as_u64().expect("a number") as usize;
+    let trace = parquet(&folder.join("again/trace.parquet"));
+    let documented = |of: &str| json(&wavetank(&folder, &["schema", of]));
+    for (table, of) in [(&trace, "trace"), (&parquet(&folder.join("again/series.parquet")), "series")] {
+        let documented = documented(of);
+        let documented = documented["properties"].as_object().expect("an object");
+        assert_eq!(columns(&table[0]), documented.keys().cloned().collect::<Vec<_>>(), "{of}");
+        assert!(documented.values().all(|column| column["description"].is_string()), "{documented:?}");
+    }
+    let mut delivered = 0;
+    for batch in &trace {
+        let column = |name| batch.column_by_name(name).expect("it is documented");
+        let what = column("what").as_string::<i32>();
+        let at = column("virtual_ns").as_primitive::<UInt64Type>();
+        let sent = column("sent_ns").as_primitive::<UInt64Type>();
+        for row in 0..batch.num_rows() {
+            assert_eq!(what.value(row) == "delivered", sent.is_valid(row));
+            if sent.is_valid(row) {
+                delivered += 1;
+                assert!(sent.value(row) < at.value(row), "a message takes time");
+            }
+        }
+    }
+    assert_eq!(delivered, messages);
+
+    let text = fs::read_to_string(folder.join("again/trace.perfetto.json")).expect("the replay wrote it");
+    let document: Value = serde_json::from_str(&text).expect("it is JSON");
+    assert_eq!(check_perfetto(&document), messages);
+    assert_eq!(document["otherData"]["title"], "a \"quoted\" <title>");
+    let events = document["traceEvents"].as_array().expect("a list");
+    for (phase, name) in [
+        ("M", "process_name"),
+        ("X", "stir"),
+        ("X", "settle"),
+        ("X", "down"),
+        ("X", "LeaderPing"),
+        ("i", "coordination established a leader"),
+        ("i", "all is healed"),
+        ("C", "kernel.messages"),
+    ] {
+        let is_it = |event: &&Value| event["ph"] == phase && event["name"] == name;
+        assert!(events.iter().any(|event| is_it(&event)), "no {phase} {name}");
+    }
+}
