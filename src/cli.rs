@@ -436,7 +436,7 @@ fn level(text: &str) -> Result<(String, Level), String> {
         "debug" => Level::Debug,
         _ => return Err(wrong()),
     };
-    let known = systems::NAMES.into_iter().chain(workloads::NAMES).chain(["*"]);
+    let known = systems::NAMES.into_iter().chain(workloads::NAMES).chain(["operator", "*"]);
     if !known.clone().any(|name| name == system) {
         let advice = advice(system, known).unwrap_or_default();
         return Err(format!("there is no system called `{system}`; {advice}"));

@@ -13,7 +13,7 @@ use crate::lab::platform::Platform;
 use crate::lab::{Act, Options, Progress, Run, Verdict};
 use crate::scenario::{Acts, Scenario, SettleForm};
 use crate::workloads::Workload;
-use crate::world::fault::{FaultPlan, Injector, Place, conduct};
+use crate::world::fault::{FaultPlan, Injector, Operator, Place, conduct};
 use crate::world::property::{PropertyTally, Violation};
 use crate::world::tank::{Outcome, TankError};
 use crate::world::trace::What;
@@ -122,7 +122,8 @@ impl Play {
     async fn play(self, tank: Tank) {
         tank.set_cooperation(false);
         let platform = Platform::build(&tank, &self.scenario);
-        let injector = Injector::new(tank.clone(), platform.budgets.clone(), self.scenario.beyond_budget);
+        let (budgets, operator) = (platform.budgets.clone(), platform.operator.clone());
+        let injector = Injector::with_operator(tank.clone(), budgets, self.scenario.beyond_budget, operator);
         {
             let mut notes = self.notes.borrow_mut();
             notes.workloads.clone_from(&platform.workloads);
@@ -233,6 +234,10 @@ impl Play {
                 return Err(format!("not ready: {}", unready(tank, core)));
             }
             let since = *steady_since.get_or_insert(tank.now());
+            let orders = platform.operator.as_ref().map(Operator::open).unwrap_or_default();
+            if let Some(order) = orders.first() {
+                return Err(format!("the operator has still to {order}"));
+            }
             let steady = Acts::STEADY <= tank.now().since(since);
             if steady { Ok(()) } else { Err("servers have just become ready".to_owned()) }
         };

@@ -6,12 +6,13 @@ use std::rc::Rc;
 use crate::base::HostId;
 use crate::checkers::{Check, ensemble, replication};
 use crate::scenario::Scenario;
+use crate::systems::broker::api::Operation;
 use crate::systems::{Core, broker, coordination};
-use crate::workloads::Workload;
 use crate::workloads::clickstream::Clickstream;
 use crate::workloads::registers::Registers;
-use crate::world::Tank;
-use crate::world::fault::{Budget, Place};
+use crate::workloads::{LocalBoxFuture, Workload};
+use crate::world::fault::{Action, Budget, Operator, Order, Place};
+use crate::world::{Address, Host, Tank};
 
 /// What stands in the tank.
 pub(super) struct Platform {
@@ -21,6 +22,8 @@ pub(super) struct Platform {
     pub(super) cores: Vec<Core>,
     /// What drives them.
     pub(super) workloads: Vec<Rc<dyn Workload>>,
+    /// Who carries out orders, if any are given.
+    pub(super) operator: Option<Operator>,
     /// What judges the systems' own histories.
     judges: Vec<Box<dyn Fn() -> Vec<Check>>>,
 }
@@ -28,8 +31,13 @@ pub(super) struct Platform {
 impl Platform {
     /// Adds all hosts of the scenario to the tank.
     pub(super) fn build(tank: &Tank, scenario: &Scenario) -> Self {
-        let mut platform =
-            Self { budgets: Vec::new(), cores: Vec::new(), workloads: Vec::new(), judges: Vec::new() };
+        let mut platform = Self {
+            budgets: Vec::new(),
+            cores: Vec::new(),
+            workloads: Vec::new(),
+            operator: None,
+            judges: Vec::new(),
+        };
         let mut ensemble = Vec::new();
         if let Some(config) = &scenario.systems.coordination {
             let history = Rc::new(RefCell::new(ensemble::History::default()));
@@ -56,6 +64,9 @@ impl Platform {
             platform.workloads.push(Rc::new(Clickstream::new(config, impressions, &brokers)));
         }
         platform.workloads.iter().for_each(|workload| workload.boot(tank));
+        if scenario.has_operator() {
+            platform.operator = Some(Operator::employ(tank, actions(brokers)));
+        }
         platform
     }
 
@@ -79,4 +90,22 @@ impl Platform {
         let systems = self.judges.iter().flat_map(|judge| judge());
         systems.chain(self.workloads.iter().flat_map(|workload| workload.judge())).collect()
     }
+}
+
+/// What an operator can do here.
+fn actions(brokers: Vec<Address>) -> Vec<Action> {
+    let brokers = Rc::new(brokers);
+    let action = |(name, operation): &(&'static str, Operation)| {
+        let (operation, brokers) = (*operation, brokers.clone());
+        let deed = Rc::new(move |host: Host, order: Order| {
+            let brokers = brokers.clone();
+            let deed: LocalBoxFuture<'static, _> = Box::pin(async move {
+                let Order { subject, choice, deadline, .. } = order;
+                operation.carry_out(&host, &brokers, &subject, choice.into(), deadline).await
+            });
+            deed
+        });
+        Action { name, deed }
+    };
+    Operation::ALL.iter().map(action).collect()
 }

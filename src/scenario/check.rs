@@ -9,6 +9,7 @@ use crate::scenario::nearest::{advice, nearest};
 use crate::scenario::read::Document;
 use crate::scenario::{Acts, Scenario};
 use crate::systems;
+use crate::systems::broker::api::Operation;
 use crate::systems::bugs::BUGS;
 use crate::systems::messages::MESSAGES;
 use crate::world::fault::rule::{EVENT_HOST, Partition, Shape, matches};
@@ -176,6 +177,15 @@ fn fault(rule: &FaultRule, scenario: &Scenario) -> Vec<Problem> {
         FaultKind::HoldBack(hold) => {
             problems.extend(message(&format!("do.{kind}.message"), &hold.message, scenario));
         }
+        FaultKind::Operate(operate) => {
+            problems.extend(order(&operate.action, &operate.subject, scenario));
+            let longest = operate.patience.max();
+            if scenario.acts.settle <= longest {
+                let message = format!("an order that is given last could still be tried after {longest}");
+                let mend = format!("stay below acts.settle, which is {}", scenario.acts.settle);
+                problems.push(Problem::new("do.operate.patience", message).help(mend));
+            }
+        }
         _ => {}
     }
     if let Some(on) = &rule.on {
@@ -223,6 +233,28 @@ fn message(path: &str, name: &str, scenario: &Scenario) -> Option<Problem> {
             "`wavetank replay … --everything` shows the names of all messages, such as `Fetch`".to_owned()
         }
     }))
+}
+
+/// An order must be for something that can be done, to something that is there.
+fn order(action: &str, subject: &str, scenario: &Scenario) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    let names = Operation::ALL.iter().map(|(name, _)| *name);
+    if !names.clone().any(|name| name == action) {
+        let problem = Problem::new("do.operate.action", format!("no operator can `{action}`"));
+        problems.push(Problem { help: advice(action, names), ..problem });
+    }
+    let Some(broker) = &scenario.systems.broker else {
+        let message = "operators work on brokers, and there are none";
+        problems.push(Problem::new("do.operate", message).help("add [systems.broker] with a topic"));
+        return problems;
+    };
+    let topics = broker.topics.iter().map(|topic| topic.name.as_str());
+    if !topics.clone().any(|topic| topic == subject) {
+        let message = format!("there is no topic `{subject}` under systems.broker.topics");
+        let problem = Problem::new("do.operate.subject", message);
+        problems.push(Problem { help: advice(subject, topics), ..problem });
+    }
+    problems
 }
 
 /// A partition that leaves nobody on one side would silently do nothing.
@@ -282,8 +314,19 @@ fn planned(fault: &PlannedFault, scenario: &Scenario) -> Vec<Problem> {
         }
         _ => {}
     }
-    if let PlannedKind::HoldBack { message: name, .. } = &fault.kind {
-        problems.extend(message(&format!("do.{kind}.message"), name, scenario));
+    match &fault.kind {
+        PlannedKind::HoldBack { message: name, .. } => {
+            problems.extend(message(&format!("do.{kind}.message"), name, scenario));
+        }
+        PlannedKind::Operate { action, subject, .. } => {
+            problems.extend(order(action, subject, scenario));
+            if !scenario.has_operator() {
+                let mend = "only a scenario with a fault `operate` of its own has an operator";
+                let message = "there is nobody to give orders to in this scenario";
+                problems.push(Problem::new("do.operate", message).help(mend));
+            }
+        }
+        _ => {}
     }
     problems.extend(fault.on.iter().filter_map(|on| event("on.event", &on.event)));
     problems

@@ -24,7 +24,8 @@ use schemars::Schema;
 use crate::base::{Problem, Seed};
 use crate::workloads::clickstream::impression::Impression;
 use crate::world::ClockConfig;
-use crate::world::fault::{FaultPlan, FaultRule};
+use crate::world::fault::operator::OPERATOR;
+use crate::world::fault::{FaultKind, FaultPlan, FaultRule, PlannedKind};
 
 pub use draft::Draft;
 pub use error::{Mistake, ScenarioError, Warning};
@@ -231,7 +232,19 @@ impl Scenario {
         for config in &self.workloads.registers {
             add(&config.name, "client", config.clients);
         }
+        if self.has_operator() {
+            hosts.push(OPERATOR.to_owned());
+        }
         hosts
+    }
+
+    /// Whether somebody is needed who carries out orders.
+    pub fn has_operator(&self) -> bool {
+        let ordered = self.faults.iter().any(|rule| matches!(rule.kind, FaultKind::Operate(_)));
+        let planned = |plan: &FaultPlan| {
+            plan.faults.iter().any(|fault| matches!(fault.kind, PlannedKind::Operate { .. }))
+        };
+        ordered || planned(&self.plan)
     }
 
     /// What a scenario file may hold, as a JSON Schema for editors.

@@ -60,6 +60,9 @@ pub const MESSAGES: &[(&str, &[&str])] = &[
             "DeleteTopics",
             "InitProducerId",
             "OffsetForLeaderEpoch",
+            "ElectLeaders",
+            "AlterPartitionReassignments",
+            "ListPartitionReassignments",
             // The answers to all others.
             "Response",
             // Between brokers and their controller.

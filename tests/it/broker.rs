@@ -8,7 +8,9 @@ use std::time::Duration;
 
 use kafka_protocol::error::ResponseError::*;
 use kafka_protocol::messages::list_offsets_request::{ListOffsetsPartition, ListOffsetsTopic};
-use kafka_protocol::messages::{InitProducerIdRequest, ListOffsetsRequest, MetadataRequest};
+use kafka_protocol::messages::{
+    ElectLeadersRequest, InitProducerIdRequest, ListOffsetsRequest, MetadataRequest,
+};
 use wavetank::base::{ByteSize, Span};
 use wavetank::systems::broker::api::{self, Acks, BrokerId, Offset, Reset};
 use wavetank::systems::broker::records::Sequenced;
@@ -94,6 +96,88 @@ fn a_topic_created_again_under_the_same_name_starts_empty_on_every_broker_and_fo
     });
     let name = "a broker removed the log of a topic that was deleted while it was away";
     assert_eq!(hits(&outcome, name), 1);
+}
+
+#[test]
+fn replicas_move_to_other_brokers_with_all_that_was_written_while_writes_go_on() {
+    let outcome = play(40, brokers(5), |stage| async move {
+        let part = stage.create(TopicConfig::new(T, 1, 3, 2)).await;
+        stage.fill(0..10).await;
+        let free = (1..=5).map(BrokerId::new).filter(|broker| !part.replicas.contains(broker));
+        let to: Vec<BrokerId> = free.chain([part.replicas[2]]).collect();
+        let admin = stage.admin();
+        assert_eq!(admin.reassign(T, &[(0, Some(to.clone()))]).await, Ok(vec![(0, None)]));
+        stage.fill(10..20).await;
+        let moved = stage.until("it stands there", |part| part.replicas == to).await;
+        assert_eq!(moved.in_sync, to.iter().copied().collect::<BTreeSet<_>>());
+        assert!(moved.leader_epoch > part.leader_epoch, "those that have gone are fenced");
+        assert_eq!(admin.moving(T).await, Ok(Vec::new()));
+        // What has gone is missed by nobody.
+        for gone in &part.replicas[..2] {
+            stage.crash(*gone);
+        }
+        stage.fill(20..30).await;
+        assert_eq!(stage.read(0).await, upto(30));
+        // One that comes back to a part it has left finds no log of its own, and copies all of it.
+        part.replicas.iter().for_each(|broker| stage.start(*broker));
+        stage.sleep(5000).await;
+        let back = part.replicas.clone();
+        assert_eq!(admin.reassign(T, &[(0, Some(back.clone()))]).await, Ok(vec![(0, None)]));
+        stage.until("it is back", |part| part.replicas == back && part.in_sync.len() == 3).await;
+        assert_eq!(stage.read(0).await, upto(30));
+    });
+    assert_eq!(hits(&outcome, "a controller ended a move of replicas"), 2);
+}
+
+#[test]
+fn a_move_to_a_broker_that_fails_is_told_of_and_can_be_cancelled() {
+    play(41, brokers(4), |stage| async move {
+        let part = stage.create(TopicConfig::new(T, 1, 3, 2)).await;
+        stage.fill(0..5).await;
+        let free = (1..=4).map(BrokerId::new).find(|broker| !part.replicas.contains(broker));
+        let free = free.expect("one of four holds nothing");
+        let admin = stage.admin();
+        assert_eq!(
+            admin.reassign(T, &[(0, None), (7, None)]).await,
+            Ok(vec![(0, Some(NoReassignmentInProgress)), (7, Some(UnknownTopicOrPartition))])
+        );
+        // It hears nothing, so that it cannot catch up, and is counted among the living for a while.
+        stage.tank.pause(stage.host_of(free));
+        let to = vec![part.replicas[0], part.replicas[1], free];
+        assert_eq!(admin.reassign(T, &[(0, Some(to))]).await, Ok(vec![(0, None)]));
+        assert_eq!(admin.moving(T).await, Ok(vec![0]));
+        stage.until("it stands on four", |part| part.replicas.len() == 4).await;
+        stage.fill(5..10).await;
+        assert_eq!(admin.reassign(T, &[(0, None)]).await, Ok(vec![(0, None)]));
+        let back = stage.until("it stands where it stood", |now| now.replicas == part.replicas).await;
+        assert_eq!(back.in_sync.len(), 3);
+        stage.tank.resume(stage.host_of(free));
+        assert_eq!(
+            admin.reassign(T, &[(0, Some(vec![free]))]).await,
+            Ok(vec![(0, Some(InvalidReplicaAssignment))])
+        );
+        assert_eq!(stage.read(0).await, upto(10));
+    });
+}
+
+#[test]
+fn the_preferred_replica_leads_when_an_operator_asks_for_it() {
+    on_three(42, |stage, part| async move {
+        let admin = stage.admin();
+        assert_eq!(admin.elect_preferred_leaders(T, &[0]).await, Ok(vec![(0, Some(ElectionNotNeeded))]));
+        let next = stage.fail_over(&part).await;
+        let refused = admin.elect_preferred_leaders(T, &[0, 3]).await;
+        let expected = vec![(0, Some(PreferredLeaderNotAvailable)), (3, Some(UnknownTopicOrPartition))];
+        assert_eq!(refused, Ok(expected), "it is down");
+        stage.start(part.replicas[0]);
+        stage.in_sync(3).await;
+        assert_eq!(admin.elect_preferred_leaders(T, &[0]).await, Ok(vec![(0, None)]));
+        let again = stage.led_by(Some(part.replicas[0])).await;
+        assert!(next.leader_epoch < again.leader_epoch);
+        let unclean = ElectLeadersRequest::default().with_election_type(1);
+        let answer = stage.ask_in(2, again.leader, unclean).await;
+        assert_eq!(error(answer.error_code), Err(InvalidRequest), "nobody may lead who is not in sync");
+    });
 }
 
 #[test]

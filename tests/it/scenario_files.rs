@@ -430,7 +430,11 @@ fn a_plan_is_held_to_what_rules_are_held_to() {
         ),
         (
             "at = \"1s\"\nwhen_dirty = \"1s\"\ndo = { reset = { from = \"broker-1\", to = \"*\" } }",
-            "this fault hits links",
+            "this fault hits none",
+        ),
+        (
+            "at = \"1s\"\ndo = { operate = { action = \"reassign_replicas\", subject = \"clicks\", choice = 1, patience = \"1s\" } }",
+            "nobody to give orders to",
         ),
         ("at = \"1s\"\ndo = { pause = { host = \"@event\", length = \"1s\" } }", "`@event` needs `on`"),
         (

@@ -345,11 +345,27 @@ fn rules_that_would_do_nothing_are_refused() {
         ),
         (
             "every = \"9s\"\nwhen_dirty = \"1s\"\ndo = { partition = { heal_after = \"1s\" } }",
-            "this fault hits links",
+            "this fault hits none",
         ),
         (
             "every = \"9s\"\nwhen_dirty = \"1s\"\ndo = { isolate = { any_of = \"broker-*\", heal_after = \"1s\" } }",
-            "this fault hits links",
+            "this fault hits none",
+        ),
+        (
+            "every = \"9s\"\ndo = { operate = { action = \"reasign_replicas\", subject = \"clicks\" } }",
+            "did you mean `reassign_replicas`?",
+        ),
+        (
+            "every = \"9s\"\ndo = { operate = { action = \"reassign_replicas\", subject = \"clcks\" } }",
+            "did you mean `clicks`?",
+        ),
+        (
+            "every = \"9s\"\ndo = { operate = { action = \"reassign_replicas\", subject = \"clicks\", patience = \"1h\" } }",
+            "stay below acts.settle",
+        ),
+        (
+            "every = \"9s\"\nwhen_dirty = \"1s\"\ndo = { operate = { action = \"reassign_replicas\", subject = \"clicks\" } }",
+            "this fault hits none",
         ),
         (
             "on = { event = \"the high watermark stays within the log\" }\ndo = { pause = { any_of = \"@event\", length = \"1s\" } }",

@@ -7,7 +7,10 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use wavetank::base::{Seed, SimTime};
-use wavetank::world::fault::{Budget, FaultCount, FaultPlan, FaultRule, Injector, Place, conduct};
+use wavetank::world::fault::operator::OPERATOR;
+use wavetank::world::fault::{
+    Action, Budget, FaultCount, FaultPlan, FaultRule, Injector, Operator, Order, Place, conduct,
+};
 use wavetank::world::trace::What;
 use wavetank::world::{Address, Host, Sender, Tank};
 
@@ -55,7 +58,7 @@ fn servers(tank: &Tank) -> (Starts, Injector) {
             }
         }));
     }
-    let budget = Budget { system: "test", hosts, unsynced_loss_max: 1, disk_loss_max: 1, damage_max: 1 };
+    let budget = Budget { system: "test", hosts, unsynced_loss_max: 1, disk_loss_max: 1 };
     (starts, Injector::new(tank.clone(), vec![budget], false))
 }
 
@@ -112,6 +115,56 @@ fn a_fault_that_finds_no_host_is_counted_as_without_effect() {
     let counts = counts.expect("the servers do nothing wrong");
     for kind in ["crash", "partition"] {
         assert_eq!(counts[kind], FaultCount { skipped: 1, ..FaultCount::default() }, "{counts:?}");
+    }
+}
+
+#[test]
+fn an_order_is_begun_anew_after_its_operator_failed_and_carried_out_after_the_heal() {
+    let (seen, outcome) = in_tank(1, |tank| async move {
+        let seen: Rc<RefCell<Vec<(String, u64)>>> = Rc::default();
+        let log = seen.clone();
+        let deed = Rc::new(move |host: Host, order: Order| {
+            let log = log.clone();
+            let deed: std::pin::Pin<Box<dyn Future<Output = _>>> = Box::pin(async move {
+                log.borrow_mut().push((format!("begins to {order}"), host.now().as_millis()));
+                host.sleep(Duration::from_secs(2)).await;
+                log.borrow_mut().push((format!("has done {order}"), host.now().as_millis()));
+                if order.subject == "b" { Err("nobody likes b".to_owned()) } else { Ok(()) }
+            });
+            deed
+        });
+        let operator = Operator::employ(&tank, vec![Action { name: "paint", deed }]);
+        let injector = Injector::with_operator(tank.clone(), Vec::new(), false, Some(operator.clone()));
+        let rules = r#"faults = [
+            { at = "1s", do = { operate = { action = "paint", subject = "a" } } },
+            { at = "1s", do = { operate = { action = "paint", subject = "b" } } },
+            { at = "1s", do = { operate = { action = "fly", subject = "c" } } },
+            { at = "2s", do = { crash = { any_of = "operator-1", down = "1s" } } },
+        ]"#;
+        let places = vec![Place { host: OPERATOR.into(), zone: "a".into(), server: false }];
+        conduct(&plan(rules, &places, 1), places, &injector);
+        tank.sleep(Duration::from_secs(4)).await;
+        injector.heal();
+        assert_eq!(operator.open().len(), 2, "the heal ends no order");
+        tank.sleep(Duration::from_secs(5)).await;
+        assert_eq!(operator.open(), []);
+        (seen.take(), injector.counts(), injector.fates())
+    });
+    let (seen, counts, fates) = seen.expect("nothing is violated");
+    let expected = [
+        ("begins to paint a", 1000),
+        ("begins to paint a", 3000),
+        ("has done paint a", 5000),
+        ("begins to paint b", 5000),
+        ("has done paint b", 7000),
+    ];
+    assert_eq!(seen, expected.map(|(text, at)| (text.to_owned(), at)));
+    assert_eq!(counts["paint"], FaultCount { injected: 2, ..FaultCount::default() }, "by its own name");
+    assert_eq!(counts["operate"], FaultCount { skipped: 1, ..FaultCount::default() }, "nobody can fly");
+    assert_eq!(fates.iter().filter(|fate| fate.fired()).count(), 3, "{fates:?}");
+    for event in ["an operator carried an order out", "an operator gave an order up"] {
+        let tally = outcome.properties.iter().find(|tally| tally.name == event);
+        assert!(tally.is_some_and(|tally| tally.hit == 1), "{event}");
     }
 }
 

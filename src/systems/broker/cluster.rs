@@ -12,6 +12,7 @@ use crate::systems::broker::TopicConfig;
 use crate::systems::broker::id::{
     BrokerEpoch, BrokerId, ControllerEpoch, LeaderEpoch, StateVersion, TopicId, TopicPartition,
 };
+use crate::systems::broker::reassign::Move;
 use crate::world::Address;
 use crate::world::property::bug;
 
@@ -54,6 +55,9 @@ pub struct PartitionState {
     pub controller_epoch: ControllerEpoch,
     /// The version of its znode, once written.
     pub version: StateVersion,
+    /// Whether its replicas are being moved.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub under_way: Option<Move>,
 }
 
 /// A topic.
@@ -101,6 +105,17 @@ pub enum AlterError {
     UnknownTopicPartition,
 }
 
+/// Why the preferred replica is not made leader.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum ElectError {
+    /// There is no such topic partition.
+    UnknownTopicPartition,
+    /// It leads already.
+    NotNeeded,
+    /// It is not alive, or not in sync.
+    NotAvailable,
+}
+
 /// A changed state, to be written.
 pub type Change = (TopicPartition, PartitionState);
 
@@ -116,13 +131,13 @@ impl PartitionState {
         Self { in_sync, eligible, ..self.clone() }
     }
 
-    fn led_by(self, leader: Option<BrokerId>) -> Self {
+    pub(super) fn led_by(self, leader: Option<BrokerId>) -> Self {
         Self { leader, leader_epoch: self.leader_epoch.next(), ..self }
     }
 }
 
 impl Image {
-    fn is_alive(&self, broker: BrokerId) -> bool {
+    pub(super) fn is_alive(&self, broker: BrokerId) -> bool {
         self.brokers.contains_key(&broker)
     }
 
@@ -219,7 +234,7 @@ impl Image {
     }
 
     /// Chooses a leader: of those in sync; else of those eligible; else, where the topic allows it, of any.
-    fn elect(
+    pub(super) fn elect(
         &self,
         state: PartitionState,
         config: &TopicConfig,
@@ -302,6 +317,22 @@ impl Image {
         changes
     }
 
+    /// An operator wants the preferred replica of a part to lead, which must be in sync (KIP-183, KIP-460).
+    ///
+    /// # Errors
+    /// See [`ElectError`].
+    pub fn elect_preferred(&self, id: &TopicPartition) -> Result<Change, ElectError> {
+        let (_, state) = self.state(id).ok_or(ElectError::UnknownTopicPartition)?;
+        let preferred = state.replicas.first().copied();
+        if state.leader == preferred {
+            return Err(ElectError::NotNeeded);
+        }
+        let fit = |broker: BrokerId| self.is_alive(broker) && state.in_sync.contains(&broker);
+        let leader = preferred.filter(|broker| fit(*broker)).ok_or(ElectError::NotAvailable)?;
+        crate::reached!("an operator had the preferred replica lead");
+        Ok((id.clone(), state.clone().led_by(Some(leader))))
+    }
+
     /// Where the replicas of a new topic stand: spread over the zones, and over the brokers within them (KIP-36). No two of a part
     /// share a zone unless every zone has one. `None` if there are too few brokers.
     pub fn place(&self, id: TopicId, config: &TopicConfig, first: usize) -> Option<Topic> {
@@ -345,6 +376,7 @@ impl Image {
                 unclean: false,
                 controller_epoch: self.controller_epoch,
                 version: StateVersion::new(0),
+                under_way: None,
             }
         };
         let partitions = (0..config.partitions as usize).map(partition).collect();
@@ -353,25 +385,30 @@ impl Image {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use proptest::prelude::*;
 
     use super::*;
     use crate::base::HostId;
 
-    fn b(number: i32) -> BrokerId {
+    pub(crate) fn b(number: i32) -> BrokerId {
         BrokerId::new(number)
     }
 
-    fn live(number: i32, epoch: i64, intact: bool) -> (BrokerId, LiveBroker) {
+    pub(crate) fn live(number: i32, epoch: i64, intact: bool) -> (BrokerId, LiveBroker) {
         let address = Address { host: HostId::new(number as u32), port: 9092 };
         let registration = Registration { address, zone: format!("z{}", number % 3), intact };
         (b(number), LiveBroker { registration, epoch: BrokerEpoch::new(epoch) })
     }
 
     fn image() -> Image {
-        let brokers = (1..=3).map(|number| live(number, 1, true)).collect();
-        let known = (1..=3).map(|number| (b(number), BrokerEpoch::new(1))).collect();
+        image_of(3)
+    }
+
+    /// So many brokers, and a topic `t` of one part on three of them, of which two must be in sync.
+    pub(crate) fn image_of(count: i32) -> Image {
+        let brokers = (1..=count).map(|number| live(number, 1, true)).collect();
+        let known = (1..=count).map(|number| (b(number), BrokerEpoch::new(1))).collect();
         let mut image = Image {
             controller: b(1),
             controller_epoch: ControllerEpoch::new(1),
@@ -416,6 +453,29 @@ mod tests {
             }
             prop_assert!(led.values().all(|count| *count == rounds), "{:?}", led);
         }
+    }
+
+    #[test]
+    fn the_preferred_replica_leads_on_demand_if_it_is_in_sync() {
+        let mut image = image();
+        let id = TopicPartition::new("t", 0);
+        let part = || TopicPartition::new("t", 0);
+        let with = |image: &Image, leader: BrokerId, in_sync: &[BrokerId]| {
+            let in_sync = in_sync.iter().copied().collect();
+            PartitionState { leader: Some(leader), in_sync, ..image.topics["t"].partitions[0].clone() }
+        };
+        let replicas = image.topics["t"].partitions[0].replicas.clone();
+        assert_eq!(image.elect_preferred(&id), Err(ElectError::NotNeeded));
+        image.apply((part(), with(&image, replicas[1], &replicas[1..])));
+        assert_eq!(image.elect_preferred(&id), Err(ElectError::NotAvailable), "it is not in sync");
+        image.apply((part(), with(&image, replicas[1], &replicas)));
+        let before = image.topics["t"].partitions[0].leader_epoch;
+        let (_, moved) = image.elect_preferred(&id).expect("it is in sync");
+        assert_eq!((moved.leader, moved.leader_epoch), (Some(replicas[0]), before.next()));
+        image.brokers.remove(&replicas[0]);
+        assert_eq!(image.elect_preferred(&id), Err(ElectError::NotAvailable), "it is not alive");
+        let other = TopicPartition::new("u", 0);
+        assert_eq!(image.elect_preferred(&other), Err(ElectError::UnknownTopicPartition));
     }
 
     #[test]

@@ -287,6 +287,8 @@ impl Reign {
             let known = json(&self.image.known);
             self.multi(vec![set("/brokers/known", known, None)]).await?;
         }
+        // Those that the controller before had not ended.
+        self.finish_moves().await?;
         self.send_couriers();
         self.publish();
         Ok(Box::pin(watch.changed()))
@@ -372,6 +374,7 @@ impl Reign {
                 match asked {
                     Ok(change) => {
                         self.write(vec![change]).await?;
+                        self.finish_moves().await?;
                         Controlled::Altered(Ok(()))
                     }
                     Err(error) => {
@@ -411,8 +414,33 @@ impl Reign {
                 let left = self.image.partitions().map(|(_, _, state)| state).filter(leads).count();
                 Controlled::Leading(left as u32)
             }
+            Control::ElectPreferred(id) => {
+                let elected = self.image.elect_preferred(&id);
+                let (change, answer) = told(elected.map(Some));
+                self.write(change).await?;
+                Controlled::Elected(answer)
+            }
+            Control::Reassign(id, to) => {
+                let (change, answer) = told(self.image.reassign(&id, to.as_deref(), &self.stopping));
+                self.write(change).await?;
+                self.finish_moves().await?;
+                Controlled::Reassigned(answer)
+            }
+            Control::Moves(name) => {
+                let states = self.image.topics.get(&name).into_iter().flat_map(|topic| &topic.partitions);
+                let moving = (0..).zip(states).filter_map(|(index, state)| {
+                    Some((index, state.replicas.clone(), state.under_way.clone()?))
+                });
+                Controlled::Moving(moving.collect())
+            }
             Control::Image(_) => Controlled::NotController,
         })
+    }
+
+    /// Ends the moves of replicas that have come so far.
+    async fn finish_moves(&mut self) -> Result<(), Ended> {
+        let ended = self.image.finish_moves(&self.stopping);
+        self.write(ended).await
     }
 
     /// Creates the topics that exist from the start, once: as soon as all brokers are there, so that they bear equal shares.
@@ -477,6 +505,14 @@ impl Reign {
                 self.couriers.insert(*id, (live.epoch, task));
             }
         }
+    }
+}
+
+/// What is to be written, and how it went.
+fn told<E>(decided: Result<Option<Change>, E>) -> (Vec<Change>, Result<(), E>) {
+    match decided {
+        Ok(change) => (change.into_iter().collect(), Ok(())),
+        Err(error) => (Vec::new(), Err(error)),
     }
 }
 

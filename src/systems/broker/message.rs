@@ -5,10 +5,11 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use crate::systems::broker::cluster::AlterError;
+use crate::systems::broker::cluster::{AlterError, ElectError};
 use crate::systems::broker::id::{
     BrokerEpoch, BrokerId, ControllerEpoch, LeaderEpoch, StateVersion, TopicPartition,
 };
+use crate::systems::broker::reassign::{Move, MoveError};
 
 /// Where brokers hear one another.
 pub const CONTROL_PORT: u16 = 9093;
@@ -41,6 +42,12 @@ pub enum Control {
     DeleteTopic(String),
     /// To the controller: take leadership away from me, I am about to stop.
     Stopping(BrokerId),
+    /// To the controller: let the preferred replica lead (KIP-460).
+    ElectPreferred(TopicPartition),
+    /// To the controller: move the replicas of a topic partition to these brokers, or (`None`) cancel such a move (KIP-455).
+    Reassign(TopicPartition, Option<Vec<BrokerId>>),
+    /// To the controller: which moves of a topic's replicas are under way?
+    Moves(String),
 }
 
 /// An answer.
@@ -66,4 +73,10 @@ pub enum Controlled {
     Malformed,
     /// How many topic partitions the stopping broker still leads.
     Leading(u32),
+    /// The preferred replica leads now, or why not.
+    Elected(Result<(), ElectError>),
+    /// The move has begun or was cancelled, or why not.
+    Reassigned(Result<(), MoveError>),
+    /// The parts whose replicas are being moved, with all their replicas.
+    Moving(Vec<(i32, Vec<BrokerId>, Move)>),
 }

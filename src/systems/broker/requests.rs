@@ -204,6 +204,13 @@ impl Broker {
             Request::InitProducerId(_) => Response::InitProducerId(self.init_producer_id(ids).await),
             Request::CreateTopics(request) => Response::CreateTopics(self.create_topics(request).await),
             Request::DeleteTopics(request) => Response::DeleteTopics(self.delete_topics(request).await),
+            Request::ElectLeaders(request) => Response::ElectLeaders(self.elect_leaders(request).await),
+            Request::AlterPartitionReassignments(request) => {
+                Response::AlterPartitionReassignments(self.alter_reassignments(request).await)
+            }
+            Request::ListPartitionReassignments(request) => {
+                Response::ListPartitionReassignments(self.list_reassignments(request).await)
+            }
         })
     }
 

@@ -5,9 +5,11 @@ use std::time::Duration;
 
 use bytes::{BufMut, Bytes, BytesMut};
 use kafka_protocol::messages::{
-    ApiKey, ApiVersionsRequest, ApiVersionsResponse, CreateTopicsRequest, CreateTopicsResponse,
-    DeleteTopicsRequest, DeleteTopicsResponse, FetchRequest, FetchResponse, InitProducerIdRequest,
-    InitProducerIdResponse, ListOffsetsRequest, ListOffsetsResponse, MetadataRequest, MetadataResponse,
+    AlterPartitionReassignmentsRequest, AlterPartitionReassignmentsResponse, ApiKey, ApiVersionsRequest,
+    ApiVersionsResponse, CreateTopicsRequest, CreateTopicsResponse, DeleteTopicsRequest,
+    DeleteTopicsResponse, ElectLeadersRequest, ElectLeadersResponse, FetchRequest, FetchResponse,
+    InitProducerIdRequest, InitProducerIdResponse, ListOffsetsRequest, ListOffsetsResponse,
+    ListPartitionReassignmentsRequest, ListPartitionReassignmentsResponse, MetadataRequest, MetadataResponse,
     OffsetForLeaderEpochRequest, OffsetForLeaderEpochResponse, ProduceRequest, ProduceResponse,
     RequestHeader, ResponseHeader,
 };
@@ -22,7 +24,7 @@ use crate::world::{Address, Host};
 
 /// The requests brokers understand, each with the oldest and newest version they speak. Fetches of version 13 on name topics by id
 /// (KIP-516), those of version 15 on tell a follower's life (KIP-903).
-pub const APIS: [(ApiKey, i16, i16); 9] = [
+pub const APIS: [(ApiKey, i16, i16); 12] = [
     (ApiKey::Produce, 3, 9),
     (ApiKey::Fetch, 4, 15),
     (ApiKey::ListOffsets, 1, 7),
@@ -32,6 +34,9 @@ pub const APIS: [(ApiKey, i16, i16); 9] = [
     (ApiKey::DeleteTopics, 1, 5),
     (ApiKey::InitProducerId, 0, 4),
     (ApiKey::OffsetForLeaderEpoch, 2, 4),
+    (ApiKey::ElectLeaders, 1, 2),
+    (ApiKey::AlterPartitionReassignments, 0, 0),
+    (ApiKey::ListPartitionReassignments, 0, 0),
 ];
 
 /// Declares the requests and answers that are spoken here. (The crate's own enums know all of Kafka's, and cost minutes of compiling.)
@@ -103,6 +108,9 @@ messages!(
     DeleteTopics(DeleteTopicsRequest, DeleteTopicsResponse),
     InitProducerId(InitProducerIdRequest, InitProducerIdResponse),
     OffsetForLeaderEpoch(OffsetForLeaderEpochRequest, OffsetForLeaderEpochResponse),
+    ElectLeaders(ElectLeadersRequest, ElectLeadersResponse),
+    AlterPartitionReassignments(AlterPartitionReassignmentsRequest, AlterPartitionReassignmentsResponse),
+    ListPartitionReassignments(ListPartitionReassignmentsRequest, ListPartitionReassignmentsResponse),
 );
 
 /// The newest version of a request that brokers and our clients speak.
@@ -198,6 +206,9 @@ pub fn request_name(key: ApiKey) -> &'static str {
         ApiKey::DeleteTopics => "DeleteTopics",
         ApiKey::InitProducerId => "InitProducerId",
         ApiKey::OffsetForLeaderEpoch => "OffsetForLeaderEpoch",
+        ApiKey::ElectLeaders => "ElectLeaders",
+        ApiKey::AlterPartitionReassignments => "AlterPartitionReassignments",
+        ApiKey::ListPartitionReassignments => "ListPartitionReassignments",
         _ => "Unknown",
     }
 }

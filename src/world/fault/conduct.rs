@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::time::Duration;
 
-use crate::base::{ByteSize, HostId, Share, Span};
-use crate::world::disk::{Lie, LieKind};
+use crate::base::{ByteSize, HostId, Span};
 use crate::world::fault::budget::Hurt;
 use crate::world::fault::inject::{Injector, RollingRestart};
+use crate::world::fault::operator::Order;
 use crate::world::fault::plan::{FaultPlan, Place, PlannedFault, PlannedKind, PlannedTarget};
 use crate::world::fault::rule::{EVENT_HOST, matches};
 use crate::world::network::{Cut, HostSet, LinkEffect, LinkFault};
@@ -77,7 +77,7 @@ impl Conductor {
                 .filter(|place| place.server && place.zone == *zone)
                 .flat_map(|place| self.named(&place.host, None))
                 .collect(),
-            PlannedTarget::Links(..) | PlannedTarget::Sides(..) => Vec::new(),
+            PlannedTarget::Links(..) | PlannedTarget::Sides(..) | PlannedTarget::Subject(_) => Vec::new(),
         }
     }
 
@@ -93,6 +93,7 @@ impl Conductor {
                 let one = self.all_named(from, event_host);
                 one.is_empty() || self.all_named(to, event_host).is_subset(&one)
             }
+            PlannedTarget::Subject(_) => false,
         }
     }
 
@@ -111,7 +112,12 @@ impl Conductor {
     }
 
     fn perform(&self, number: usize, kind: &PlannedKind, event_host: Option<HostId>) {
-        self.injector.striking(number, kind.name(), || self.carry_out(kind, event_host));
+        let counted = match kind {
+            PlannedKind::Operate { action, .. } => self.injector.order_kind(action),
+            _ => None,
+        };
+        let counted = counted.unwrap_or_else(|| kind.name());
+        self.injector.striking(number, counted, || self.carry_out(kind, event_host));
     }
 
     fn carry_out(&self, kind: &PlannedKind, event_host: Option<HostId>) {
@@ -131,10 +137,6 @@ impl Conductor {
                 vec![LinkFault { from: set(from), to: set(to), effect }],
                 length.get(),
             );
-        };
-        let lie = |kind, files: &String, chance: Share, length: Span| {
-            let lie = Lie { kind, files: files.clone(), chance };
-            each(&|host| injector.lie(name, host, lie.clone(), length.get()));
         };
         match kind {
             PlannedKind::Crash { down, .. } => {
@@ -170,20 +172,6 @@ impl Conductor {
             PlannedKind::DiskError { operation, length, .. } => {
                 each(&|host| injector.fail_disk(host, *operation, length.get()));
             }
-            PlannedKind::DiskStall { length, .. } => each(&|host| injector.stall_disk(host, length.get())),
-            PlannedKind::LostWrite { files, chance, length, .. } => {
-                lie(LieKind::LostWrite, files, *chance, *length);
-            }
-            PlannedKind::MisdirectedWrite { files, chance, length, .. } => {
-                lie(LieKind::MisdirectedWrite, files, *chance, *length);
-            }
-            PlannedKind::MisdirectedRead { files, chance, length, .. } => {
-                lie(LieKind::MisdirectedRead, files, *chance, *length);
-            }
-            PlannedKind::StaleRead { files, chance, length, .. } => {
-                lie(LieKind::StaleRead, files, *chance, *length);
-            }
-            PlannedKind::BitRot { files, bits, .. } => each(&|host| injector.rot(host, files, *bits)),
             PlannedKind::Partition { from, to, one_way, length } => {
                 let one = self.all_named(from, event_host);
                 let other = self.all_named(to, event_host).difference(&one).copied().collect();
@@ -212,6 +200,11 @@ impl Conductor {
             }
             PlannedKind::Reset { from, to } => {
                 injector.cut(name, &format!("reset {from} - {to}"), &set(from), &set(to), Cut::Reset);
+            }
+            PlannedKind::Operate { action, subject, choice, patience } => {
+                let (action, subject, choice) = (action.clone(), subject.clone(), *choice);
+                let deadline = injector.tank().now() + patience.get();
+                injector.operate(Order { action, subject, choice, deadline });
             }
             PlannedKind::HalfOpen { from, to } => {
                 injector.cut(name, &format!("half-open {from} - {to}"), &set(from), &set(to), Cut::HalfOpen);

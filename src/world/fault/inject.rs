@@ -13,8 +13,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::base::HostId;
-use crate::world::disk::{DiskFaults, DiskOperation, DiskState, Lie, LieKind};
+use crate::world::disk::DiskOperation;
 use crate::world::fault::budget::{Budget, Hurt, Ledger};
+use crate::world::fault::operator::{Operator, Order};
 use crate::world::kernel::Kernel;
 use crate::world::network::{Cut, HostSet, LinkEffect, LinkFault, Network};
 use crate::world::tank::Tank;
@@ -24,9 +25,6 @@ const GRACE: Duration = Duration::from_secs(10);
 
 /// How long a rolling restart waits for a host to be ready again before it goes on regardless.
 const READY_PATIENCE: Duration = Duration::from_secs(20);
-
-/// How long a disk stalls in place of rotting: it reads a weak sector again and again until it has it.
-const REREAD: Duration = Duration::from_secs(1);
 
 /// What became of the faults of one kind.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug, Serialize, JsonSchema)]
@@ -97,6 +95,7 @@ struct State {
     held_paused: Holds,
     slow_cpu: Factors,
     slow_disk: Factors,
+    operator: Option<Operator>,
 }
 
 /// How many faults hold each host.
@@ -116,6 +115,16 @@ type Factors = RefCell<BTreeMap<HostId, Vec<f64>>>;
 impl Injector {
     /// An injector that keeps within these budgets, unless `beyond_budget`.
     pub fn new(tank: Tank, budgets: Vec<Budget>, beyond_budget: bool) -> Self {
+        Self::with_operator(tank, budgets, beyond_budget, None)
+    }
+
+    /// One that has an operator to give orders to.
+    pub fn with_operator(
+        tank: Tank,
+        budgets: Vec<Budget>,
+        beyond_budget: bool,
+        operator: Option<Operator>,
+    ) -> Self {
         Self(Rc::new(State {
             tank,
             ledger: RefCell::new(Ledger::new(budgets)),
@@ -129,6 +138,7 @@ impl Injector {
             held_paused: RefCell::default(),
             slow_cpu: RefCell::default(),
             slow_disk: RefCell::default(),
+            operator,
         }))
     }
 
@@ -424,6 +434,25 @@ impl Injector {
         });
     }
 
+    /// The name under which an order to the operator is counted: that of its action, if there is somebody who can do it.
+    pub(super) fn order_kind(&self, action: &str) -> Option<&'static str> {
+        self.0.operator.as_ref()?.action(action).map(|action| action.name)
+    }
+
+    /// Gives the operator an order, which is carried out even if all is healed meanwhile.
+    pub fn operate(&self, order: Order) {
+        let kind = self.order_kind(&order.action);
+        let (Some(kind), Some(operator)) = (kind, &self.0.operator) else { return self.skipped("operate") };
+        if self.is_over() {
+            return self.skipped(kind);
+        }
+        let length = order.deadline.since(self.0.tank.now());
+        self.note(kind, Some(operator.host()), (&format!("order to {order}"), length), |count| {
+            count.injected += 1
+        });
+        operator.order(order);
+    }
+
     /// Fills a host's disk for a while.
     pub fn fill_disk(&self, host: HostId, length: Duration) {
         let text = format!("disk of {} is full", self.name(host));
@@ -449,81 +478,8 @@ impl Injector {
         );
     }
 
-    /// Lets nothing come back from a host's disk for a while.
-    pub fn stall_disk(&self, host: HostId, length: Duration) {
-        let text = format!("disk of {} stalls", self.name(host));
-        self.inflict(
-            LastingFault { kind: "disk_stall", host: Some(host), text, length },
-            |injector| injector.with_disk(host, |faults| faults.stalled += 1),
-            move |injector, ()| injector.disk(host, DiskState::end_stall),
-        );
-    }
-
-    /// Lets a host's disk lie for a while; beyond the budget it only stalls.
-    pub(crate) fn lie(&self, kind: &'static str, host: HostId, lie: Lie, length: Duration) {
-        let name = self.name(host);
-        if !self.may_damage(host) {
-            return self.stall_instead(kind, host, length);
-        }
-        let Lie { files, chance, .. } = &lie;
-        let what = match lie.kind {
-            LieKind::LostWrite => "loses writes",
-            LieKind::MisdirectedWrite => "misdirects writes",
-            LieKind::MisdirectedRead => "misdirects reads",
-            LieKind::StaleRead => "reads what is stale",
-        };
-        let text = format!("disk of {name} {what}: {chance} of {files}");
-        let begun = lie.clone();
-        self.inflict(
-            LastingFault { kind, host: Some(host), text, length },
-            move |injector| {
-                injector.0.ledger.borrow_mut().damage(host);
-                injector.disk(host, |disk| disk.begin_lie(begun));
-            },
-            move |injector, ()| injector.disk(host, |disk| disk.end_lie(&lie)),
-        );
-    }
-
-    /// Flips bits on a host's disk; beyond the budget it only stalls.
-    pub fn rot(&self, host: HostId, files: &str, bits: u32) {
-        if self.is_over() {
-            return self.skipped("bit_rot");
-        }
-        if !self.may_damage(host) {
-            return self.stall_instead("bit_rot", host, REREAD);
-        }
-        let mut places = Vec::new();
-        self.disk(host, |disk| places.extend((0..bits).filter_map(|_| disk.rot(files))));
-        if places.is_empty() {
-            return self.skipped("bit_rot");
-        }
-        self.0.ledger.borrow_mut().damage(host);
-        let text = format!("bits rot on the disk of {}: {}", self.name(host), places.join("; "));
-        self.note("bit_rot", Some(host), (&text, Duration::ZERO), |count| count.injected += 1);
-    }
-
-    fn may_damage(&self, host: HostId) -> bool {
-        let mut ledger = self.0.ledger.borrow_mut();
-        ledger.heal(|host| self.0.tank.is_ready(host));
-        self.0.beyond_budget || ledger.may_damage(host)
-    }
-
-    fn stall_instead(&self, kind: &'static str, host: HostId, length: Duration) {
-        if self.is_over() {
-            return self.skipped(kind);
-        }
-        let text = format!("disk of {} stalls, {length:?} ({kind} is beyond the budget)", self.name(host));
-        self.note(kind, Some(host), (&text, length), |count| count.downgraded += 1);
-        self.with_disk(host, |faults| faults.stalled += 1);
-        self.lasting(length, move |injector| injector.disk(host, DiskState::end_stall));
-    }
-
-    fn disk(&self, host: HostId, change: impl FnOnce(&mut DiskState)) {
-        change(&mut self.kernel().hosts.borrow_mut()[host.get() as usize].disk);
-    }
-
-    fn with_disk(&self, host: HostId, change: impl FnOnce(&mut DiskFaults)) {
-        self.disk(host, |disk| change(&mut disk.faults));
+    fn with_disk(&self, host: HostId, change: impl FnOnce(&mut crate::world::disk::DiskFaults)) {
+        change(&mut self.kernel().hosts.borrow_mut()[host.get() as usize].disk.faults);
     }
 
     /// Whether the host has written what a power loss now could take.

@@ -3,6 +3,7 @@
 pub mod budget;
 pub mod conduct;
 pub mod inject;
+pub mod operator;
 pub mod plan;
 pub mod rule;
 mod weaken;
@@ -10,5 +11,6 @@ mod weaken;
 pub use budget::Budget;
 pub use conduct::conduct;
 pub use inject::{Fate, FaultCount, Injector, RollingRestart};
+pub use operator::{Action, Operator, Order};
 pub use plan::{FaultPlan, Place, PlannedFault, PlannedKind, PlannedTarget};
 pub use rule::{FaultKind, FaultRule};

@@ -11,7 +11,7 @@ use rand::seq::IndexedRandom;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::base::{Problem, Range, Rate, Seed, Share, Span, Stream};
+use crate::base::{Problem, Range, Rate, Seed, Span, Stream};
 use crate::world::disk::DiskOperation;
 use crate::world::fault::rule::{
     EVENT_HOST, FaultKind, FaultRule, OnEvent, PPM_MAX, Partition, Shape, Target, dirty_links,
@@ -82,12 +82,7 @@ pub enum PlannedKind {
     DiskFull { host: String, length: Span },
     DiskError { host: String, operation: DiskOperation, length: Span },
     SlowDisk { host: String, factor: f64, length: Span },
-    DiskStall { host: String, length: Span },
-    LostWrite { host: String, files: String, chance: Share, length: Span },
-    MisdirectedWrite { host: String, files: String, chance: Share, length: Span },
-    MisdirectedRead { host: String, files: String, chance: Share, length: Span },
-    StaleRead { host: String, files: String, chance: Share, length: Span },
-    BitRot { host: String, files: String, bits: u32 },
+    Operate { action: String, subject: String, choice: u32, patience: Span },
 }
 
 /// What a planned fault hits; hosts are named by patterns.
@@ -103,6 +98,8 @@ pub enum PlannedTarget<'plan> {
     Links(&'plan str, &'plan str),
     /// The links between two sides.
     Sides(&'plan [String], &'plan [String]),
+    /// No host: an operator does it, to this.
+    Subject(&'plan str),
 }
 
 /// What the seed decided about one rule in a swarm: 0 leaves the rule out, 2 makes it twice as frequent.
@@ -321,28 +318,6 @@ impl Draw<'_> {
                 operation: error.operation,
                 length: span(error.length, stream),
             }),
-            FaultKind::DiskStall(stall) => {
-                each(&|host, stream| PlannedKind::DiskStall { host, length: span(stall.length, stream) })
-            }
-            FaultKind::LostWrite(lies) => each(&|host, stream| {
-                let (files, chance) = (lies.files.clone(), lies.chance);
-                PlannedKind::LostWrite { host, files, chance, length: span(lies.length, stream) }
-            }),
-            FaultKind::MisdirectedWrite(lies) => each(&|host, stream| {
-                let (files, chance) = (lies.files.clone(), lies.chance);
-                PlannedKind::MisdirectedWrite { host, files, chance, length: span(lies.length, stream) }
-            }),
-            FaultKind::MisdirectedRead(lies) => each(&|host, stream| {
-                let (files, chance) = (lies.files.clone(), lies.chance);
-                PlannedKind::MisdirectedRead { host, files, chance, length: span(lies.length, stream) }
-            }),
-            FaultKind::StaleRead(lies) => each(&|host, stream| {
-                let (files, chance) = (lies.files.clone(), lies.chance);
-                PlannedKind::StaleRead { host, files, chance, length: span(lies.length, stream) }
-            }),
-            FaultKind::BitRot(rot) => {
-                each(&|host, _| PlannedKind::BitRot { host, files: rot.files.clone(), bits: rot.bits })
-            }
             FaultKind::RollingRestart(rolling) => vec![PlannedKind::RollingRestart {
                 down: span(rolling.down, stream),
                 gap: span(rolling.gap, stream),
@@ -409,6 +384,12 @@ impl Draw<'_> {
                 to: hold.to.clone(),
                 by: span(hold.by, stream),
                 length: span(hold.length, stream),
+            }],
+            FaultKind::Operate(operate) => vec![PlannedKind::Operate {
+                action: operate.action.clone(),
+                subject: operate.subject.clone(),
+                choice: stream.random(),
+                patience: span(operate.patience, stream),
             }],
         }
     }
@@ -499,9 +480,6 @@ impl PlannedFault {
             PlannedKind::CrashLoop { times, .. } => {
                 problems.extend(times_problem(format!("do.{name}.times"), (*times).into()));
             }
-            PlannedKind::BitRot { bits, .. } => {
-                problems.extend(times_problem(format!("do.{name}.bits"), (*bits).into()));
-            }
             _ => {}
         }
         if self.on.is_none() {
@@ -519,7 +497,7 @@ impl PlannedTarget<'_> {
     fn is_hosts(&self) -> bool {
         match self {
             Self::Host(_) | Self::Hosts(_) | Self::Zone(_) => true,
-            Self::Links(..) | Self::Sides(..) => false,
+            Self::Links(..) | Self::Sides(..) | Self::Subject(_) => false,
         }
     }
 }
@@ -530,7 +508,7 @@ impl PlannedKind {
         match self.target() {
             PlannedTarget::Host(host) => vec![("host".to_owned(), host)],
             PlannedTarget::Hosts(hosts) => numbered("hosts", hosts).collect(),
-            PlannedTarget::Zone(_) => Vec::new(),
+            PlannedTarget::Zone(_) | PlannedTarget::Subject(_) => Vec::new(),
             PlannedTarget::Links(from, to) => vec![("from".to_owned(), from), ("to".to_owned(), to)],
             PlannedTarget::Sides(from, to) => numbered("from", from).chain(numbered("to", to)).collect(),
         }
@@ -560,12 +538,7 @@ impl PlannedKind {
             Self::DiskFull { .. } => "disk_full",
             Self::DiskError { .. } => "disk_error",
             Self::SlowDisk { .. } => "slow_disk",
-            Self::DiskStall { .. } => "disk_stall",
-            Self::LostWrite { .. } => "lost_write",
-            Self::MisdirectedWrite { .. } => "misdirected_write",
-            Self::MisdirectedRead { .. } => "misdirected_read",
-            Self::StaleRead { .. } => "stale_read",
-            Self::BitRot { .. } => "bit_rot",
+            Self::Operate { .. } => "operate",
         }
     }
 
@@ -582,13 +555,7 @@ impl PlannedKind {
             | Self::ClockJump { host, .. }
             | Self::ClockDrift { host, .. }
             | Self::DiskFull { host, .. }
-            | Self::DiskError { host, .. }
-            | Self::DiskStall { host, .. }
-            | Self::LostWrite { host, .. }
-            | Self::MisdirectedWrite { host, .. }
-            | Self::MisdirectedRead { host, .. }
-            | Self::StaleRead { host, .. }
-            | Self::BitRot { host, .. } => PlannedTarget::Host(host),
+            | Self::DiskError { host, .. } => PlannedTarget::Host(host),
             Self::RollingRestart { hosts, .. } => PlannedTarget::Hosts(hosts),
             Self::ZoneOutage { zone, .. } => PlannedTarget::Zone(zone),
             Self::Partition { from, to, .. } => PlannedTarget::Sides(from, to),
@@ -599,6 +566,7 @@ impl PlannedKind {
             | Self::HalfOpen { from, to }
             | Self::Refuse { from, to, .. }
             | Self::HoldBack { from, to, .. } => PlannedTarget::Links(from, to),
+            Self::Operate { subject, .. } => PlannedTarget::Subject(subject),
         }
     }
 
@@ -611,9 +579,7 @@ impl PlannedKind {
             | Self::ZoneOutage { down, .. } => down.get(),
             Self::CrashLoop { times, up, down, .. } => (up.get() + down.get()) * *times,
             Self::RollingRestart { hosts, down, gap, .. } => (down.get() + gap.get()) * hosts.len() as u32,
-            Self::ClockJump { .. } | Self::Reset { .. } | Self::HalfOpen { .. } | Self::BitRot { .. } => {
-                Duration::ZERO
-            }
+            Self::ClockJump { .. } | Self::Reset { .. } | Self::HalfOpen { .. } => Duration::ZERO,
             Self::Pause { length, .. }
             | Self::SlowCpu { length, .. }
             | Self::SlowDisk { length, .. }
@@ -625,12 +591,8 @@ impl PlannedKind {
             | Self::Refuse { length, .. }
             | Self::HoldBack { length, .. }
             | Self::DiskFull { length, .. }
-            | Self::DiskError { length, .. }
-            | Self::DiskStall { length, .. }
-            | Self::LostWrite { length, .. }
-            | Self::MisdirectedWrite { length, .. }
-            | Self::MisdirectedRead { length, .. }
-            | Self::StaleRead { length, .. } => length.get(),
+            | Self::DiskError { length, .. } => length.get(),
+            Self::Operate { patience, .. } => patience.get(),
         }
     }
 }
@@ -667,6 +629,7 @@ mod tests {
             { background = { rate = "0.1/s" }, do = { pause = { any_of = "broker-*", length = "10ms..2s" } } },
             { at = "30s", do = { zone_outage = { zone = "any", down = "5s" } } },
             { every = "7s", do = { partition = { shape = "bridge", heal_after = "1s..4s" } } },
+            { every = "9s", do = { operate = { action = "reassign_replicas", subject = "clicks" } } },
             { on = { event = "x", times = 2 }, do = { power_loss = { any_of = "@event", down = "1s" } } },
         ]"#;
 

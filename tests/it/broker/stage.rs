@@ -259,13 +259,23 @@ impl Stage {
 
     /// Speaks the Kafka protocol with a broker.
     pub async fn ask<R: Request>(&self, broker: Option<BrokerId>, request: R) -> R::Response {
-        let to = self.cluster.servers[broker.expect("there is a leader").get() as usize - 1];
         let version = match ApiKey::try_from(R::KEY).expect("a known request") {
             ApiKey::Produce => 9,
             ApiKey::Fetch => 12,
             ApiKey::ListOffsets => 6,
             _ => 4,
         };
+        self.ask_in(version, broker, request).await
+    }
+
+    /// Speaks the Kafka protocol with a broker, in this version of the request.
+    pub async fn ask_in<R: Request>(
+        &self,
+        version: i16,
+        broker: Option<BrokerId>,
+        request: R,
+    ) -> R::Response {
+        let to = self.cluster.servers[broker.expect("there is a leader").get() as usize - 1];
         let header = RequestHeader::default().with_request_api_key(R::KEY).with_request_api_version(version);
         let mut frame = BytesMut::new();
         frame.put_i32(0);

@@ -1,13 +1,18 @@
-//! Creates, describes and deletes topics.
+//! Creates, describes and deletes topics, has preferred replicas lead, and moves replicas.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
 
 use kafka_protocol::error::ResponseError;
+use kafka_protocol::messages::alter_partition_reassignments_request::{
+    ReassignablePartition, ReassignableTopic,
+};
 use kafka_protocol::messages::create_topics_request::{CreatableTopic, CreatableTopicConfig};
+use kafka_protocol::messages::elect_leaders_request::TopicPartitions;
 use kafka_protocol::messages::metadata_response::MetadataResponsePartition;
 use kafka_protocol::messages::{
-    ApiKey, BrokerId as MetadataBrokerId, CreateTopicsRequest, DeleteTopicsRequest, TopicName,
+    AlterPartitionReassignmentsRequest, ApiKey, BrokerId as MetadataBrokerId, CreateTopicsRequest,
+    DeleteTopicsRequest, ElectLeadersRequest, ListPartitionReassignmentsRequest, TopicName,
 };
 
 use crate::systems::broker::TopicConfig;
@@ -32,7 +37,7 @@ pub struct PartitionDescription {
     pub in_sync: BTreeSet<BrokerId>,
 }
 
-/// Why a topic was not created, described or deleted.
+/// Why something was not done.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum AdminError {
     /// The cluster refused: it did not happen.
@@ -120,6 +125,82 @@ impl Admin {
         }
     }
 
+    /// The brokers that are alive, as some broker knows.
+    ///
+    /// # Errors
+    /// `Unknown` if it does not tell.
+    pub async fn brokers(&self, topic: &str) -> Result<Vec<BrokerId>, AdminError> {
+        let metadata = self.view.ask(topic).await.ok_or(AdminError::Unknown)?;
+        Ok(metadata.brokers.iter().map(|broker| BrokerId::new(broker.node_id.0)).collect())
+    }
+
+    /// Has the preferred replica of each of these parts lead: what the cluster says of each (KIP-460).
+    ///
+    /// # Errors
+    /// See [`AdminError`].
+    pub async fn elect_preferred_leaders(&self, topic: &str, parts: &[i32]) -> Result<Answers, AdminError> {
+        let named = TopicPartitions::default().with_topic(TopicName(text(topic)));
+        let request = ElectLeadersRequest::default()
+            .with_topic_partitions(Some(vec![named.with_partitions(parts.to_vec())]))
+            .with_timeout_ms(PATIENCE.as_millis() as i32);
+        match self.ask(topic, ApiKey::ElectLeaders, Request::ElectLeaders(request)).await? {
+            Response::ElectLeaders(response) => {
+                answer(Some(response.error_code))?;
+                let topics = response.replica_election_results.into_iter();
+                let parts = topics.flat_map(|topic| topic.partition_result);
+                Ok(parts.map(|part| (part.partition_id, error(part.error_code))).collect())
+            }
+            _ => Err(AdminError::Unknown),
+        }
+    }
+
+    /// Has parts moved to these replicas, or (`None`) such moves cancelled: what the cluster says of each (KIP-455).
+    ///
+    /// # Errors
+    /// See [`AdminError`].
+    pub async fn reassign(
+        &self,
+        topic: &str,
+        wanted: &[(i32, Option<Vec<BrokerId>>)],
+    ) -> Result<Answers, AdminError> {
+        let part = |(index, to): &(i32, Option<Vec<BrokerId>>)| {
+            let to = to.as_ref().map(|to| to.iter().map(|broker| broker.get().into()).collect());
+            ReassignablePartition::default().with_partition_index(*index).with_replicas(to)
+        };
+        let named = ReassignableTopic::default().with_name(TopicName(text(topic)));
+        let request = AlterPartitionReassignmentsRequest::default()
+            .with_topics(vec![named.with_partitions(wanted.iter().map(part).collect())])
+            .with_timeout_ms(PATIENCE.as_millis() as i32);
+        let request = Request::AlterPartitionReassignments(request);
+        match self.ask(topic, ApiKey::AlterPartitionReassignments, request).await? {
+            Response::AlterPartitionReassignments(response) => {
+                answer(Some(response.error_code))?;
+                let parts = response.responses.into_iter().flat_map(|topic| topic.partitions);
+                Ok(parts.map(|part| (part.partition_index, error(part.error_code))).collect())
+            }
+            _ => Err(AdminError::Unknown),
+        }
+    }
+
+    /// The parts of a topic whose replicas are being moved.
+    ///
+    /// # Errors
+    /// See [`AdminError`].
+    pub async fn moving(&self, topic: &str) -> Result<Vec<i32>, AdminError> {
+        let request =
+            ListPartitionReassignmentsRequest::default().with_timeout_ms(PATIENCE.as_millis() as i32);
+        let request = Request::ListPartitionReassignments(request);
+        match self.ask(topic, ApiKey::ListPartitionReassignments, request).await? {
+            Response::ListPartitionReassignments(response) => {
+                answer(Some(response.error_code))?;
+                let named = response.topics.into_iter().filter(|found| found.name.as_str() == topic);
+                let parts = named.flat_map(|topic| topic.partitions);
+                Ok(parts.map(|part| part.partition_index).collect())
+            }
+            _ => Err(AdminError::Unknown),
+        }
+    }
+
     async fn ask(&self, topic: &str, key: ApiKey, request: Request) -> Result<Response, AdminError> {
         let deadline = self.host.now() + PATIENCE;
         loop {
@@ -146,6 +227,13 @@ impl PartitionDescription {
             in_sync: metadata.isr_nodes.iter().map(broker).collect(),
         }
     }
+}
+
+/// What the cluster says of each part.
+pub type Answers = Vec<(i32, Option<ResponseError>)>;
+
+fn error(code: i16) -> Option<ResponseError> {
+    (code != 0).then(|| ResponseError::try_from_code(code).unwrap_or(ResponseError::UnknownServerError))
 }
 
 fn answer(code: Option<i16>) -> Result<(), AdminError> {
