@@ -2,6 +2,7 @@
 
 mod blame;
 mod catalogue;
+mod compare;
 mod hunt;
 mod replay;
 mod run;
@@ -79,6 +80,19 @@ pause, delay) and shortened, for as long as the run fails in the same way: the s
 Interrupting it loses nothing: the file holds the smallest so far. The result does not depend on --jobs.
 Exit codes: 0 shrunk, 2 bad input, or a run that does not fail.";
 
+const COMPARE_EXAMPLES: &str = "\
+Examples:
+  wavetank compare scenarios/clickstream.toml --by systems.broker.brokers=3,5
+  wavetank compare scenarios/clickstream.toml --by workloads.clickstream.0.delivery=at-least-once,idempotent --html page.html
+  wavetank compare scenarios/clickstream.toml --by acts.stir=20s,60s --metric latency --metric \"a follower left\"
+  wavetank compare scenarios/clickstream.toml --by systems.broker.brokers=3,5 --resume     after an interruption
+
+Every seed is run under each value, and what it did there is compared with what it did under the baseline. Each difference has a 95%
+interval: BCa bootstrap, or exact for the share of runs that held. Of many metrics some differ by chance: `differs` means that Holm's
+procedure, over all that were compared, keeps the risk of any false alarm at 5%. Runs without a value are told, with their pairs.
+What has ended is in FOLDER/runs.jsonl at once, as a sweep's; FOLDER/compare.json holds the comparison, with every pair.
+Exit codes: 0 told, whatever the runs' verdicts; 2 bad input.";
+
 const BLAME_EXAMPLES: &str = "\
 Examples:
   wavetank blame scenarios/clickstream.toml --seed 7
@@ -123,6 +137,9 @@ enum Command {
     /// Tell which faults of a run mattered, by running it again without each
     #[command(after_help = BLAME_EXAMPLES)]
     Blame(BlameArguments),
+    /// Run every seed under each value of a setting, and tell what differs, pair by pair
+    #[command(after_help = COMPARE_EXAMPLES)]
+    Compare(CompareArguments),
     /// Put the parts of a sweep together that --shard has spread over machines
     Merge(MergeArguments),
     /// Measure how many runs it takes to find known bugs, each switched on alone
@@ -282,6 +299,41 @@ struct SweepArguments {
 }
 
 #[derive(Args)]
+struct CompareArguments {
+    /// The scenario file
+    file: PathBuf,
+    /// The setting that differs, and its values: systems.broker.brokers=3,5
+    #[arg(long, value_name = "PATH=A,B", value_parser = axis)]
+    by: (String, Vec<String>),
+    /// The value that the others are compared with (default: the first)
+    #[arg(long, value_name = "VALUE")]
+    baseline: Option<String>,
+    /// Compare only metrics whose name contains this, events among them (may be given again)
+    #[arg(long, value_name = "NAME")]
+    metric: Vec<String>,
+    /// The seeds: from the first to before the second
+    #[arg(long, value_name = "A..B", value_parser = seeds, default_value = "1..31")]
+    seeds: (u64, u64),
+    /// Override a value in every run, by dotted path (may be given again)
+    #[arg(long, value_name = "PATH=VALUE")]
+    set: Vec<String>,
+    #[command(flatten)]
+    bounds: BoundsArguments,
+    /// End after this long; what has run is compared
+    #[arg(long, value_name = "TIME")]
+    budget: Option<Span>,
+    /// The folder of its journal and comparison
+    #[arg(long, value_name = "FOLDER", default_value = "compare-out")]
+    out: PathBuf,
+    /// Go on with the comparison that the folder holds; no run that has ended is run again
+    #[arg(long)]
+    resume: bool,
+    /// How to tell the result
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    format: Format,
+}
+
+#[derive(Args)]
 struct HuntArguments {
     /// Which bugs: keys with commas between them, or `all`
     bugs: String,
@@ -355,6 +407,7 @@ pub fn main() -> ExitCode {
         Command::Merge(arguments) => sweep::merge(&arguments),
         Command::Shrink(arguments) => shrink::run(&arguments),
         Command::Blame(arguments) => blame::run(&arguments),
+        Command::Compare(arguments) => compare::run(&arguments),
         Command::Hunt(arguments) => hunt::run(&arguments),
         Command::List { folder } => catalogue::list(&folder),
         Command::Schema { of } => catalogue::schema(of),

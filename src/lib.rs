@@ -3,6 +3,7 @@
 //! Layers, bottom-up. A module names only modules declared above it; `tests/it/tidy.rs` holds us to it.
 //!
 //! - [`base`]: words all layers share: identities, units, seeds and their named streams. Pure.
+//! - [`statistics`]: tests, intervals and sample sizes. Pure: data in, numbers out.
 //! - [`checkers`]: functions from a history to a verdict. They see neither the world nor any system.
 //! - [`world`]: the seeded kernel: clock, chance, hosts, network, disk, faults, trace, properties. Only here is madsim named.
 //! - [`systems`]: real code under test. It reaches the outside through its `Host` alone.
@@ -23,6 +24,7 @@ compile_error!(
 );
 
 pub mod base;
+pub mod statistics;
 pub mod checkers;
 pub mod world;
 pub mod systems;

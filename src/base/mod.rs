@@ -1,11 +1,13 @@
 //! Words every layer shares. Pure: nothing here reads a clock, draws a number of its own or touches the outside.
 
+pub mod figure;
 pub mod id;
 pub mod problem;
 pub mod seed;
 pub mod time;
 pub mod units;
 
+pub use figure::{Better, Figure};
 pub use id::HostId;
 pub use problem::Problem;
 pub use seed::{Seed, Stream};

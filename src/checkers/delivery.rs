@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::base::SimTime;
 use crate::checkers::Check;
+use crate::checkers::service::Request;
 
 /// What producers promise.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -82,8 +83,16 @@ struct Event {
     /// Its place among all.
     place: u32,
     outcome: Outcome,
-    /// When that was told, or else when it was sent.
-    at: SimTime,
+    sent_at: SimTime,
+    /// When its outcome was told, if it was.
+    told_at: Option<SimTime>,
+}
+
+impl Event {
+    /// When it ended, as far as is known, or else began.
+    fn at(&self) -> SimTime {
+        self.told_at.unwrap_or(self.sent_at)
+    }
 }
 
 /// Everything producers and consumers saw, in the order in which they saw it.
@@ -133,7 +142,8 @@ impl History {
         if self.events.len() <= number {
             self.events.resize(number + 1, None);
         }
-        let event = Event { sent, place: self.counts.0 as u32, outcome: Outcome::Unknown, at };
+        let place = self.counts.0 as u32;
+        let event = Event { sent, place, outcome: Outcome::Unknown, sent_at: at, told_at: None };
         let again = self.events[number].replace(event);
         assert!(again.is_none(), "event {number} was handed out once");
         self.counts.0 += 1;
@@ -143,7 +153,7 @@ impl History {
     pub fn outcome(&mut self, at: SimTime, event: u64, outcome: Outcome) {
         let event = self.events.get_mut(event as usize).and_then(Option::as_mut);
         let event = event.expect("an event is sent before it ends");
-        (event.at, event.outcome) = (at, outcome);
+        (event.told_at, event.outcome) = (Some(at), outcome);
         self.counts.1 += 1;
     }
 
@@ -155,6 +165,14 @@ impl History {
     /// How many events were sent, have an end, and how many records were read.
     pub fn counts(&self) -> (usize, usize, usize) {
         (self.counts.0, self.counts.1, self.reads.len())
+    }
+
+    /// What producers experienced: served is what was acknowledged.
+    pub fn requests(&self) -> Vec<Request> {
+        let served = |event: &Event| matches!(event.outcome, Outcome::Acked { .. });
+        let request =
+            |event: &Event| Request { asked: event.sent_at, ended: event.told_at, served: served(event) };
+        self.events.iter().flatten().map(request).collect()
     }
 
     fn event(&self, number: u64) -> Option<&Event> {
@@ -180,17 +198,32 @@ impl History {
     }
 }
 
-/// Whether the promise was kept. To be asked when every consumer has read to the end; where none could, see [`History::unfinished`].
-pub fn check(history: &History) -> Vec<Check> {
+/// What a history shows.
+#[derive(Clone, Debug)]
+pub struct Judgement {
+    /// Whether the promise was kept.
+    pub checks: Vec<Check>,
+    /// How many acknowledged events are gone, whether they may or not.
+    pub lost: u64,
+    /// How many events stand more than once, whether they may or not.
+    pub duplicated: u64,
+    /// How many events that were sent stand nowhere, whatever their producers were told.
+    pub missing: u64,
+}
+
+/// To be asked when every consumer has read to the end; where none could, see [`History::unfinished`].
+pub fn judge(history: &History) -> Judgement {
     let view = View::new(history);
     let mut checks = Vec::new();
+    let (nothing_is_lost, nothing_stands_twice) = (view.nothing_is_lost(), view.nothing_stands_twice());
+    let (lost, duplicated) = (nothing_is_lost.violations, nothing_stands_twice.violations);
     if history.loss == Loss::Forbidden {
-        checks.extend([view.nothing_is_lost(), view.acknowledgements_are_true()]);
+        checks.extend([nothing_is_lost, view.acknowledgements_are_true()]);
     }
     // Where even what was read may vanish, a retry may rightly put an event at a second place.
     let lasting = history.loss < Loss::OfRead;
     if lasting && history.promise != Promise::AtLeastOnce {
-        checks.push(view.nothing_stands_twice());
+        checks.push(nothing_stands_twice);
     }
     if lasting && history.promise == Promise::Idempotent {
         checks.push(view.producers_keep_their_order());
@@ -199,7 +232,9 @@ pub fn check(history: &History) -> Vec<Check> {
     if lasting {
         checks.extend([view.consumers_read_on(), view.consumers_agree()]);
     }
-    checks
+    let sent = history.events.iter().flatten();
+    let missing = sent.filter(|event| view.places(event.sent.event).is_empty()).count() as u64;
+    Judgement { checks, lost, duplicated, missing }
 }
 
 /// A part of the topic, and an offset in it.
@@ -271,7 +306,7 @@ impl<'a> View<'a> {
                 continue;
             }
             let number = event.sent.event;
-            check.expect(!self.places(number).is_empty(), event.at, || {
+            check.expect(!self.places(number).is_empty(), event.at(), || {
                 let Some(offset) = offset else {
                     return format!("event {number}, acknowledged in part {partition}, was not read there");
                 };
@@ -298,7 +333,7 @@ impl<'a> View<'a> {
             }
             let there =
                 |(_, (part, at)): &(u64, Place)| *part == partition && offset.is_none_or(|o| *at == o);
-            check.expect(places.iter().any(there), event.at, || {
+            check.expect(places.iter().any(there), event.at(), || {
                 let told = offset.map_or_else(
                     || format!("{}/{partition}", self.history.topic),
                     |offset| self.history.show_place((partition, offset)),
@@ -313,7 +348,7 @@ impl<'a> View<'a> {
         let mut check = Check::new("no event stands twice");
         for places in self.places.chunk_by(|(one, _), (next, _)| one == next) {
             let number = places[0].0;
-            let at = self.history.event(number).map(|event| event.at);
+            let at = self.history.event(number).map(Event::at);
             check.expect(places.len() == 1, at, || {
                 format!("event {number} stands at {}", self.listed(places))
             });
@@ -441,7 +476,7 @@ mod tests {
     }
 
     fn broken(history: &History) -> Vec<&'static str> {
-        let checks = check(history);
+        let checks = judge(history).checks;
         assert!(checks.iter().all(|check| check.violations <= check.looked_at), "{checks:#?}");
         checks.into_iter().filter(|check| !check.held()).map(|check| check.name).collect()
     }
@@ -578,7 +613,7 @@ mod tests {
 
     #[test]
     fn an_example_tells_when_what_and_where() {
-        let checks = check(&history(Promise::Idempotent, Loss::Forbidden, BOTH, &[0]));
+        let checks = judge(&history(Promise::Idempotent, Loss::Forbidden, BOTH, &[0])).checks;
         let lost = checks.iter().find(|check| check.name == LOST).expect("it was checked");
         assert_eq!(
             lost.examples[0].to_string(),
@@ -600,7 +635,7 @@ mod tests {
     fn sixty_thousand_events_are_judged() {
         let outcomes: Vec<Outcome> = (0..60_000).map(acked).collect();
         let log: Vec<u64> = (0..60_000).collect();
-        let checks = check(&history(Promise::Idempotent, Loss::Forbidden, &outcomes, &log));
+        let checks = judge(&history(Promise::Idempotent, Loss::Forbidden, &outcomes, &log)).checks;
         assert!(checks.iter().all(|check| check.held() && check.looked_at == 60_000), "{checks:#?}");
     }
 }

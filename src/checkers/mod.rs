@@ -1,4 +1,4 @@
-//! A checker is a pure function from a history to a verdict. Checkers see neither the world nor any system.
+//! A checker is a pure function from a history to a verdict; [`service`] is one to figures. Checkers see neither the world nor any system.
 //!
 //! Each file holds one family: its history (what clients saw, what replicas said of themselves) and the checks over it.
 
@@ -6,6 +6,7 @@ pub mod delivery;
 pub mod ensemble;
 pub mod registers;
 pub mod replication;
+pub mod service;
 
 use std::fmt;
 

@@ -2,10 +2,10 @@
 
 use std::path::PathBuf;
 
-use crate::cli::sweep::{failed, journal_refused, limits, with_bar};
+use crate::cli::sweep::{limits, swept};
 use crate::cli::{HuntArguments, load, print, tell};
 use crate::lab::Verdict;
-use crate::lab::sweep::{Ended, Journal, Limits, Outcome, Plan, sweep};
+use crate::lab::sweep::{Ended, Limits, Outcome, Plan};
 use crate::scenario::{Scenario, nearest};
 use crate::systems::bugs::BUGS;
 
@@ -101,12 +101,7 @@ fn hunt(key: &'static str, files: Vec<PathBuf>, arguments: &HuntArguments) -> Re
     };
     let limits = Limits { failures: Some(1), ..limits(&arguments.runs.bounds, arguments.runs.budget) };
     let folder = arguments.out.join(key);
-    let opened =
-        if folder.exists() { Journal::resume(&folder, &plan) } else { Journal::begin(&folder, &plan) };
-    let mut journal = opened.map_err(|error| journal_refused(&error))?;
-    let failed = |error| failed(&format!("cannot go on in {}", folder.display()), &error);
-    let program = std::env::current_exe().map_err(failed)?;
-    with_bar(|progress| sweep(&program, &plan, &limits, &mut journal, progress)).map_err(failed)?;
+    let (journal, _) = swept(&folder, folder.exists(), &plan, &limits)?;
     Ok(judge(key, &plan, journal.outcomes()))
 }
 

@@ -28,30 +28,31 @@ pub(super) fn run(arguments: &SweepArguments) -> u8 {
         Ok(plan) => plan,
         Err(code) => return code,
     };
-    let opened = if arguments.resume {
-        Journal::resume(&arguments.out, &plan)
-    } else {
-        Journal::begin(&arguments.out, &plan)
-    };
-    let mut journal = match opened {
-        Ok(journal) => journal,
-        Err(error) => return journal_refused(&error),
-    };
     let limits = Limits {
         failures: arguments.stop_after_failures,
         stable: arguments.until_stable,
         recheck: arguments.recheck,
         ..limits(&arguments.runs.bounds, arguments.runs.budget)
     };
-    let program = match std::env::current_exe() {
-        Ok(program) => program,
-        Err(error) => return failed("cannot find this program itself", &error),
-    };
-    let stop = with_bar(|progress| sweep(&program, &plan, &limits, &mut journal, progress));
-    match stop {
-        Err(error) => failed(&format!("cannot go on in {}", arguments.out.display()), &error),
-        Ok(stop) => told(&arguments.out, &plan, journal.outcomes(), stop, &arguments.told),
+    match swept(&arguments.out, arguments.resume, &plan, &limits) {
+        Err(code) => code,
+        Ok((journal, stop)) => told(&arguments.out, &plan, journal.outcomes(), stop, &arguments.told),
     }
+}
+
+/// Runs what the journal of a folder does not hold yet; what went wrong has been told, and the exit code is returned.
+pub(super) fn swept(
+    folder: &Path,
+    resume: bool,
+    plan: &Plan,
+    limits: &Limits,
+) -> Result<(Journal, Stop), u8> {
+    let opened = if resume { Journal::resume(folder, plan) } else { Journal::begin(folder, plan) };
+    let mut journal = opened.map_err(|error| journal_refused(&error))?;
+    let failed = |error| failed(&format!("cannot go on in {}", folder.display()), &error);
+    let program = std::env::current_exe().map_err(failed)?;
+    let stop = with_bar(|progress| sweep(&program, plan, limits, &mut journal, progress)).map_err(failed)?;
+    Ok((journal, stop))
 }
 
 /// What bounds each run, and the whole in time.
@@ -69,7 +70,7 @@ pub(super) fn limits(bounds: &BoundsArguments, budget: Option<Span>) -> Limits {
 }
 
 /// Shows how far a sweep is.
-pub(super) fn with_bar<T>(sweep: impl FnOnce(&mut dyn FnMut(SweepProgress)) -> T) -> T {
+fn with_bar<T>(sweep: impl FnOnce(&mut dyn FnMut(SweepProgress)) -> T) -> T {
     let bar = styled(ProgressBar::new(0), "{wide_bar} {pos}/{len} {msg} {elapsed}, {eta} to go");
     let result = sweep(&mut |progress| {
         bar.set_length(progress.points as u64);
@@ -115,12 +116,14 @@ fn plan(arguments: &SweepArguments) -> Result<Plan, u8> {
         .map(|(path, values)| Axis { path: path.clone(), values: values.clone() })
         .collect();
     let plan = Plan { files: files.clone(), set: set.clone(), axes, first, end, shard: arguments.shard };
-    // What cannot be run is told before anything is, and not once for each seed.
-    let one_seed = Plan { end: first + 1, shard: (1, 1), ..plan.clone() };
-    for point in one_seed.points() {
-        load(&point.file, &point.set)?;
-    }
+    loads(&plan)?;
     Ok(plan)
+}
+
+/// What cannot be run is told before anything is, and not once for each seed.
+pub(super) fn loads(plan: &Plan) -> Result<(), u8> {
+    let one_seed = Plan { end: plan.first + 1, shard: (1, 1), ..plan.clone() };
+    one_seed.points().iter().try_for_each(|point| load(&point.file, &point.set).map(|_| ()))
 }
 
 /// Writes sweep.json (and JUnit XML and a page, if asked for), prints the summary, and returns the exit code.
@@ -167,7 +170,7 @@ fn possible(plan: &Plan) -> Vec<&'static str> {
     possible
 }
 
-pub(super) fn journal_refused(error: &JournalError) -> u8 {
+fn journal_refused(error: &JournalError) -> u8 {
     let mend = match error {
         JournalError::Exists(_) => "\n  --resume goes on with it; --out chooses another folder",
         JournalError::Missing(_) => "\n  without --resume a new one begins there",

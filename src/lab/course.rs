@@ -7,8 +7,8 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::base::{HostId, Seed, SimTime};
-use crate::checkers::Check;
+use crate::base::{Better, Figure, HostId, Seed, SimTime};
+use crate::checkers::{Check, service};
 use crate::lab::platform::Platform;
 use crate::lab::{Act, Options, Progress, Run, Verdict};
 use crate::scenario::{Acts, Scenario, SettleForm};
@@ -91,6 +91,8 @@ struct Notes {
     drawn: Vec<(String, String)>,
     acts: Vec<(Act, SimTime)>,
     healed: Option<SimTime>,
+    /// When servers and clients had come to rest after that.
+    rested: Option<SimTime>,
     unmet: Vec<String>,
     checks: Vec<Check>,
 }
@@ -244,6 +246,7 @@ impl Play {
         let finished = self.await_all(tank, deadline, workloads, |workload| workload.finished(), at_rest);
         let mut unmet = finished.await;
         if unmet.is_empty() {
+            self.notes.borrow_mut().rested = Some(tank.now());
             workloads.iter().for_each(|workload| workload.read_back());
             unmet = self.await_all(tank, deadline, workloads, |workload| workload.settled(), || Ok(())).await;
         }
@@ -303,6 +306,7 @@ fn conclude(
         let progress = workload.progress().into_iter();
         progress.map(|(name, value)| (format!("{} {name}", workload.name()), value)).collect::<Vec<_>>()
     });
+    let figures = figures(&notes, &outcome, result.is_err());
     let excerpt = match (verdict, &violation) {
         (Verdict::Held, _) => Vec::new(),
         (Verdict::Violated, None) => {
@@ -342,12 +346,31 @@ fn conclude(
         unmet: notes.unmet,
         not_reached,
         counters: counters.collect(),
+        figures,
         records: outcome.records,
         milestones: outcome.milestones,
         hashes: outcome.hashes,
         samples: outcome.samples,
         hosts: outcome.hosts,
     }
+}
+
+/// The figures of a run. One that was cut short has none: what it did not live to see would have changed them.
+fn figures(notes: &Notes, outcome: &Outcome, cut_short: bool) -> Vec<Figure> {
+    let mut figures = Vec::new();
+    for workload in &notes.workloads {
+        figures.extend(service::figures(workload.name(), &workload.requests()));
+        figures.extend(workload.figures());
+    }
+    let converged = notes.healed.zip(notes.rested).map(|(healed, rested)| rested.since(healed).as_secs_f64());
+    figures.push(Figure::new("time to converge", "s", Better::Less, converged));
+    for (name, count) in [("messages", outcome.messages), ("disk operations", outcome.disk_operations)] {
+        figures.push(Figure::new(name, "", Better::Neither, count as f64));
+    }
+    if cut_short {
+        figures.iter_mut().for_each(|figure| figure.value = None);
+    }
+    figures
 }
 
 /// A run that can go no further has broken the promise to go on.

@@ -4,6 +4,7 @@
 //! [`sweep`] tries many seeds, each in a process of its own.
 
 pub mod blame;
+pub mod compare;
 mod course;
 mod determinism;
 mod platform;

@@ -7,7 +7,7 @@ use std::time::Duration;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use crate::base::{Seed, SimTime};
+use crate::base::{Figure, Seed, SimTime};
 use crate::checkers::Check;
 use crate::lab::Act;
 use crate::world::fault::{Fate, FaultCount, FaultPlan};
@@ -109,6 +109,8 @@ pub struct Run {
     pub not_reached: Vec<String>,
     /// What the workloads count, by workload and counter.
     pub counters: Vec<(String, u64)>,
+    /// The numbers that tell how it went.
+    pub figures: Vec<Figure>,
     /// The readable record.
     pub records: Vec<Record>,
     /// Faults, what processes did, and the first hundred hits of each property: the life of each host, however long the run.

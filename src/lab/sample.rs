@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::base::{HostId, Seed, SimTime};
+use crate::base::{Better, Figure, HostId, Seed, SimTime};
 use crate::checkers::Check;
 use crate::lab::{Act, Run, Verdict};
 use crate::world::fault::{FaultCount, FaultPlan};
@@ -55,6 +55,10 @@ pub(crate) fn violated() -> Run {
         unmet: Vec::new(),
         not_reached: vec!["a leader was fenced".to_owned()],
         counters: vec![("clickstream sent".to_owned(), 60_000)],
+        figures: vec![
+            Figure::new("clickstream latency p99", "s", Better::Less, 0.25),
+            Figure::new("time to converge", "s", Better::Less, None),
+        ],
         records: Vec::new(),
         milestones: [
             (0, What::Process, "started, incarnation 1"),

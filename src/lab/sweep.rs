@@ -62,15 +62,23 @@ pub struct Plan {
     pub shard: (u64, u64),
 }
 
+impl Axis {
+    /// A value of it, as `--set` takes it.
+    pub fn setting(&self, value: &str) -> String {
+        format!("{}={value}", self.path)
+    }
+}
+
 impl Plan {
     /// All points of this shard. Seeds are the slow wheel, so that a sweep that ends early has seen every file and combination.
     pub fn points(&self) -> Vec<Point> {
         let mut combinations: Vec<Vec<String>> = vec![self.set.clone()];
         for axis in &self.axes {
-            let with = |value: &String| format!("{}={value}", axis.path);
             combinations = combinations
                 .iter()
-                .flat_map(|set| axis.values.iter().map(|value| [set.as_slice(), &[with(value)]].concat()))
+                .flat_map(|set| {
+                    axis.values.iter().map(|value| [set.as_slice(), &[axis.setting(value)]].concat())
+                })
                 .collect();
         }
         let grid = self.files.iter().flat_map(|file| combinations.iter().map(move |set| (file, set)));

@@ -34,7 +34,7 @@ pub(super) fn command_at(verb: &str, point: &Point) -> String {
 }
 
 /// A word as a POSIX shell takes it literally.
-fn quoted(word: &str) -> String {
+pub(super) fn quoted(word: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "_-./=:,+@%".contains(c);
     if !word.is_empty() && word.chars().all(plain) {
         word.to_owned()

@@ -7,7 +7,7 @@ use std::path::Path;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use crate::base::Seed;
+use crate::base::{Figure, Seed};
 use crate::checkers::Check;
 use crate::lab::{Act, Verdict};
 use crate::report::Report;
@@ -74,6 +74,10 @@ struct Document<'run> {
     unmet: &'run [String],
     /// What the workloads counted: `clickstream sent`.
     counters: BTreeMap<&'run str, u64>,
+    /// The numbers that tell how the run went: `name`, `unit`, which way is `better`, and `value`. See [`crate::checkers::service`] for
+    /// throughput, latency, unavailability and stalls; `time to converge` is the time from the heal until servers and clients have come to
+    /// rest, before everything is read back.
+    figures: &'run [Figure],
     /// The last value of each time series: `name`, `host` (null for the whole tank), `value`.
     metrics: Vec<Metric<'run>>,
     /// The last notable lines of a run that did not hold.
@@ -169,6 +173,7 @@ impl Report<'_> {
             not_reached: &run.not_reached,
             unmet: &run.unmet,
             counters: run.counters.iter().map(|(name, value)| (name.as_str(), *value)).collect(),
+            figures: &run.figures,
             metrics: self.metrics(),
             excerpt: &run.excerpt,
             difference: self.difference.map(|difference| DifferenceDocument {
@@ -313,6 +318,20 @@ mod tests {
           "counters": {
             "clickstream sent": 60000
           },
+          "figures": [
+            {
+              "name": "clickstream latency p99",
+              "unit": "s",
+              "better": "less",
+              "value": 0.25
+            },
+            {
+              "name": "time to converge",
+              "unit": "s",
+              "better": "less",
+              "value": null
+            }
+          ],
           "metrics": [
             {
               "name": "bytes",

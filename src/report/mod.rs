@@ -1,9 +1,10 @@
-//! What a run looks like: the terminal summary, JSON, an HTML page, tables (Arrow and Parquet), and a trace for Perfetto.
+//! What a run looks like: the terminal summary, JSON, an HTML page, tables (Arrow and Parquet), and a trace for Perfetto; and what is made of many.
 //!
 //! Each leads with the verdict and holds the command that repeats the run. Nothing here decides anything.
 
 mod blame;
 mod command;
+mod compare;
 mod html;
 mod json;
 mod lives;
@@ -19,6 +20,7 @@ use crate::lab::{Difference, Run};
 
 pub use blame::BlameReport;
 pub use command::command;
+pub use compare::CompareReport;
 pub use json::schema as run_schema;
 pub use refused::bad_input;
 pub use sweep::{SweepReport, junit};

@@ -66,14 +66,8 @@ impl SweepReport<'_> {
         self.summary.ended.get(&Ended::Held).copied().unwrap_or(0)
     }
 
-    /// Why it ended, in words.
     pub(super) fn why(&self) -> &'static str {
-        match self.stop {
-            Stop::Complete => "every run has ended",
-            Stop::Failures => "stopped: as many runs failed as were asked for",
-            Stop::Stable => "stopped: nothing new came for as many runs as were asked for",
-            Stop::Budget => "stopped: the time was up",
-        }
+        why(self.stop)
     }
 
     /// The whole summary.
@@ -195,6 +189,16 @@ impl SweepReport<'_> {
             coverage: &self.summary.matrix,
         };
         serde_json::to_string_pretty(&document).expect("names are text and numbers are finite")
+    }
+}
+
+/// Why many runs ended, in words.
+pub(super) fn why(stop: Stop) -> &'static str {
+    match stop {
+        Stop::Complete => "every run has ended",
+        Stop::Failures => "stopped: as many runs failed as were asked for",
+        Stop::Stable => "stopped: nothing new came for as many runs as were asked for",
+        Stop::Budget => "stopped: the time was up",
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::fmt::{self, Write};
 
+use crate::base::Figure;
 use crate::checkers::Check;
 use crate::lab::Verdict;
 use crate::report::Report;
@@ -34,6 +35,7 @@ impl Report<'_> {
         self.write_storm(out)?;
         self.write_properties(out)?;
         self.write_pairs(out, "workloads", &run.counters)?;
+        self.write_figures(out)?;
         self.write_pairs(out, "drawn by the seed", &run.drawn)?;
         if !run.excerpt.is_empty() {
             writeln!(out, "\nthe last telling events")?;
@@ -162,6 +164,13 @@ impl Report<'_> {
         }
     }
 
+    /// The figures that have values.
+    fn write_figures(&self, out: &mut String) -> fmt::Result {
+        let value = |figure: &Figure| Some((figure.name.clone(), with_unit(figure.value?, &figure.unit)));
+        let pairs: Vec<(String, String)> = self.run.figures.iter().filter_map(value).collect();
+        self.write_pairs(out, "figures", &pairs)
+    }
+
     fn write_pairs(
         &self,
         out: &mut String,
@@ -187,6 +196,31 @@ pub(super) fn grouped(number: u64) -> String {
         text.push(digit);
     }
     text
+}
+
+/// A number with its unit.
+pub(super) fn with_unit(number: f64, unit: &str) -> String {
+    let number = significant(number);
+    match unit {
+        "" | "%" | "/s" => number + unit,
+        unit => format!("{number} {unit}"),
+    }
+}
+
+/// A number with three significant digits: 0.0123, 1.5, 60,000.
+pub(super) fn significant(number: f64) -> String {
+    if !number.is_finite() {
+        return "?".to_owned();
+    }
+    let size = number.abs();
+    if 99.95 <= size {
+        let sign = if number < 0.0 { "-" } else { "" };
+        return format!("{sign}{}", grouped(size.round() as u64));
+    }
+    let digits = if size == 0.0 { 0 } else { (2 - size.log10().floor() as i32).clamp(0, 9) as usize };
+    let text = format!("{number:.digits$}");
+    let text = if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.') } else { &text };
+    if text == "-0" { "0".to_owned() } else { text.to_owned() }
 }
 
 #[cfg(test)]
@@ -226,6 +260,9 @@ mod tests {
         workloads
           clickstream sent = 60000
 
+        figures
+          clickstream latency p99 = 0.25 s
+
         drawn by the seed
           systems.broker.topics.clicks.segment = 1KiB
 
@@ -238,6 +275,22 @@ mod tests {
         replay   wavetank replay 'scenarios/my clicks.toml' --seed 7 --set 'faults=[]'
         shrink   wavetank shrink 'scenarios/my clicks.toml' --seed 7 --set 'faults=[]'
         "#);
+    }
+
+    #[test]
+    fn numbers_keep_three_digits() {
+        for (number, expected) in [
+            (0.0, "0"),
+            (-0.0, "0"),
+            (0.012345, "0.0123"),
+            (-1.5, "-1.5"),
+            (99.96, "100"),
+            (-59934.2, "-59,934"),
+            (20.0, "20"),
+            (f64::NAN, "?"),
+        ] {
+            assert_eq!(significant(number), expected, "{number}");
+        }
     }
 
     #[test]

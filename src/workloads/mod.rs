@@ -9,8 +9,9 @@ pub mod registers;
 use std::future::Future;
 use std::pin::Pin;
 
-use crate::base::SimTime;
+use crate::base::{Figure, SimTime};
 use crate::checkers::Check;
+use crate::checkers::service::Request;
 use crate::world::Tank;
 
 /// The names of the workloads, as the logs of their clients show them.
@@ -56,6 +57,14 @@ pub trait Workload {
 
     /// What the history shows. Pure.
     fn judge(&self) -> Vec<Check>;
+
+    /// What its clients experienced so far.
+    fn requests(&self) -> Vec<Request>;
+
+    /// What else there is to say in numbers of what it has judged, beyond what [`crate::checkers::service`] says of its requests.
+    fn figures(&self) -> Vec<Figure> {
+        Vec::new()
+    }
 
     /// Counters for progress and summary: ("sent", 60000).
     fn progress(&self) -> Vec<(&'static str, u64)>;

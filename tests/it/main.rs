@@ -2,6 +2,7 @@
 
 mod broker;
 mod command_line;
+mod compare;
 mod coordination;
 mod known_bugs;
 mod replay;

@@ -15,6 +15,7 @@ use std::fmt;
 
 use crate::base::SimTime;
 use crate::checkers::Check;
+use crate::checkers::service::Request;
 
 /// A session of a client, numbered in order of their beginnings.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -158,6 +159,7 @@ struct Op {
     session: SessionKey,
     ask: Ask,
     began: u64,
+    asked_at: SimTime,
     /// When it ended, or else began.
     at: SimTime,
     /// Absent: nobody knows whether it happened.
@@ -207,7 +209,7 @@ impl History {
     /// A client asks something. Until more is told, nobody knows how that ends.
     pub fn asked(&mut self, at: SimTime, session: SessionKey, ask: Ask) -> OpKey {
         let began = self.tick();
-        self.ops.push(Op { session, ask, began, at, ended: None, fired: Vec::new() });
+        self.ops.push(Op { session, ask, began, asked_at: at, at, ended: None, fired: Vec::new() });
         OpKey(self.ops.len() - 1)
     }
 
@@ -247,6 +249,17 @@ impl History {
     pub fn counts(&self) -> (u64, u64) {
         let ended = self.ops.iter().filter(|op| op.ended.is_some()).count();
         (self.ops.len() as u64, ended as u64)
+    }
+
+    /// What clients experienced, before everything came to rest: a refusal is an answer, too.
+    pub fn requests(&self) -> Vec<Request> {
+        let end = self.settled.unwrap_or(u64::MAX);
+        let request = |op: &Op| Request {
+            asked: op.asked_at,
+            ended: op.ended.is_some().then_some(op.at),
+            served: op.answer().is_some(),
+        };
+        self.ops.iter().filter(|op| op.began < end).map(request).collect()
     }
 
     fn tick(&mut self) -> u64 {

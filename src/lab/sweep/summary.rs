@@ -108,6 +108,7 @@ impl Summary {
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
+    use crate::base::{Better, Figure};
 
     /// A run with or without trouble, for tests of what is told about sweeps.
     pub(crate) fn outcome(seed: u64, trouble: Option<(Ended, &str)>) -> Outcome {
@@ -126,6 +127,7 @@ pub(crate) mod tests {
             events: [("a leader fell".to_owned(), seed)].into(),
             coverage: vec![("crash".to_owned(), "a leader fell".to_owned(), 1)],
             faults: [("crash".to_owned(), 2), ("pause".to_owned(), 1)].into(),
+            figures: vec![Figure::new("latency", "s", Better::Less, seed as f64)],
             rechecked: seed == 1,
         }
     }

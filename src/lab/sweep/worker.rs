@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
+use crate::base::Figure;
 use crate::lab::Verdict;
 use crate::lab::sweep::{Limits, Point};
 
@@ -109,6 +110,8 @@ pub struct Outcome {
     pub coverage: Vec<(String, String, u64)>,
     /// How many faults of each kind there were.
     pub faults: BTreeMap<String, u64>,
+    /// The numbers that tell how it went.
+    pub figures: Vec<Figure>,
     /// Whether it was run twice.
     pub rechecked: bool,
 }
@@ -162,6 +165,7 @@ pub(in crate::lab) fn run_once(
         events: BTreeMap::new(),
         coverage: Vec::new(),
         faults: BTreeMap::new(),
+        figures: Vec::new(),
         rechecked: false,
     };
     let end = start(program, point, twice, (&out, &err)).and_then(|child| watch(child, limits));
@@ -278,6 +282,7 @@ fn take(outcome: &mut Outcome, told: &Value) {
         let count = |key: &str| count[key].as_u64().unwrap_or(0);
         outcome.faults.insert(kind.clone(), count("injected") + count("downgraded"));
     }
+    outcome.figures = serde_json::from_value(told["figures"].clone()).unwrap_or_default();
     outcome.trouble = trouble_of(outcome.ended, told);
 }
 

@@ -14,7 +14,7 @@ use tokio::sync::mpsc;
 use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 
 use crate::base::SimTime;
-use crate::checkers::delivery::{History, Outcome, Read, Sent};
+use crate::checkers::delivery::{History, Judgement, Outcome, Read, Sent};
 use crate::systems::broker::api::{
     self, Acknowledgement, Consumer, ConsumerConfig, Delivery, Message, Offset, Producer, ProducerConfig,
     SendError, TopicPartition, partition_for,
@@ -52,6 +52,8 @@ pub struct Notebook {
     pub parts: RefCell<i32>,
     /// How many events were acknowledged.
     pub acked: RefCell<u64>,
+    /// What the checkers found, once they were asked.
+    pub judgement: RefCell<Option<Judgement>>,
     lives: RefCell<u64>,
 }
 
@@ -66,6 +68,7 @@ impl Notebook {
             read_back: RefCell::default(),
             parts: RefCell::default(),
             acked: RefCell::default(),
+            judgement: RefCell::default(),
             lives: RefCell::default(),
         }
     }

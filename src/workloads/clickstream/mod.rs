@@ -12,9 +12,10 @@ use std::sync::Arc;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::base::{ByteSize, Problem, SimTime, Span};
+use crate::base::{Better, ByteSize, Figure, Problem, SimTime, Span};
 use crate::checkers::Check;
-use crate::checkers::delivery::{self, History, Loss, Promise};
+use crate::checkers::delivery::{self, History, Judgement, Loss, Promise};
+use crate::checkers::service::Request;
 use crate::workloads::{LocalBoxFuture, Workload};
 use crate::world::{Address, DiskSpec, HostSpec, Tank};
 
@@ -244,7 +245,28 @@ impl Workload for Clickstream {
         let mut history = notebook.history.borrow_mut();
         let parts = 0..*notebook.parts.borrow();
         parts.filter(|part| !read_back.contains(part)).for_each(|part| history.unfinished(part));
-        delivery::check(&history)
+        let judgement = delivery::judge(&history);
+        let checks = judgement.checks.clone();
+        *notebook.judgement.borrow_mut() = Some(judgement);
+        checks
+    }
+
+    /// With acks=0 nobody is told anything, and no request is served.
+    fn requests(&self) -> Vec<Request> {
+        self.client.notebook.history.borrow().requests()
+    }
+
+    fn figures(&self) -> Vec<Figure> {
+        let judgement = self.client.notebook.judgement.borrow();
+        let figure = |name: &str, count: fn(&Judgement) -> u64| {
+            let count = judgement.as_ref().map(|judgement| count(judgement) as f64);
+            Figure::new(format!("{} {name}", self.name()), "", Better::Less, count)
+        };
+        vec![
+            figure("events lost", |judgement| judgement.lost),
+            figure("events duplicated", |judgement| judgement.duplicated),
+            figure("events missing", |judgement| judgement.missing),
+        ]
     }
 
     fn progress(&self) -> Vec<(&'static str, u64)> {

@@ -14,6 +14,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::base::{Problem, Rate, Share, SimTime, Span};
+use crate::checkers::service::Request;
 use crate::checkers::{Check, registers};
 use crate::systems::Cluster;
 use crate::workloads::{LocalBoxFuture, Workload};
@@ -175,6 +176,10 @@ impl Workload for Registers {
 
     fn judge(&self) -> Vec<Check> {
         registers::check(&self.notebook.history.borrow())
+    }
+
+    fn requests(&self) -> Vec<Request> {
+        self.notebook.history.borrow().requests()
     }
 
     fn progress(&self) -> Vec<(&'static str, u64)> {

@@ -1,0 +1,36 @@
+//! Figures: the numbers that tell how a run went, each with its unit and which way is better.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// One number about a run.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct Figure {
+    /// What it is: `clickstream latency p99`.
+    pub name: String,
+    /// Its unit: `s`, `/s`, `%`; empty for a count.
+    pub unit: String,
+    /// Which way is better.
+    pub better: Better,
+    /// The number; absent (null) where the run has none, for it was cut short, did not come to rest, or nothing was asked.
+    pub value: Option<f64>,
+}
+
+/// Which way a figure is better.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Better {
+    /// The less.
+    Less,
+    /// The more.
+    More,
+    /// It only describes.
+    Neither,
+}
+
+impl Figure {
+    /// A figure of this name.
+    pub fn new(name: impl Into<String>, unit: &str, better: Better, value: impl Into<Option<f64>>) -> Self {
+        Self { name: name.into(), unit: unit.to_owned(), better, value: value.into() }
+    }
+}

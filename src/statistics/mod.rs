@@ -1,0 +1,38 @@
+//! Tests, intervals and sample sizes. Pure: data in, numbers out, and where chance is needed a named stream of the caller's.
+//!
+//! Each function tells its formula and where it comes from; the tests compare with values that other libraries computed. Functions that
+//! are not exact in IEEE 754 come from `libm`, so that a report says the same on every machine.
+
+pub mod beta;
+pub mod binomial;
+pub mod bootstrap;
+pub mod descriptive;
+pub mod multiple;
+pub mod normal;
+pub mod power;
+pub mod randomization;
+
+/// From where to where a quantity lies, at some confidence.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub struct Interval {
+    /// The lower end.
+    pub low: f64,
+    /// The upper end.
+    pub high: f64,
+}
+
+impl Interval {
+    /// Whether a value lies in it, its ends included.
+    pub fn contains(&self, value: f64) -> bool {
+        self.low <= value && value <= self.high
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    /// Two numbers are the same but for a relative error.
+    pub(crate) fn assert_near(what: &str, found: f64, expected: f64, tolerance: f64) {
+        let error = (found - expected).abs();
+        assert!(error <= tolerance * expected.abs() + 1e-15, "{what}: {found} is not {expected}");
+    }
+}
