@@ -108,9 +108,14 @@ Examples:
   wavetank replay scenarios/clickstream.toml --seed 7 --until 12.5s
   wavetank replay scenarios/clickstream.toml --seed 7 --around \"a follower left the in-sync set\"
   wavetank replay scenarios/clickstream.toml --seed 7 --log broker=debug --log coordination=warn
+  wavetank replay scenarios/clickstream.toml --seed 7 --diff-seed 8
+  wavetank replay scenarios/negative/acks-one.toml --diff-passing
 
 Each line: virtual time, host, kind, event. Faults, processes, properties and logs are shown; with --around messages too,
-with --everything also what disks do.";
+with --everything also what disks do.
+
+Two runs part with the first fault, event, deed of a process, telling log line, or type of message of a sender that a host has in only
+one of them, or more often. Times, numbers, order, and how often usual things happen are not compared.";
 
 /// Puts the real code of a large-scale ML platform into reproducible storms: one process, one seed, one verdict.
 #[derive(Parser)]
@@ -206,9 +211,16 @@ struct ReplayArguments {
     /// Show only what surrounds the events whose text contains this
     #[arg(long, value_name = "EVENT")]
     around: Option<String>,
-    /// How many events to show before and after each one that --around finds
-    #[arg(long, value_name = "LINES", default_value_t = 15)]
-    context: usize,
+    /// Tell where the run parts from that of another seed
+    #[arg(long, value_name = "SEED", value_parser = seed, conflicts_with_all = ["around", "until", "everything"])]
+    diff_seed: Option<u64>,
+    /// Tell where a run that fails parts from the nearest that does not: the same without some of its faults, or a neighbouring seed
+    #[arg(long, conflicts_with_all = ["diff_seed", "around", "until", "everything"])]
+    diff_passing: bool,
+    /// How many events to show before and after each one that --around finds (default 15), or the place where two runs part
+    /// (default 8)
+    #[arg(long, value_name = "LINES")]
+    context: Option<usize>,
     /// Keep log lines of a system down to a level: error, warn, info or debug; `*` stands for all systems (may be given again)
     #[arg(long, value_name = "SYSTEM=LEVEL", value_parser = level)]
     log: Vec<(String, Level)>,

@@ -1,12 +1,20 @@
 //! `wavetank replay`: the same run again, told event by event.
 
+use crate::base::Seed;
 use crate::cli::run::{create_folder, with_progress, write_trace};
 use crate::cli::{Format, ReplayArguments, bad_input, print, tell};
+use crate::lab::passing::nearest_passing;
 use crate::lab::{self, Options, Run, Verdict};
-use crate::report::Report;
-use crate::scenario::nearest;
+use crate::report::{DivergenceReport, Report};
+use crate::scenario::{Scenario, nearest};
 use crate::world::trace::What;
 use crate::world::{Record, Recording, property};
+
+/// How many events are shown before and after one that is looked for.
+const CONTEXT: usize = 15;
+
+/// How many are shown before and after the place where two runs part.
+const CONTEXT_OF_DIFF: usize = 8;
 
 /// Carries the command out; returns its exit code.
 pub(super) fn replay(arguments: &ReplayArguments) -> u8 {
@@ -24,19 +32,63 @@ pub(super) fn replay(arguments: &ReplayArguments) -> u8 {
     let recording = Recording { everything: true, levels: arguments.log.clone(), hashes: false };
     let options = Options { recording, plan };
     let run = with_progress(|progress| lab::execute(&scenario, subject.seed(&scenario), &options, progress));
+    let report = Report { run: &run, plan_file: subject.plan.as_deref(), difference: None };
+    if arguments.diff_seed.is_some() || arguments.diff_passing {
+        return diff(&scenario, &report, &options, arguments);
+    }
     let shown: Vec<&Record> = run.records.iter().filter(|record| is_wanted(record, arguments)).collect();
     let told = match &arguments.around {
-        Some(event) => told_around(&shown, event, arguments.context, &run),
+        Some(event) => told_around(&shown, event, arguments.context.unwrap_or(CONTEXT), &run),
         None => shown.iter().map(|record| record.line(&run.hosts) + "\n").collect(),
     };
     print(&told);
-    let report = Report { run: &run, plan_file: subject.plan.as_deref(), difference: None };
     print(&format!("\n{}", report.text()));
     if let Some(folder) = &arguments.trace {
         if !write_trace(folder, &report) {
             return Verdict::BAD_INPUT;
         }
         print(&format!("files    {}\n", folder.display()));
+    }
+    run.verdict.exit_code()
+}
+
+/// Tells where the run parts from another.
+fn diff(scenario: &Scenario, this: &Report<'_>, options: &Options, arguments: &ReplayArguments) -> u8 {
+    let subject = &arguments.subject;
+    let (run, seed) = (this.run, this.run.seed);
+    let (other, without) = match arguments.diff_seed {
+        Some(other) => {
+            let other = with_progress(|progress| lab::execute(scenario, Seed::new(other), options, progress));
+            (other, Vec::new())
+        }
+        None if run.verdict == Verdict::Held => {
+            let kept = format!("{} under seed {seed} keeps every promise", subject.file.display());
+            tell(&format!("{kept}: it passes itself\n  --diff-seed compares it with any other\n"));
+            return Verdict::BAD_INPUT;
+        }
+        None => {
+            let found = with_progress(|progress| nearest_passing(scenario, run, options, progress));
+            let Some(found) = found else {
+                let nowhere = "it fails without its faults, and under every seed nearby";
+                tell(&format!("there is no passing run near seed {seed}: {nowhere}\n"));
+                return run.verdict.exit_code();
+            };
+            (found.run, found.without)
+        }
+    };
+    let other = Report { run: &other, ..*this };
+    let context = arguments.context.unwrap_or(CONTEXT_OF_DIFF);
+    print(&DivergenceReport { this: *this, other, without: &without, context }.text());
+    if let Some(folder) = &arguments.trace {
+        let beside = folder.join("other");
+        if let Err(message) = create_folder(&beside) {
+            tell(&format!("{message}\n"));
+            return Verdict::BAD_INPUT;
+        }
+        if !write_trace(folder, this) || !write_trace(&beside, &other) {
+            return Verdict::BAD_INPUT;
+        }
+        print(&format!("\nfiles      {} (this run), {} (the other)\n", folder.display(), beside.display()));
     }
     run.verdict.exit_code()
 }

@@ -7,6 +7,8 @@ pub mod blame;
 pub mod compare;
 mod course;
 mod determinism;
+pub mod divergence;
+pub mod passing;
 mod platform;
 mod run;
 pub mod shrink;

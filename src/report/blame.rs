@@ -116,7 +116,7 @@ impl BlameReport<'_> {
 }
 
 /// A fault on one line: when, and what, with its parameters as a plan says them.
-fn words(fault: &PlannedFault) -> String {
+pub(super) fn words(fault: &PlannedFault) -> String {
     let when = match (&fault.at, &fault.on) {
         (Some(at), _) => format!("at {at}"),
         (None, Some(on)) => format!("{} after \"{}\" (number {})", on.after, on.event, on.nth),

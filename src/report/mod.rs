@@ -5,6 +5,7 @@
 mod blame;
 mod command;
 mod compare;
+mod divergence;
 mod html;
 mod json;
 mod lives;
@@ -21,6 +22,7 @@ use crate::lab::{Difference, Run};
 pub use blame::BlameReport;
 pub use command::command;
 pub use compare::CompareReport;
+pub use divergence::DivergenceReport;
 pub use json::schema as run_schema;
 pub use refused::bad_input;
 pub use sweep::{SweepReport, junit};

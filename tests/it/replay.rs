@@ -113,7 +113,7 @@ fn the_whole_trace_is_written_for_query_engines_and_for_perfetto() {
     assert_eq!(delivered, messages);
 
     let text = fs::read_to_string(folder.join("again/trace.perfetto.json")).expect("the replay wrote it");
-    let document: Value = serde_json::from_str(&text).expect("it is JSON");
+    let document = json_of(&text);
     assert_eq!(check_perfetto(&document), messages);
     assert_eq!(document["otherData"]["title"], "a \"quoted\" <title>");
     let events = document["traceEvents"].as_array().expect("a list");
@@ -130,4 +130,59 @@ fn the_whole_trace_is_written_for_query_engines_and_for_perfetto() {
         let is_it = |event: &&Value| event["ph"] == phase && event["name"] == name;
         assert!(events.iter().any(|event| is_it(&event)), "no {phase} {name}");
     }
+}
+
+#[test]
+fn a_run_is_told_apart_from_another_by_what_happened_and_not_by_when() {
+    let folder = folder("replay_diff", &[("s.toml", SHORT)]);
+    let same = wavetank(&folder, &["replay", "s.toml", "--seed", "3", "--diff-seed", "3"]);
+    assert_eq!(same.code, 0, "{}", same.err);
+    assert!(same.out.starts_with("SAME: "), "{}", same.out);
+    let other = wavetank(&folder, &["replay", "s.toml", "--seed", "3", "--diff-seed", "4", "--context", "2"]);
+    assert_eq!(other.code, 0, "{}", other.err);
+    assert!(other.out.starts_with("DIFFERENT: they part at "), "{}", other.out);
+    for told in
+        ["wavetank replay s.toml --seed 3\n", "wavetank replay s.toml --seed 4\n", "\n> ", "\n  the other "]
+    {
+        assert!(other.out.contains(told), "{told}: {}", other.out);
+    }
+    let passing = wavetank(&folder, &["replay", "s.toml", "--seed", "3", "--diff-passing"]);
+    assert_eq!(passing.code, 2, "{}", passing.out);
+    assert!(passing.err.contains("keeps every promise: it passes itself"), "{}", passing.err);
+    let both = wavetank(&folder, &["replay", "s.toml", "--diff-seed", "3", "--around", "x"]);
+    assert_eq!(both.code, 2, "{}", both.out);
+}
+
+#[test]
+fn a_run_that_fails_is_told_apart_from_the_nearest_that_does_not() {
+    let repository = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let file = "scenarios/regressions/k01-rejoin-and-fail.toml";
+    let ended = wavetank(repository, &["replay", file, "--diff-passing", "--context", "3"]);
+    assert_eq!(ended.code, 1, "the exit code is that of the run in question: {}", ended.err);
+    for told in [
+        "only this run has this\n",
+        "fault      crash of broker-",
+        "this run   violated         wavetank replay scenarios/regressions/k01-rejoin-and-fail.toml --seed 2\n",
+        "the other  held             the same seed without 1 of its 1 faults:\n",
+        "12ms after \"a follower asked to rejoin the in-sync set\" (number 5): crash { host = \"@event\", down = \"1ms\" }",
+        "a follower truncated its log\n",
+    ] {
+        assert!(ended.out.contains(told), "{told}: {}", ended.out);
+    }
+}
+
+#[test]
+#[expect(clippy::disallowed_methods, reason = "the test reads the files that a replay left")]
+fn two_runs_told_apart_leave_the_files_of_both() {
+    let folder = folder("replay_both", &[("s.toml", SHORT)]);
+    let traced = wavetank(&folder, &["replay", "s.toml", "--diff-seed", "2", "--trace", "out"]);
+    assert_eq!(traced.code, 0, "{}", traced.err);
+    assert!(traced.out.ends_with("\nfiles      out (this run), out/other (the other)\n"), "{}", traced.out);
+    let seed =
+        |file| json_of(&fs::read_to_string(folder.join(file)).expect("the replay wrote it"))["seed"].clone();
+    assert_eq!((seed("out/run.json"), seed("out/other/run.json")), (1.into(), 2.into()));
+}
+
+fn json_of(text: &str) -> Value {
+    serde_json::from_str(text).expect("it is JSON")
 }
