@@ -66,6 +66,8 @@ pub enum Outcome {
 pub struct Read {
     /// The life of a consumer: one that starts from the beginning again is another.
     pub consumer: u64,
+    /// Which of the topics that ever had this name; a later one has a larger number.
+    pub topic: u64,
     /// The part of the topic.
     pub partition: i32,
     /// Where it stood.
@@ -108,6 +110,8 @@ pub struct History {
     reads: Vec<(SimTime, Read)>,
     starts: BTreeMap<i32, i64>,
     unfinished: BTreeSet<i32>,
+    /// Since when the topic that there is now is the only one.
+    recreated: SimTime,
 }
 
 impl History {
@@ -122,7 +126,13 @@ impl History {
             reads: Vec::new(),
             starts: BTreeMap::new(),
             unfinished: BTreeSet::new(),
+            recreated: SimTime::ZERO,
         }
+    }
+
+    /// The topic was deleted and created anew: what was sent before every broker knew, at this time, may be gone.
+    pub fn recreated(&mut self, at: SimTime) {
+        self.recreated = at;
     }
 
     /// A part could not be read to its end: what is missing there may still stand in it.
@@ -184,7 +194,7 @@ impl History {
     }
 
     /// A place, for people.
-    fn show_place(&self, (partition, offset): Place) -> String {
+    fn show_place(&self, Place { partition, offset, .. }: Place) -> String {
         format!("{}/{partition}@{offset}", self.topic)
     }
 
@@ -238,10 +248,16 @@ pub fn judge(history: &History) -> Judgement {
 }
 
 /// A part of the topic, and an offset in it.
-type Place = (i32, i64);
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+struct Place {
+    /// Which of the topics that ever had this name.
+    topic: u64,
+    partition: i32,
+    offset: i64,
+}
 
 fn place(read: &Read) -> Place {
-    (read.partition, read.offset)
+    Place { topic: read.topic, partition: read.partition, offset: read.offset }
 }
 
 /// A history, indexed by sorted lists: few are the questions, and many the records.
@@ -251,6 +267,8 @@ struct View<'a> {
     readings: Vec<&'a (SimTime, Read)>,
     /// Where each event stands, in order of the events.
     places: Vec<(u64, Place)>,
+    /// The latest of the topics that had this name.
+    topic: u64,
 }
 
 impl<'a> View<'a> {
@@ -261,7 +279,8 @@ impl<'a> View<'a> {
             readings.iter().filter_map(|(_, read)| Some((read.event?, place(read)))).collect();
         places.sort_unstable();
         places.dedup();
-        Self { history, readings, places }
+        let topic = history.reads.iter().map(|(_, read)| read.topic).max().unwrap_or_default();
+        Self { history, readings, places, topic }
     }
 
     /// What stands at each place, as first read.
@@ -293,7 +312,8 @@ impl<'a> View<'a> {
             Outcome::Acked { partition, offset } => {
                 let start = history.start(partition);
                 // Of an unknown place one cannot tell whether it is before the start.
-                (start <= offset.unwrap_or(0)).then_some((event, partition, offset))
+                let kept = start <= offset.unwrap_or(0) && history.recreated <= event.sent_at;
+                kept.then_some((event, partition, offset))
             }
             Outcome::Failed | Outcome::Unknown => None,
         })
@@ -310,8 +330,10 @@ impl<'a> View<'a> {
                 let Some(offset) = offset else {
                     return format!("event {number}, acknowledged in part {partition}, was not read there");
                 };
-                let told = self.history.show_place((partition, offset));
-                match self.at((partition, offset)).map(|read| read.event) {
+                let told = Place { topic: self.topic, partition, offset };
+                let found = self.at(told);
+                let told = self.history.show_place(told);
+                match found.map(|read| read.event) {
                     Some(Some(other)) => {
                         format!("{told}: event {number} was acknowledged; there is event {other}")
                     }
@@ -331,12 +353,14 @@ impl<'a> View<'a> {
             if places.is_empty() {
                 continue;
             }
-            let there =
-                |(_, (part, at)): &(u64, Place)| *part == partition && offset.is_none_or(|o| *at == o);
+            let there = |(_, at): &(u64, Place)| {
+                let same = at.topic == self.topic && at.partition == partition;
+                same && offset.is_none_or(|offset| at.offset == offset)
+            };
             check.expect(places.iter().any(there), event.at(), || {
                 let told = offset.map_or_else(
                     || format!("{}/{partition}", self.history.topic),
-                    |offset| self.history.show_place((partition, offset)),
+                    |offset| self.history.show_place(Place { topic: self.topic, partition, offset }),
                 );
                 format!("{told}: event {number} was acknowledged; it stands at {}", self.listed(places))
             });
@@ -346,7 +370,11 @@ impl<'a> View<'a> {
 
     fn nothing_stands_twice(&self) -> Check {
         let mut check = Check::new("no event stands twice");
-        for places in self.places.chunk_by(|(one, _), (next, _)| one == next) {
+        // In a topic that was created anew an event may be put that stood in its predecessor.
+        let same = |(one, first): &(u64, Place), (next, second): &(u64, Place)| {
+            one == next && first.topic == second.topic
+        };
+        for places in self.places.chunk_by(same) {
             let number = places[0].0;
             let at = self.history.event(number).map(Event::at);
             check.expect(places.len() == 1, at, || {
@@ -358,11 +386,11 @@ impl<'a> View<'a> {
 
     fn producers_keep_their_order(&self) -> Check {
         let mut check = Check::new("a producer's events stand in the order in which it sent them");
-        let mut latest: BTreeMap<(i32, u64), (u32, &Read)> = BTreeMap::new();
+        let mut latest: BTreeMap<(u64, i32, u64), (u32, &Read)> = BTreeMap::new();
         for (at, read) in self.log() {
             let Some(event) = read.event.and_then(|event| self.history.event(event)) else { continue };
             let producer = event.sent.producer;
-            let before = latest.entry((read.partition, producer)).or_insert((event.place, read));
+            let before = latest.entry((read.topic, read.partition, producer)).or_insert((event.place, read));
             let earlier = before.1;
             check.expect(before.0 <= event.place, *at, || {
                 let (read, earlier) = (self.history.show(read), self.history.show(earlier));
@@ -412,9 +440,9 @@ impl<'a> View<'a> {
 
     fn consumers_read_on(&self) -> Check {
         let mut check = Check::new("a consumer reads from the start of a log without gap or step back");
-        let mut next: BTreeMap<(u64, i32), i64> = BTreeMap::new();
+        let mut next: BTreeMap<(u64, u64, i32), i64> = BTreeMap::new();
         for (at, read) in &self.history.reads {
-            let due = next.entry((read.consumer, read.partition)).or_insert(0);
+            let due = next.entry((read.consumer, read.topic, read.partition)).or_insert(0);
             // It may have been passed by: what it did not get was removed.
             let passed_by = *due < read.offset && read.offset <= self.history.start(read.partition);
             check.expect(read.offset == *due || passed_by, *at, || {
@@ -468,7 +496,7 @@ mod tests {
     }
 
     fn read(consumer: u64, offset: i64, event: u64) -> Read {
-        Read { consumer, partition: 0, offset, event: Some(event), payload: event }
+        Read { consumer, topic: 1, partition: 0, offset, event: Some(event), payload: event }
     }
 
     const fn acked(offset: i64) -> Outcome {
@@ -606,6 +634,40 @@ mod tests {
             history.starts_at(0, 1);
             for offset in offsets {
                 history.read(SimTime::ZERO, read(1, offset, offset as u64));
+            }
+            assert_eq!(broken(&history), expected, "{name}");
+        }
+    }
+
+    #[test]
+    fn what_was_sent_before_a_topic_was_created_anew_may_be_gone_and_nothing_later() {
+        // Four events, each sent in its own second and told to stand at these offsets; the new topic is known everywhere at second 2.
+        for (name, at, log, expected) in [
+            ("all of the new topic is there", 2, vec![(1, 0, 0), (1, 1, 1), (2, 0, 2), (2, 1, 3)], vec![]),
+            (
+                "a repetition in the new topic",
+                2,
+                vec![(1, 0, 0), (1, 1, 1), (2, 0, 1), (2, 1, 2), (2, 2, 3)],
+                vec![PLACE],
+            ),
+            ("one of the new topic is lost", 2, vec![(1, 0, 0), (2, 0, 2)], vec![LOST]),
+            ("one of the new topic is elsewhere", 2, vec![(2, 0, 3), (2, 1, 2)], vec![PLACE, ORDER]),
+            ("twice in the new topic", 2, vec![(2, 0, 2), (2, 1, 3), (2, 2, 3)], vec![TWICE]),
+            ("a gap in the new topic", 2, vec![(1, 0, 0), (2, 0, 2), (2, 2, 3)], vec![PLACE, GAP]),
+            ("it is not done yet", u64::MAX, vec![(1, 0, 0), (1, 1, 1)], vec![]),
+            ("it was not created anew", 0, vec![(1, 0, 2), (1, 1, 3)], vec![LOST]),
+        ] {
+            let mut history = History::new("t", Promise::Idempotent, Loss::Forbidden);
+            for (event, offset) in [(0, 0), (1, 1), (2, 0), (3, 1)] {
+                history.sent(
+                    SimTime::from_nanos(event),
+                    Sent { event, producer: 7, partition: 0, payload: event },
+                );
+                history.outcome(SimTime::from_nanos(event), event, acked(offset));
+            }
+            history.recreated(SimTime::from_nanos(at));
+            for (topic, offset, event) in log {
+                history.read(SimTime::from_nanos(9), Read { topic, ..read(1, offset, event) });
             }
             assert_eq!(broken(&history), expected, "{name}");
         }

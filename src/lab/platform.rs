@@ -3,9 +3,10 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 
-use crate::base::HostId;
+use crate::base::{HostId, SimTime};
 use crate::checkers::{Check, ensemble, replication};
 use crate::scenario::Scenario;
+use crate::systems::broker::TopicConfig;
 use crate::systems::broker::api::Operation;
 use crate::systems::{Core, broker, coordination};
 use crate::workloads::clickstream::Clickstream;
@@ -59,13 +60,16 @@ impl Platform {
             platform.judges.push(Box::new(move || replication::check(&history.borrow())));
             brokers = cluster.servers;
         }
+        let mut clickstreams = Vec::new();
         for config in &scenario.workloads.clickstream {
             let impressions = scenario.impressions[&config.source].clone();
-            platform.workloads.push(Rc::new(Clickstream::new(config, impressions, &brokers)));
+            let clickstream = Rc::new(Clickstream::new(config, impressions, &brokers));
+            clickstreams.push(clickstream.clone());
+            platform.workloads.push(clickstream);
         }
         platform.workloads.iter().for_each(|workload| workload.boot(tank));
         if scenario.has_operator() {
-            platform.operator = Some(Operator::employ(tank, actions(brokers)));
+            platform.operator = Some(Operator::employ(tank, actions(scenario, brokers, clickstreams)));
         }
         platform
     }
@@ -93,15 +97,30 @@ impl Platform {
 }
 
 /// What an operator can do here.
-fn actions(brokers: Vec<Address>) -> Vec<Action> {
-    let brokers = Rc::new(brokers);
+fn actions(scenario: &Scenario, brokers: Vec<Address>, clickstreams: Vec<Rc<Clickstream>>) -> Vec<Action> {
+    let topics = scenario.systems.broker.iter().flat_map(|config| config.topics.clone());
+    let topics: Rc<Vec<TopicConfig>> = Rc::new(topics.collect());
+    let (brokers, clickstreams) = (Rc::new(brokers), Rc::new(clickstreams));
     let action = |(name, operation): &(&'static str, Operation)| {
-        let (operation, brokers) = (*operation, brokers.clone());
+        let operation = *operation;
+        let (topics, brokers, clickstreams) = (topics.clone(), brokers.clone(), clickstreams.clone());
         let deed = Rc::new(move |host: Host, order: Order| {
-            let brokers = brokers.clone();
+            let (topics, brokers, clickstreams) = (topics.clone(), brokers.clone(), clickstreams.clone());
             let deed: LocalBoxFuture<'static, _> = Box::pin(async move {
                 let Order { subject, choice, deadline, .. } = order;
-                operation.carry_out(&host, &brokers, &subject, choice.into(), deadline).await
+                let topic = topics.iter().find(|topic| topic.name == subject);
+                let topic = topic.ok_or_else(|| format!("there is no topic {subject}"))?;
+                // Whoever sends there must know from when on it owes nothing to its predecessor.
+                let tell = |at: Option<SimTime>| {
+                    let concerned = clickstreams.iter().filter(|clickstream| clickstream.topic() == subject);
+                    concerned
+                        .filter(|_| operation == Operation::RecreateTopic)
+                        .for_each(|clickstream| clickstream.recreated(at));
+                };
+                tell(None);
+                operation.carry_out(&host, &brokers, topic, choice.into(), deadline).await?;
+                tell(Some(host.now()));
+                Ok(())
             });
             deed
         });

@@ -364,7 +364,8 @@ fn may_go(path: &str) -> bool {
         "acts.cooperation",
         "beyond_budget",
     ];
-    const KEPT_WITHIN: [&str; 6] = ["name", "source", "speed_up", "delivery", "acks", "may_lose"];
+    const KEPT_WITHIN: [&str; 7] =
+        ["name", "source", "speed_up", "delivery", "acks", "may_lose", "recreated"];
     let key = path.rsplit('.').next().unwrap_or(path);
     !KEPT.contains(&path) && !path.starts_with("plan.") && !KEPT_WITHIN.contains(&key)
 }

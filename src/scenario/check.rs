@@ -7,7 +7,7 @@ use crate::base::{Problem, Span};
 use crate::scenario::error::{Mistake, Warning};
 use crate::scenario::nearest::{advice, nearest};
 use crate::scenario::read::Document;
-use crate::scenario::{Acts, Scenario};
+use crate::scenario::{Acts, Scenario, SettleForm};
 use crate::systems;
 use crate::systems::broker::api::Operation;
 use crate::systems::bugs::BUGS;
@@ -248,6 +248,19 @@ fn order(action: &str, subject: &str, scenario: &Scenario) -> Vec<Problem> {
         problems.push(Problem::new("do.operate", message).help("add [systems.broker] with a topic"));
         return problems;
     };
+    if action == "recreate_topic" {
+        if scenario.acts.settle_form == SettleForm::Core {
+            let message = "a topic that is created anew needs all its brokers, and not all may come back";
+            let mend = "use acts.settle_form = \"all\"";
+            problems.push(Problem::new("do.operate.action", message).help(mend));
+        }
+        let mut strict = scenario.workloads.clickstream.iter().filter(|config| !config.recreated);
+        if let Some(config) = strict.find(|config| config.topic == subject) {
+            let message = format!("`{}` expects to find all that it sent through `{subject}`", config.name);
+            let mend = "say recreated = true in that workload";
+            problems.push(Problem::new("do.operate.action", message).help(mend));
+        }
+    }
     let topics = broker.topics.iter().map(|topic| topic.name.as_str());
     if !topics.clone().any(|topic| topic == subject) {
         let message = format!("there is no topic `{subject}` under systems.broker.topics");

@@ -161,6 +161,48 @@ fn a_move_to_a_broker_that_fails_is_told_of_and_can_be_cancelled() {
 }
 
 #[test]
+fn a_topic_is_deleted_by_its_id_and_no_other_that_bears_its_name_since() {
+    on_three(43, |stage, part| async move {
+        let admin = stage.admin();
+        let old = admin.topic_id(T).await.expect("a broker answers").expect("the topic is there");
+        assert_eq!(admin.delete_topic_of(T, old).await, Ok(()));
+        assert_eq!(admin.delete_topic_of(T, old).await, refused(UnknownTopicId));
+        stage.create(TopicConfig::new(T, 1, 3, 2)).await;
+        assert_eq!(admin.delete_topic_of(T, old).await, refused(UnknownTopicId), "its successor stays");
+        let new = admin.topic_id(T).await.expect("a broker answers").expect("the topic is there");
+        assert!(old < new);
+        let broker = stage.cluster.servers[part.leader.expect("it led").get() as usize - 1];
+        assert_eq!(admin.topic_id_at(broker, T).await, Ok(Some(new)));
+        assert_eq!(admin.topic_id("nothing").await, Ok(None));
+    });
+}
+
+#[test]
+fn an_operator_creates_a_topic_anew_though_a_broker_is_away() {
+    let outcome = on_three(44, |stage, part| async move {
+        stage.fill(0..10).await;
+        let away = part.replicas[2];
+        stage.crash(away);
+        let old = stage.admin().topic_id(T).await.expect("a broker answers");
+        let (host, servers) = (stage.host.clone(), stage.cluster.servers.clone());
+        let anew = stage.host.spawn("operation", async move {
+            let topic = TopicConfig::new(T, 1, 3, 2);
+            let deadline = host.now();
+            api::Operation::RecreateTopic.carry_out(&host, &servers, &topic, 0, deadline).await
+        });
+        stage.sleep(10_000).await;
+        assert!(!anew.is_over(), "too few brokers are alive");
+        stage.start(away);
+        assert_eq!(anew.await, Some(Ok(())), "whatever the deadline was");
+        assert!(old < stage.admin().topic_id(T).await.expect("a broker answers"));
+        stage.fill(10..15).await;
+        stage.in_sync(3).await;
+        assert_eq!(stage.read(0).await, (10..15).collect::<Vec<i64>>());
+    });
+    assert_eq!(hits(&outcome, "a broker removed the log of a topic that was deleted while it was away"), 1);
+}
+
+#[test]
 fn the_preferred_replica_leads_when_an_operator_asks_for_it() {
     on_three(42, |stage, part| async move {
         let admin = stage.admin();

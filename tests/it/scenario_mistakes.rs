@@ -360,6 +360,10 @@ fn rules_that_would_do_nothing_are_refused() {
             "did you mean `clicks`?",
         ),
         (
+            "every = \"9s\"\ndo = { operate = { action = \"recreate_topic\", subject = \"clicks\" } }",
+            "say recreated = true in that workload",
+        ),
+        (
             "every = \"9s\"\ndo = { operate = { action = \"reassign_replicas\", subject = \"clicks\", patience = \"1h\" } }",
             "stay below acts.settle",
         ),

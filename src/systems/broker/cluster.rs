@@ -275,12 +275,13 @@ impl Image {
     /// See [`AlterError`].
     pub fn alter_in_sync(
         &self,
-        id: &TopicPartition,
+        (id, topic): (&TopicPartition, TopicId),
         leader: (BrokerId, BrokerEpoch, LeaderEpoch),
         version: StateVersion,
         in_sync: &BTreeMap<BrokerId, Option<BrokerEpoch>>,
     ) -> Result<Change, AlterError> {
-        let (config, state) = self.state(id).ok_or(AlterError::UnknownTopicPartition)?;
+        let same = self.topics.get(&*id.topic).is_some_and(|known| known.id == topic);
+        let (config, state) = self.state(id).filter(|_| same).ok_or(AlterError::UnknownTopicPartition)?;
         let (broker, broker_epoch, leader_epoch) = leader;
         let current = self.brokers.get(&broker).is_some_and(|live| live.epoch == broker_epoch);
         if !current || state.leader != Some(broker) || state.leader_epoch != leader_epoch {
@@ -490,10 +491,14 @@ pub(super) mod tests {
             set.insert(b(if leader == b(3) { 2 } else { 3 }), epoch);
             set
         };
-        let ask = |epoch| image.alter_in_sync(&id, asking, StateVersion::new(0), &met(epoch));
+        let topic = TopicId::new(1);
+        let ask = |epoch| image.alter_in_sync((&id, topic), asking, StateVersion::new(0), &met(epoch));
         assert!(ask(Some(BrokerEpoch::new(1))).is_ok());
         assert!(ask(None).is_ok());
         assert_eq!(ask(Some(BrokerEpoch::new(0))).err(), Some(AlterError::Ineligible));
+        // What a leader asked for the topic that had the name before must not count in a replica of this one.
+        let late = image.alter_in_sync((&id, TopicId::new(7)), asking, StateVersion::new(0), &met(None));
+        assert_eq!(late.err(), Some(AlterError::UnknownTopicPartition));
     }
 
     #[test]

@@ -368,9 +368,9 @@ impl Reign {
 
     async fn petition(&mut self, control: Control) -> Result<Controlled, Ended> {
         Ok(match control {
-            Control::AlterInSync { id, leader, broker_epoch, leader_epoch, version, in_sync } => {
-                let asked =
-                    self.image.alter_in_sync(&id, (leader, broker_epoch, leader_epoch), version, &in_sync);
+            Control::AlterInSync { id, topic, leader, broker_epoch, leader_epoch, version, in_sync } => {
+                let leader = (leader, broker_epoch, leader_epoch);
+                let asked = self.image.alter_in_sync((&id, topic), leader, version, &in_sync);
                 match asked {
                     Ok(change) => {
                         self.write(vec![change]).await?;
@@ -396,16 +396,11 @@ impl Reign {
                     Controlled::TooFewBrokers
                 }
             }
-            Control::DeleteTopic(name) => {
-                let Some(topic) = self.image.topics.remove(&name) else {
-                    return Ok(Controlled::TopicConflict);
-                };
-                let path = format!("/brokers/topics/{name}");
-                let parts = (0..topic.partitions.len()).map(|index| delete(&format!("{path}/{index}"), None));
-                self.multi(parts.chain([delete(&path, None)]).collect()).await?;
-                self.publish();
-                Controlled::Done
-            }
+            Control::DeleteTopic(name) => self.delete_topic(&name).await?,
+            Control::DeleteTopicOf(id) => match self.image.name_of(id).map(str::to_owned) {
+                Some(name) => self.delete_topic(&name).await?,
+                None => Controlled::TopicConflict,
+            },
             Control::Stopping(broker) => {
                 self.stopping.insert(broker);
                 let changes = self.image.rebalance(&self.stopping);
@@ -457,6 +452,15 @@ impl Reign {
         self.image.bootstrapped = true;
         self.publish();
         Ok(())
+    }
+
+    async fn delete_topic(&mut self, name: &str) -> Result<Controlled, Ended> {
+        let Some(topic) = self.image.topics.remove(name) else { return Ok(Controlled::TopicConflict) };
+        let path = format!("/brokers/topics/{name}");
+        let parts = (0..topic.partitions.len()).map(|index| delete(&format!("{path}/{index}"), None));
+        self.multi(parts.chain([delete(&path, None)]).collect()).await?;
+        self.publish();
+        Ok(Controlled::Done)
     }
 
     /// False if there are too few brokers.

@@ -43,7 +43,7 @@ crate::id!(
 );
 
 impl TopicId {
-    /// The `count`th topic that a controller creates. Its epoch is its own, so that no number is given twice.
+    /// The `count`th topic that a controller creates. Its epoch is its own, so that no number is given twice; later topics have larger ones.
     pub const fn given(by: ControllerEpoch, count: u32) -> Self {
         Self(((by.get() as u64) << 32) | count as u64)
     }

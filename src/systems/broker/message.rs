@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::systems::broker::cluster::{AlterError, ElectError};
 use crate::systems::broker::id::{
-    BrokerEpoch, BrokerId, ControllerEpoch, LeaderEpoch, StateVersion, TopicPartition,
+    BrokerEpoch, BrokerId, ControllerEpoch, LeaderEpoch, StateVersion, TopicId, TopicPartition,
 };
 use crate::systems::broker::reassign::{Move, MoveError};
 
@@ -25,6 +25,8 @@ pub enum Control {
     AlterInSync {
         /// Which topic partition.
         id: TopicPartition,
+        /// Of which of the topics that ever had this name: one that is created anew counts its epochs and versions anew.
+        topic: TopicId,
         /// Its leader.
         leader: BrokerId,
         /// The leader's life.
@@ -48,6 +50,8 @@ pub enum Control {
     Reassign(TopicPartition, Option<Vec<BrokerId>>),
     /// To the controller: which moves of a topic's replicas are under way?
     Moves(String),
+    /// To the controller: delete the topic with this id, and no other that has come to bear its name.
+    DeleteTopicOf(TopicId),
 }
 
 /// An answer.

@@ -30,6 +30,7 @@ use kafka_protocol::messages::{
 };
 
 use tokio::sync::Notify;
+use uuid::Uuid;
 
 use crate::base::{ByteSize, SimTime, Span};
 use crate::systems::broker::TopicConfig;
@@ -598,10 +599,23 @@ impl Broker {
 
     async fn delete_topics(&self, request: DeleteTopicsRequest) -> DeleteTopicsResponse {
         let mut results = Vec::new();
-        for name in request.topic_names {
-            let answer = self.ask_controller(&Control::DeleteTopic(name.to_string())).await;
-            let error = outcome(answer, ResponseError::UnknownTopicOrPartition);
-            let result = DeletableTopicResult::default().with_name(Some(name));
+        // From version 6 on topics may be named by their ids (KIP-516).
+        let named = request.topic_names.into_iter().map(|name| (Some(name), Uuid::nil()));
+        let named = named.chain(request.topics.into_iter().map(|topic| (topic.name, topic.topic_id)));
+        for (name, id) in named.collect::<Vec<_>>() {
+            let control = match (&name, TopicId::from_uuid(id)) {
+                (Some(name), _) => Some(Control::DeleteTopic(name.to_string())),
+                (None, id) => id.map(Control::DeleteTopicOf),
+            };
+            let unknown = match &name {
+                Some(_) => ResponseError::UnknownTopicOrPartition,
+                None => ResponseError::UnknownTopicId,
+            };
+            let error = match control {
+                Some(control) => outcome(self.ask_controller(&control).await, unknown),
+                None => Some(unknown),
+            };
+            let result = DeletableTopicResult::default().with_name(name).with_topic_id(id);
             results.push(result.with_error_code(error.map_or(0, |error| error.code())));
         }
         DeleteTopicsResponse::default().with_responses(results)

@@ -340,6 +340,10 @@ impl Broker {
             partitions.values().filter(gone).cloned().collect()
         };
         for partition in &gone {
+            crate::sometimes!(
+                image.topics.get(&*partition.id.topic).is_some_and(|topic| topic.id != partition.topic),
+                "a broker heard at once that a topic was deleted and created anew"
+            );
             self.partitions.borrow_mut().remove(&partition.id);
             partition.delete().await?;
         }
@@ -405,6 +409,7 @@ impl Broker {
             if let Some(broker_epoch) = self.epoch.get() {
                 let control = Control::AlterInSync {
                     id: partition.id.clone(),
+                    topic: partition.topic,
                     leader: self.me,
                     broker_epoch,
                     leader_epoch: proposal.epoch,

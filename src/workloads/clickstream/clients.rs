@@ -230,6 +230,7 @@ impl Client {
         let message = consumed.message.as_ref();
         let read = Read {
             consumer: life,
+            topic: consumed.topic.get(),
             partition: consumed.id.index,
             offset: consumed.offset.get(),
             event: message.and_then(|message| decode(&message.value)),

@@ -92,6 +92,9 @@ pub struct Config {
     /// What may get lost without being a violation (default `nothing`).
     #[serde(default)]
     pub may_lose: MayLose,
+    /// Whether an operator may create the topic anew (default false). What was sent before that was done may get lost then.
+    #[serde(default)]
+    pub recreated: bool,
     /// How long a producer waits for a batch to fill (default 5ms).
     #[serde(default = "Config::linger_default")]
     pub linger: Span,
@@ -169,6 +172,16 @@ impl Clickstream {
         let notebook = Rc::new(Notebook::new(History::new(&config.topic, promise, loss)));
         let config = Rc::new(config.clone());
         Self { client: Client { config, brokers: Rc::new(brokers.to_vec()), impressions, notebook } }
+    }
+
+    /// The topic it goes through.
+    pub fn topic(&self) -> &str {
+        &self.client.config.topic
+    }
+
+    /// The topic is about to be created anew, or (`Some`) every broker knows of the new one since then.
+    pub fn recreated(&self, at: Option<SimTime>) {
+        self.client.notebook.history.borrow_mut().recreated(at.unwrap_or(SimTime::NEVER));
     }
 
     fn order(&self, order: Order) {

@@ -308,11 +308,11 @@ pub struct HoldBack {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Operate {
-    /// What: `elect_preferred_leader`, `reassign_replicas`, `cancel_reassignment`.
+    /// What: `elect_preferred_leader`, `reassign_replicas`, `cancel_reassignment`, `recreate_topic`.
     pub action: String,
     /// To what: the name of a topic.
     pub subject: String,
-    /// How long it is tried before it is given up (default 30s).
+    /// How long it is tried before it is given up, if it can be (default 30s).
     #[serde(default = "patience_default")]
     pub patience: Range<Span>,
 }

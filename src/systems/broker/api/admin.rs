@@ -8,16 +8,17 @@ use kafka_protocol::messages::alter_partition_reassignments_request::{
     ReassignablePartition, ReassignableTopic,
 };
 use kafka_protocol::messages::create_topics_request::{CreatableTopic, CreatableTopicConfig};
+use kafka_protocol::messages::delete_topics_request::DeleteTopicState;
 use kafka_protocol::messages::elect_leaders_request::TopicPartitions;
 use kafka_protocol::messages::metadata_response::MetadataResponsePartition;
 use kafka_protocol::messages::{
     AlterPartitionReassignmentsRequest, ApiKey, BrokerId as MetadataBrokerId, CreateTopicsRequest,
-    DeleteTopicsRequest, ElectLeadersRequest, ListPartitionReassignmentsRequest, TopicName,
+    DeleteTopicsRequest, ElectLeadersRequest, ListPartitionReassignmentsRequest, MetadataResponse, TopicName,
 };
 
 use crate::systems::broker::TopicConfig;
 use crate::systems::broker::api::view::View;
-use crate::systems::broker::id::{BrokerId, LeaderEpoch};
+use crate::systems::broker::id::{BrokerId, LeaderEpoch, TopicId};
 use crate::systems::broker::wire::{Channel, Request, Response, text};
 use crate::world::{Address, Host};
 
@@ -46,6 +47,13 @@ pub enum AdminError {
     /// No answer: it may have happened.
     #[error("outcome unknown")]
     Unknown,
+}
+
+impl AdminError {
+    /// Whether the cluster refused for this reason.
+    pub fn is(&self, error: ResponseError) -> bool {
+        *self == Self::Refused(format!("{error:?}"))
+    }
 }
 
 /// An administrator's client.
@@ -95,8 +103,20 @@ impl Admin {
     /// # Errors
     /// See [`AdminError`].
     pub async fn delete_topic(&self, name: &str) -> Result<(), AdminError> {
+        self.delete(name, DeleteTopicState::default().with_name(Some(TopicName(text(name))))).await
+    }
+
+    /// Deletes the topic with this id, called `name`, and no other that has come to bear that name (KIP-516).
+    ///
+    /// # Errors
+    /// See [`AdminError`].
+    pub async fn delete_topic_of(&self, name: &str, id: TopicId) -> Result<(), AdminError> {
+        self.delete(name, DeleteTopicState::default().with_name(None).with_topic_id(id.to_uuid())).await
+    }
+
+    async fn delete(&self, name: &str, topic: DeleteTopicState) -> Result<(), AdminError> {
         let request = DeleteTopicsRequest::default()
-            .with_topic_names(vec![TopicName(text(name))])
+            .with_topics(vec![topic])
             .with_timeout_ms(PATIENCE.as_millis() as i32);
         match self.ask(name, ApiKey::DeleteTopics, Request::DeleteTopics(request)).await? {
             Response::DeleteTopics(response) => {
@@ -104,6 +124,30 @@ impl Admin {
             }
             _ => Err(AdminError::Unknown),
         }
+    }
+
+    /// Which of the topics that ever had this name has it now, as some broker knows; `None` if none has.
+    ///
+    /// # Errors
+    /// `Unknown` if it does not tell.
+    pub async fn topic_id(&self, name: &str) -> Result<Option<TopicId>, AdminError> {
+        let metadata = self.view.ask(name).await;
+        Self::id_in(metadata)
+    }
+
+    /// The same, as the broker at this address knows.
+    ///
+    /// # Errors
+    /// `Unknown` if it does not tell.
+    pub async fn topic_id_at(&self, broker: Address, name: &str) -> Result<Option<TopicId>, AdminError> {
+        Self::id_in(View::ask_at(&Channel::new(&self.host, broker, self.host.name()), name).await)
+    }
+
+    fn id_in(metadata: Option<MetadataResponse>) -> Result<Option<TopicId>, AdminError> {
+        // A broker that has no news of the cluster yet knows of no broker either.
+        let metadata = metadata.filter(|metadata| !metadata.brokers.is_empty()).ok_or(AdminError::Unknown)?;
+        let topic = metadata.topics.first().ok_or(AdminError::Unknown)?;
+        Ok(TopicId::from_uuid(topic.topic_id).filter(|_| topic.error_code == 0))
     }
 
     /// How the parts of a topic stand, as some broker knows: news from the controller reaches them one after the other.

@@ -54,6 +54,8 @@ impl Default for ConsumerConfig {
 pub struct Consumed {
     /// Where it stood.
     pub id: TopicPartition,
+    /// In which of the topics that ever had this name.
+    pub topic: TopicId,
     /// At which offset.
     pub offset: Offset,
     /// The record; `None` if it cannot be read.
@@ -199,7 +201,12 @@ impl Reader {
             };
             if offset <= at {
                 self.next = Some(at.plus(1));
-                let _ = self.consumed.send(Consumed { id: self.id.clone(), offset: at, message });
+                let _ = self.consumed.send(Consumed {
+                    id: self.id.clone(),
+                    topic: topic_id,
+                    offset: at,
+                    message,
+                });
             }
         }
         Some(())

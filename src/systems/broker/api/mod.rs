@@ -15,5 +15,5 @@ pub use operation::Operation;
 pub use partitioner::partition_for;
 pub use producer::{Acknowledgement, Acks, Delivery, Producer, ProducerConfig, SendError};
 
-pub use crate::systems::broker::id::{BrokerId, LeaderEpoch, Offset, TopicPartition};
+pub use crate::systems::broker::id::{BrokerId, LeaderEpoch, Offset, TopicId, TopicPartition};
 pub use crate::systems::broker::records::Message;

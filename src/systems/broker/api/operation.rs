@@ -6,8 +6,9 @@ use kafka_protocol::error::ResponseError;
 use rand::seq::SliceRandom;
 
 use crate::base::{Seed, SimTime};
+use crate::systems::broker::TopicConfig;
 use crate::systems::broker::api::admin::{Admin, AdminError};
-use crate::systems::broker::id::BrokerId;
+use crate::systems::broker::id::{BrokerId, TopicId};
 use crate::world::{Address, Host};
 
 /// How long to wait before a request is made again, and between two looks at how far a move is.
@@ -22,17 +23,21 @@ pub enum Operation {
     ReassignReplicas,
     /// Cancels the moves that are under way.
     CancelReassignment,
+    /// Deletes the topic and creates it anew under the same name, with the settings it had, and waits until every broker has heard of it:
+    /// however long that takes.
+    RecreateTopic,
 }
 
 impl Operation {
     /// All of them, by the names that scenario files use.
-    pub const ALL: [(&'static str, Self); 3] = [
+    pub const ALL: [(&'static str, Self); 4] = [
         ("elect_preferred_leader", Self::ElectPreferredLeader),
         ("reassign_replicas", Self::ReassignReplicas),
         ("cancel_reassignment", Self::CancelReassignment),
+        ("recreate_topic", Self::RecreateTopic),
     ];
 
-    /// Does it to `topic`; what it draws, it draws from `choice`.
+    /// Does it to the topic with these settings; what it draws, it draws from `choice`.
     ///
     /// # Errors
     /// In words, why it was given up: it had not come to its end by the deadline.
@@ -40,22 +45,29 @@ impl Operation {
         self,
         host: &Host,
         brokers: &[Address],
-        topic: &str,
+        topic: &TopicConfig,
         choice: u64,
         deadline: SimTime,
     ) -> Result<(), String> {
-        let work = Work { host, admin: Admin::new(host, brokers), topic, choice, deadline };
+        let admin = Admin::new(host, brokers);
+        let work = Work { host, brokers, admin, settings: topic, topic: &topic.name, choice, deadline };
         match self {
             Self::ElectPreferredLeader => work.elect_preferred_leader().await,
             Self::ReassignReplicas => work.reassign_replicas().await,
             Self::CancelReassignment => work.cancel_reassignment().await,
+            Self::RecreateTopic => {
+                work.recreate_topic().await;
+                Ok(())
+            }
         }
     }
 }
 
 struct Work<'order> {
     host: &'order Host,
+    brokers: &'order [Address],
     admin: Admin,
+    settings: &'order TopicConfig,
     topic: &'order str,
     choice: u64,
     deadline: SimTime,
@@ -152,6 +164,48 @@ impl Work<'_> {
                 Err(error) => self.again(error).await?,
             }
         }
+    }
+}
+
+impl Work<'_> {
+    async fn recreate_topic(&self) {
+        let old = loop {
+            match self.admin.topic_id(self.topic).await {
+                Ok(found) => break found,
+                Err(_) => self.host.sleep(BACK_OFF).await,
+            }
+        };
+        if let Some(old) = old {
+            while let Err(error) = self.admin.delete_topic_of(self.topic, old).await {
+                if error.is(ResponseError::UnknownTopicId) {
+                    break;
+                }
+                self.host.sleep(BACK_OFF).await;
+            }
+        }
+        while let Err(error) = self.admin.create_topic(self.settings).await {
+            if error.is(ResponseError::TopicAlreadyExists) {
+                break;
+            }
+            self.host.sleep(BACK_OFF).await;
+        }
+        while !self.all_know_another(old).await {
+            self.host.sleep(BACK_OFF).await;
+        }
+    }
+
+    /// Whether all brokers know one and the same topic of this name, and not that which was deleted. Brokers do not go back to older
+    /// news, so that from then on nobody serves what is gone.
+    async fn all_know_another(&self, old: Option<TopicId>) -> bool {
+        let mut found = None;
+        for broker in self.brokers {
+            let known = self.admin.topic_id_at(*broker, self.topic).await;
+            match known {
+                Ok(Some(id)) if Some(id) != old && found.is_none_or(|other| other == id) => found = Some(id),
+                _ => return false,
+            }
+        }
+        true
     }
 }
 

@@ -84,7 +84,11 @@ impl View {
 
     /// Asks a random broker how things stand.
     pub async fn ask(&self, topic: &str) -> Option<MetadataResponse> {
-        let channel = self.any_broker(&self.0.host);
+        Self::ask_at(&self.any_broker(&self.0.host), topic).await
+    }
+
+    /// Asks the broker at the end of `channel` how things stand.
+    pub async fn ask_at(channel: &Channel, topic: &str) -> Option<MetadataResponse> {
         let asked = MetadataRequestTopic::default().with_name(Some(TopicName(text(topic))));
         let request = MetadataRequest::default().with_topics(Some(vec![asked]));
         match channel.call(ApiKey::Metadata, &Request::Metadata(request), PATIENCE).await {
@@ -106,10 +110,15 @@ impl View {
         let mut found = false;
         for answer in metadata.topics.iter().filter(|answer| answer.error_code == 0) {
             let Some(topic_id) = TopicId::from_uuid(answer.topic_id) else { continue };
+            if known.topics.get(topic).is_some_and(|(newest, _)| topic_id < *newest) {
+                crate::reached!("a client was told of a topic that is gone");
+                continue;
+            }
             found = true;
             let entry = (topic_id, answer.partitions.len() as i32);
             let before = known.topics.insert(topic.to_owned(), entry);
             if before.is_some_and(|(id, _)| id != topic_id) {
+                crate::reached!("a client met a topic that was created anew");
                 // Created anew: its leaders' epochs begin anew too.
                 known.leaders.retain(|id, _| *id.topic != *topic);
             }
