@@ -340,6 +340,9 @@ struct CompareArguments {
     /// Go on with the comparison that the folder holds; no run that has ended is run again
     #[arg(long)]
     resume: bool,
+    /// Write the comparison as one HTML page there: what differs, all metrics on one axis, the pairs of each
+    #[arg(long, value_name = "FILE")]
+    html: Option<PathBuf>,
     /// How to tell the result
     #[arg(long, value_enum, default_value_t = Format::Text)]
     format: Format,

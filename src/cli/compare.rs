@@ -1,5 +1,6 @@
 //! `wavetank compare`: what differs between values of a setting, seed by seed.
 
+use crate::cli::run::{create_parent, write_page};
 use crate::cli::sweep::{failed, limits, loads, swept};
 use crate::cli::{CompareArguments, Format, print, tell};
 use crate::lab::Verdict;
@@ -34,7 +35,11 @@ pub(super) fn run(arguments: &CompareArguments) -> u8 {
         Format::Text => print(&report.text()),
         Format::Json => print(&json),
     }
-    match std::fs::write(arguments.out.join("compare.json"), &json) {
+    let mut written = std::fs::write(arguments.out.join("compare.json"), &json);
+    if let (Ok(()), Some(page)) = (&written, &arguments.html) {
+        written = create_parent(page).and_then(|()| write_page(page, &report.html()));
+    }
+    match written {
         Ok(()) => 0,
         Err(error) => failed("cannot write the comparison", &error),
     }

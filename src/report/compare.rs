@@ -17,6 +17,9 @@ use crate::statistics::Interval;
 /// How many runs without a value are named before the rest is only counted.
 const LEFT_OUT_MAX: usize = 8;
 
+/// How many metrics that differ are named before the rest is only counted.
+const NAMED_MAX: usize = 3;
+
 /// A comparison, ready to be told.
 #[derive(Clone, Copy, Debug)]
 pub struct CompareReport<'compare> {
@@ -128,22 +131,19 @@ impl CompareReport<'_> {
         let subject = format!("{path}={} against {}", others.join(", "), baseline.value);
         let all = || contrasts.iter().flat_map(|contrast| &contrast.metrics);
         let count = |finding: Finding| all().filter(|metric| metric.finding == finding).count();
-        let differs = all().filter(|metric| metric.finding == Finding::Differs);
-        let ways =
-            |wanted: Option<bool>| differs.clone().filter(|metric| is_better(metric) == wanted).count();
-        let ways = [(ways(Some(true)), "better"), (ways(Some(false)), "worse"), (ways(None), "otherwise")];
-        let ways: Vec<String> = ways
-            .iter()
-            .filter(|(count, _)| 0 < *count)
-            .map(|(count, way)| format!("{count} {way}"))
-            .collect();
-        match (ways.is_empty(), *questions) {
+        match (count(Finding::Differs), *questions) {
             (_, 0) => format!("{subject}: nothing could be compared"),
-            (true, _) if count(Finding::Equal) == *questions => format!("{subject}: every pair is equal"),
-            (true, _) if 0 < count(Finding::TooFew) => format!("{subject}: too few pairs to tell anything"),
-            (true, _) => format!("{subject}: none of {questions} metrics differs beyond chance"),
-            (false, _) => {
-                format!("{subject}: {} of {questions} metrics", ways.join(", "))
+            (0, _) if count(Finding::Equal) == *questions => format!("{subject}: every pair is equal"),
+            (0, _) if 0 < count(Finding::TooFew) => format!("{subject}: too few pairs to tell anything"),
+            (0, _) => format!("{subject}: none of {questions} metrics differs beyond chance"),
+            (some, _) => {
+                let verb = if some == 1 { "differs" } else { "differ" };
+                let ways = [(Some(true), "better"), (Some(false), "worse"), (None, "otherwise")];
+                let ways = ways
+                    .iter()
+                    .filter_map(|(way, word)| named(all(), *way).map(|names| format!("{word}: {names}")));
+                let ways: Vec<String> = ways.collect();
+                format!("{subject}: {some} of {questions} metrics {verb}; {}", ways.join("; "))
             }
         }
     }
@@ -381,6 +381,20 @@ pub(super) fn remark(metric: &Compared, estimate: &Estimate) -> String {
     }
 }
 
+/// The first metrics that differ this way, each once.
+fn named<'one>(metrics: impl Iterator<Item = &'one Compared>, way: Option<bool>) -> Option<String> {
+    let mut names: Vec<&str> = Vec::new();
+    for metric in metrics.filter(|metric| metric.finding == Finding::Differs && is_better(metric) == way) {
+        if !names.contains(&metric.name.as_str()) {
+            names.push(&metric.name);
+        }
+    }
+    let more = names.len().saturating_sub(NAMED_MAX);
+    names.truncate(NAMED_MAX);
+    let more = if 0 < more { format!(" and {more} more") } else { String::new() };
+    (!names.is_empty()).then(|| names.join(", ") + &more)
+}
+
 /// How the runs of a side ended.
 pub(super) fn runs(side: &Side) -> String {
     let mut told: Vec<String> = side
@@ -517,7 +531,7 @@ pub(crate) mod tests {
     #[test]
     fn a_comparison_leads_with_what_differs_and_says_what_it_does_not_know() {
         insta::assert_snapshot!(with_report(13, |report| report.text()), @r#"
-        COMPARED: systems.broker.brokers=5 against 3: 1 better of 4 metrics
+        COMPARED: systems.broker.brokers=5 against 3: 1 of 4 metrics differs; better: clicks <latency> p99
         scenarios/a.toml, seeds 1 to 13, acts.stir=20s
         every run has ended
 

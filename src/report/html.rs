@@ -2,6 +2,8 @@
 //! attached to an issue and read years later. Every name passes through [`escaped`] on its way into a page.
 
 mod chart;
+mod compare;
+mod pairs;
 mod run;
 mod sweep;
 mod timeline;
@@ -15,6 +17,7 @@ body{font:16px/1.5 system-ui,sans-serif;color:#1a1a1a;background:#fff;max-width:
 h1{font-size:1.6rem;line-height:1.25;margin:.3rem 0}
 h2{font-size:1.15rem;line-height:1.3;margin:2.2rem 0 .5rem}
 h3{font-size:.95rem;line-height:1.3;margin:0 0 .2rem}
+h1,h2,h3{overflow-wrap:anywhere}
 p{margin:.4rem 0}
 .badge{display:inline-block;padding:.1rem .6rem;border-radius:.3rem;color:#fff;font-weight:600}
 .good{background:#006d4e}.bad{background:#b34700}.odd{background:#595959}
@@ -43,6 +46,11 @@ svg{display:block;width:100%;height:auto;font:12px system-ui,sans-serif}
 .storm{stroke:#d55e00;stroke-opacity:.22}
 .line{fill:none;stroke-width:1.7;stroke-linejoin:round}
 .bar{fill:#0072b2}
+.forest{display:grid;grid-template-columns:minmax(9rem,14rem) minmax(12rem,1fr) minmax(11rem,auto);gap:.45rem 1rem;align-items:center;font-size:.9rem;line-height:1.3}
+.pair{fill:#56b4e9;fill-opacity:.75;stroke:#0072b2;stroke-width:.5}
+.better{fill:#0072b2;stroke:#0072b2}.worse{fill:#d55e00;stroke:#d55e00}.otherwise{fill:#000;stroke:#000}.unsure{fill:#fff;stroke:#737373;stroke-width:1.5}
+.span{fill:none;stroke:#737373;stroke-width:2}.span.better{stroke:#0072b2}.span.worse{stroke:#d55e00}.span.otherwise{stroke:#000}
+@media (max-width:40rem){.forest{grid-template-columns:1fr}.forest>div:nth-child(3n){padding-bottom:.5rem;border-bottom:1px solid #ddd}}
 .soft{fill:#595959}.end{text-anchor:end}.mid{text-anchor:middle}
 .matrix td.c{text-align:right;vertical-align:middle;border:1px solid #fff;min-width:2.2rem;font-variant-numeric:tabular-nums}
 .matrix td.none{color:#767676;background:repeating-linear-gradient(135deg,#fff 0 5px,#f0f0f0 5px 7px);text-align:center}

@@ -51,7 +51,9 @@ fn a_longer_storm_costs_more_messages_and_that_is_found_again() {
     let compared = compare(&folder, "acts.stir=1s,4s", &more);
     assert_eq!(compared.code, 0, "{}", compared.err);
     assert!(
-        compared.out.starts_with("COMPARED: acts.stir=4s against 1s: 1 otherwise of 2 metrics\n"),
+        compared
+            .out
+            .starts_with("COMPARED: acts.stir=4s against 1s: 1 of 2 metrics differs; otherwise: messages\n"),
         "{}",
         compared.out
     );

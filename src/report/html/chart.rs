@@ -5,7 +5,7 @@ use std::fmt::{self, Write};
 use crate::report::html::escaped;
 
 /// The size of a chart, in units of its own; a page scales it.
-const WIDTH: f64 = 480.0;
+pub(super) const WIDTH: f64 = 480.0;
 const HEIGHT: f64 = 210.0;
 
 /// Where the plot lies in a chart.
@@ -127,7 +127,7 @@ impl LineChart<'_> {
             },
         )?;
         self.write_labels(out, &named, &value)?;
-        x_axis(out, &time, "virtual time, s")?;
+        x_axis(out, &time, "virtual time, s", BOTTOM)?;
         writeln!(out, "</svg></figure>")
     }
 
@@ -170,7 +170,7 @@ pub(super) fn histogram(out: &mut String, title: &str, values: &str, of: &[f64])
             short(to)
         )?;
     }
-    x_axis(out, &x, values)?;
+    x_axis(out, &x, values, BOTTOM)?;
     writeln!(out, "</svg></figure>")
 }
 
@@ -198,16 +198,16 @@ fn open(out: &mut String, title: &str, values: &str, y: &Axis, right: f64) -> fm
     writeln!(out)
 }
 
-fn x_axis(out: &mut String, x: &Axis, words: &str) -> fmt::Result {
-    let right = x.high.1;
-    write!(out, "<path class=\"axis\" d=\"M{LEFT} {BOTTOM}H{right}\"/>")?;
+pub(super) fn x_axis(out: &mut String, x: &Axis, words: &str, bottom: f64) -> fmt::Result {
+    let (left, right) = (x.low.1, x.high.1);
+    write!(out, "<path class=\"axis\" d=\"M{left} {bottom}H{right}\"/>")?;
     for tick in x.ticks(6.0) {
         let at = x.place(tick);
-        write!(out, "<path class=\"axis\" d=\"M{at:.1} {BOTTOM}v4\"/>")?;
-        let y = BOTTOM + 17.0;
+        write!(out, "<path class=\"axis\" d=\"M{at:.1} {bottom}v4\"/>")?;
+        let y = bottom + 17.0;
         write!(out, "<text class=\"soft mid\" x=\"{at:.1}\" y=\"{y}\">{}</text>", short(tick))?;
     }
-    let (middle, y) = ((LEFT + right) / 2.0, BOTTOM + 33.0);
+    let (middle, y) = ((left + right) / 2.0, bottom + 33.0);
     writeln!(out, "<text class=\"soft mid\" x=\"{middle}\" y=\"{y}\">{}</text>", escaped(words))
 }
 
@@ -256,7 +256,11 @@ pub(super) fn short(number: f64) -> String {
         size if size < 1e9 => (number / 1e6, "M"),
         _ => (number / 1e9, "G"),
     };
-    let digits = if scaled.abs() < 1.0 { 2 } else { usize::from(scaled.abs() < 100.0) };
+    let digits = match scaled.abs() {
+        0.0 => 0,
+        size if size < 1.0 => (1.0 - size.log10().floor()) as usize,
+        size => usize::from(size < 100.0),
+    };
     let text = format!("{scaled:.digits$}");
     let text = if digits == 0 { text.as_str() } else { text.trim_end_matches('0').trim_end_matches('.') };
     format!("{text}{unit}")
@@ -317,6 +321,7 @@ mod tests {
         for (number, expected) in [
             (0.0, "0"),
             (0.25, "0.25"),
+            (-0.0025, "-0.0025"),
             (31.0, "31"),
             (100.0, "100"),
             (4600.0, "4.6k"),
