@@ -9,7 +9,7 @@ use std::time::Duration;
 use rand::RngCore;
 
 use crate::base::{HostId, Seed, SimTime, Span, Stream};
-use crate::world::disk::{DiskSpec, DiskState};
+use crate::world::disk::{DiceKeys, DiskSpec, DiskState};
 use crate::world::host::Host;
 use crate::world::kernel::{Event, Kernel, Stopped};
 use crate::world::lifecycle::{ClockConfig, HostState, Power, boxed_boot};
@@ -171,7 +171,8 @@ impl Tank {
         assert!(0 < spec.cores, "a host has a core");
         let mut hosts = self.kernel.hosts.borrow_mut();
         let id = HostId::new(hosts.len() as u32);
-        let dice_key = self.kernel.seed.stream(&format!("disk/{}", spec.name)).next_u64();
+        let key = |what: &str| self.kernel.seed.stream(&format!("{what}/{}", spec.name)).next_u64();
+        let dice_keys = DiceKeys { wear: key("disk"), lies: key("disk-lies") };
         let clock = self.clocks.draw(self.kernel.seed.stream(&format!("clock/{}", spec.name)));
         let offset = clock.offset_nanos(self.now());
         let name = spec.name.clone();
@@ -192,7 +193,7 @@ impl Tank {
             clock,
             cores_free: vec![SimTime::ZERO; spec.cores as usize],
             cpu_factor: 1.0,
-            disk: DiskState::new(spec.disk, dice_key),
+            disk: DiskState::new(spec.disk, dice_keys),
         });
         drop(hosts);
         if offset != 0 {

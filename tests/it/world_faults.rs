@@ -58,7 +58,7 @@ fn servers(tank: &Tank) -> (Starts, Injector) {
             }
         }));
     }
-    let budget = Budget { system: "test", hosts, unsynced_loss_max: 1, disk_loss_max: 1 };
+    let budget = Budget { system: "test", hosts, unsynced_loss_max: 1, disk_loss_max: 1, damage_max: 1 };
     (starts, Injector::new(tank.clone(), vec![budget], false))
 }
 

@@ -249,8 +249,13 @@ pub fn boot(tank: &Tank, config: &Config, ensemble: &[Address], history: Rc<RefC
         }));
     }
     let spare = config.topics.iter().map(|topic| topic.min_in_sync as usize - 1).min().unwrap_or(0);
-    let budget =
-        Budget { system: "broker", hosts: hosts.clone(), unsynced_loss_max: spare, disk_loss_max: spare };
+    let budget = Budget {
+        system: "broker",
+        hosts: hosts.clone(),
+        unsynced_loss_max: spare,
+        disk_loss_max: spare,
+        damage_max: 0,
+    };
     let servers = hosts.iter().map(|host| Address { host: *host, port: server::CLIENT_PORT }).collect();
     let (all, min) = (hosts.clone(), config.topics.iter().map(|topic| topic.min_in_sync).max().unwrap_or(1));
     let core = Rc::new(move |stream: &mut Stream| draw_core(&all, min as usize, &history.borrow(), stream));

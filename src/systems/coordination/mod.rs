@@ -176,6 +176,7 @@ pub fn boot(tank: &Tank, config: &Config, history: Rc<RefCell<History>>) -> Clus
         hosts: hosts.clone(),
         unsynced_loss_max: hosts.len(),
         disk_loss_max: 0,
+        damage_max: 0,
     };
     let servers = hosts.iter().map(|host| Address { host: *host, port: service::CLIENT_PORT }).collect();
     let all = hosts.clone();

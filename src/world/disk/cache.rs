@@ -1,4 +1,6 @@
 //! One file: what the page cache shows, what the platter holds, and which of its sectors differ. Knows nothing of names.
+//!
+//! A sector is *dirty* if the kernel knows that it differs from the platter, and *belied* if it differs though a sync has said otherwise.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::task::Waker;
@@ -7,7 +9,10 @@ use crate::world::chance::SplitMix;
 use crate::world::disk::content::Content;
 
 /// The unit that persists or is lost as a whole.
-const SECTOR_BYTES: usize = 512;
+pub(super) const SECTOR_BYTES: usize = 512;
+
+/// How many sectors of a file are remembered as they were before they were last overwritten.
+const OLDER_MAX: usize = 64;
 
 /// A sector that differs from the platter.
 pub(super) struct Dirty {
@@ -20,9 +25,12 @@ pub(super) struct Dirty {
 }
 
 /// How a sync ended.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(PartialEq, Eq)]
 pub(super) enum SyncEnd {
-    Durable,
+    /// On the platter, except for those sectors of which the disk only said so.
+    Durable {
+        dropped: BTreeSet<u64>,
+    },
     Failed,
     /// The process died before it heard; nothing may be concluded.
     Unknown,
@@ -33,6 +41,10 @@ pub(super) struct FileState {
     /// What the page cache shows.
     pub(super) content: Content,
     pub(super) dirty: BTreeMap<u64, Dirty>,
+    /// What the platter really holds of sectors that count as clean.
+    pub(super) belied: BTreeMap<u64, Box<[u8]>>,
+    /// What the platter held of the last sectors before they were overwritten.
+    pub(super) older: BTreeMap<u64, Box<[u8]>>,
     pub(super) durable_len: u64,
     /// A sync is under way; the length it will make durable, and the sectors it covers.
     pub(super) syncing: Option<(u64, BTreeSet<u64>)>,
@@ -59,7 +71,8 @@ impl FileState {
                 }
                 None => {
                     let durable = (self.durable_len as usize).clamp(start, end);
-                    let platter = self.content.slice(start, durable).into();
+                    let belied = self.belied.remove(&sector);
+                    let platter = belied.unwrap_or_else(|| self.content.slice(start, durable).into());
                     self.dirty.insert(sector, Dirty { platter, at_sync: None, abandoned: false });
                 }
             }
@@ -95,24 +108,115 @@ impl FileState {
         for sector in sectors {
             let Some(dirty) = self.dirty.get_mut(&sector) else { continue };
             let rewritten = dirty.at_sync.take();
-            match (end, rewritten) {
-                (SyncEnd::Durable, Some(platter)) => dirty.platter = platter,
-                (SyncEnd::Durable, None) => {
-                    self.dirty.remove(&sector);
+            match (&end, rewritten) {
+                (SyncEnd::Durable { dropped }, rewritten) => {
+                    let written = !dropped.contains(&sector);
+                    let older = match rewritten {
+                        Some(platter) if written => Some(std::mem::replace(&mut dirty.platter, platter)),
+                        Some(_) => None,
+                        None => self.dirty.remove(&sector).map(|dirty| dirty.platter),
+                    };
+                    match older {
+                        Some(older) if written => self.remember(sector, older),
+                        Some(still) => {
+                            self.belied.insert(sector, still);
+                        }
+                        None => {}
+                    }
                 }
                 (SyncEnd::Failed, rewritten) => dirty.abandoned = rewritten.is_none(),
                 (SyncEnd::Unknown, _) => {}
             }
         }
-        if end == SyncEnd::Durable {
+        if let SyncEnd::Durable { .. } = end {
             self.durable_len = len;
         }
         self.sync_waiters.drain(..).for_each(Waker::wake);
     }
 
+    fn remember(&mut self, sector: u64, older: Box<[u8]>) {
+        if older.is_empty() {
+            return;
+        }
+        self.older.insert(sector, older);
+        if OLDER_MAX < self.older.len() {
+            self.older.pop_first();
+        }
+    }
+
+    /// The sectors that a sync under way covers, each with what it will have put on the platter.
+    pub(super) fn being_synced(&self) -> Vec<(u64, Box<[u8]>)> {
+        let covered = self.syncing.iter().flat_map(|(_, sectors)| sectors.iter());
+        let written = covered.filter_map(|sector| {
+            let dirty = self.dirty.get(sector)?;
+            Some((*sector, dirty.at_sync.clone().unwrap_or_else(|| self.sector(*sector).into())))
+        });
+        written.collect()
+    }
+
+    /// How many sectors the platter holds of it.
+    pub(super) fn sectors(&self) -> u64 {
+        self.durable_len.div_ceil(SECTOR_BYTES as u64)
+    }
+
+    /// What the page cache shows of a sector.
+    pub(super) fn sector(&self, sector: u64) -> &[u8] {
+        let start = (sector as usize * SECTOR_BYTES).min(self.content.len());
+        self.content.slice(start, (start + SECTOR_BYTES).min(self.content.len()))
+    }
+
+    /// What the platter held of a sector before it was last overwritten, if that is not long ago.
+    pub(super) fn older(&self, sector: u64) -> Option<&[u8]> {
+        self.older.get(&sector).map(|older| &older[..])
+    }
+
+    /// The platter gets something of which the kernel knows nothing.
+    pub(super) fn scribble(&mut self, sector: u64, bytes: Box<[u8]>) {
+        match self.dirty.get_mut(&sector) {
+            Some(dirty) => dirty.platter = bytes,
+            None => {
+                self.belied.insert(sector, bytes);
+            }
+        }
+    }
+
+    /// One bit of a sector on the platter flips.
+    pub(super) fn flip(&mut self, sector: u64, bit: u64) {
+        let mut bytes: Box<[u8]> = match (self.dirty.get(&sector), self.belied.get(&sector)) {
+            (Some(dirty), _) => dirty.platter.clone(),
+            (None, Some(belied)) => belied.clone(),
+            (None, None) => self.sector(sector).into(),
+        };
+        let bits = bytes.len() as u64 * 8;
+        if bits == 0 {
+            return;
+        }
+        bytes[(bit % bits / 8) as usize] ^= 1 << (bit % 8);
+        self.scribble(sector, bytes);
+    }
+
+    /// The kernel lets go of all pages that it takes for clean: from now on the cache shows what the platter holds.
+    pub(super) fn drop_clean(&mut self) {
+        self.cached = false;
+        for (sector, bytes) in std::mem::take(&mut self.belied) {
+            self.show(sector, &bytes);
+        }
+    }
+
+    /// Puts what the platter holds of a sector, and zeros behind it, into the part of the sector that lies within the file.
+    fn show(&mut self, sector: u64, platter: &[u8]) {
+        let start = sector as usize * SECTOR_BYTES;
+        let end = (start + SECTOR_BYTES).min(self.content.len());
+        if start < end {
+            let mut sector = [0; SECTOR_BYTES];
+            let held = platter.len().min(end - start);
+            sector[..held].copy_from_slice(&platter[..held]);
+            self.content.write(start, &sector[..end - start]);
+        }
+    }
+
     /// What remains after a power loss. Returns how many unsynced sectors survived and how many were lost.
     pub(super) fn lose_power(&mut self, dice: &mut SplitMix) -> (u64, u64) {
-        self.cached = false;
         self.syncing = None;
         self.sync_waiters.clear();
         let cached = self.content.len();
@@ -133,15 +237,10 @@ impl FileState {
                 continue;
             }
             lost += 1;
-            let end = (start + SECTOR_BYTES).min(len as usize);
-            if start < end {
-                let mut sector = [0; SECTOR_BYTES];
-                let old = state.platter.len().min(end - start);
-                sector[..old].copy_from_slice(&state.platter[..old]);
-                self.content.write(start, &sector[..end - start]);
-            }
+            self.show(sector, &state.platter);
         }
         self.durable_len = len;
+        self.drop_clean();
         (kept, lost)
     }
 }

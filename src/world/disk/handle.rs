@@ -8,7 +8,9 @@ use std::task::Poll;
 use bytes::Bytes;
 use xxhash_rust::xxh3::xxh3_64;
 
+use crate::base::SimTime;
 use crate::world::disk::cache::{FileState, SyncEnd};
+use crate::world::disk::lies::{LieKind, Told};
 use crate::world::disk::platter::{DirectoryChange, DiskState, Inode, ancestors, parent};
 use crate::world::disk::{DiskError, DiskOperation, Open};
 use crate::world::host::Host;
@@ -39,6 +41,21 @@ impl Disk {
             words,
             || format!("{operation} {}", text()),
         );
+    }
+
+    /// Waits until the device has served what it will have served by `done`.
+    async fn served(&self, done: SimTime) {
+        self.host.sleep_until(done).await;
+        poll_fn(|context| {
+            self.with(|disk| {
+                if disk.faults.stalled == 0 {
+                    return Poll::Ready(());
+                }
+                disk.stall_waiters.push(context.waker().clone());
+                Poll::Pending
+            })
+        })
+        .await;
     }
 
     fn trace_path(&self, operation: &'static str, path: &str) {
@@ -143,7 +160,7 @@ impl Disk {
             let latency = disk.spec.sync;
             Ok((covered, disk.serve(self.host.now(), latency, 4096)))
         })?;
-        self.host.sleep_until(done).await;
+        self.served(done).await;
         self.with(|disk| {
             disk.fails(DiskOperation::Fsync)?;
             let Some(changes) = disk.pending.get_mut(path) else { return Ok(()) };
@@ -274,24 +291,54 @@ impl File {
     /// # Errors
     /// `Io`.
     pub async fn read_at(&self, offset: u64, len: usize) -> Result<Bytes, DiskError> {
-        let (bytes, done) = self.with(|disk, inode| {
+        let (bytes, done, told) = self.with(|disk, inode| {
             disk.fails(DiskOperation::Read)?;
+            let lies = disk.lies_when_read(&self.path);
             let file = disk.files.get_mut(&inode).expect("checked by with");
             let start = (offset as usize).min(file.content.len());
             let end = start.saturating_add(len).min(file.content.len());
             let bytes = file.content.read(start, end);
             let whole = file.content.len() as u64;
-            if std::mem::replace(&mut file.cached, true) {
-                return Ok((bytes, None));
+            if std::mem::replace(&mut file.cached, !lies) {
+                return Ok((bytes, None, Vec::new()));
             }
             let latency = disk.spec.read;
-            Ok((bytes, Some(disk.serve(self.disk.host.now(), latency, whole))))
+            let done = disk.serve(self.disk.host.now(), latency, whole);
+            let (bytes, told) =
+                if lies { disk.misread(inode, &self.path, start, bytes) } else { (bytes, Vec::new()) };
+            Ok((bytes, Some(done), told))
         })?;
         if let Some(done) = done {
             self.disk.trace("read", self.inode, offset, || format!("{} at {offset}", self.path));
-            self.disk.host.sleep_until(done).await;
+            self.tell(told);
+            self.disk.served(done).await;
         }
         Ok(bytes)
+    }
+
+    /// Writes down where the device has lied.
+    fn tell(&self, told: Vec<Told>) {
+        for Told { kind, sector } in told {
+            let name = match kind {
+                LieKind::LostWrite => {
+                    crate::reached!("a disk lost a write that it had acknowledged");
+                    "lose-write"
+                }
+                LieKind::MisdirectedWrite => {
+                    crate::reached!("a disk wrote to the wrong place");
+                    "misdirect-write"
+                }
+                LieKind::MisdirectedRead => {
+                    crate::reached!("a disk read the wrong place");
+                    "misdirect-read"
+                }
+                LieKind::StaleRead => {
+                    crate::reached!("a disk read what it had held before");
+                    "read-stale"
+                }
+            };
+            self.disk.trace(name, self.inode, sector, || format!("{} sector {sector}", self.path));
+        }
     }
 
     /// Writes at `offset`; a gap before it reads as zeros. Durable after `sync`.
@@ -362,7 +409,7 @@ impl File {
             let latency = disk.spec.sync;
             Ok(disk.serve(self.disk.host.now(), latency, bytes))
         })?;
-        self.disk.host.sleep_until(done).await;
+        self.disk.served(done).await;
         under_way.finish()
     }
 
@@ -390,14 +437,15 @@ impl SyncUnderWay<'_> {
         self.file
             .disk
             .trace("sync", self.file.inode, u64::from(failed.is_err()), || self.file.path.to_string());
-        self.file.with(|disk, inode| {
-            disk.files.get_mut(&inode).expect("checked by with").end_sync(if failed.is_ok() {
-                SyncEnd::Durable
-            } else {
-                SyncEnd::Failed
-            });
-            failed
-        })
+        let told = self.file.with(|disk, inode| {
+            if failed.is_ok() {
+                return Ok(disk.acknowledge_sync(inode, &self.file.path));
+            }
+            disk.files.get_mut(&inode).expect("checked by with").end_sync(SyncEnd::Failed);
+            failed.map(|()| Vec::new())
+        })?;
+        self.file.tell(told);
+        Ok(())
     }
 }
 

@@ -2,11 +2,18 @@
 //!
 //! Injects: power loss that drops, keeps or tears what was not synced, sector by sector (512 bytes) and in any order; directory
 //! entries lost without a directory sync (of each directory a random number of the latest changes); a full disk; EIO on read, write
-//! or sync; slow episodes. After a failed sync the data it covered is not durable, even if a later sync succeeds, because the kernel
-//! has marked the pages clean (Rebello et al., "Can Applications Recover from fsync Failures?", USENIX ATC 2020).
+//! or sync; slow episodes; stalls, in which nothing comes back from the device. After a failed sync the data it covered is not durable,
+//! even if a later sync succeeds, because the kernel has marked the pages clean (Rebello et al., "Can Applications Recover from fsync
+//! Failures?", USENIX ATC 2020).
 //!
-//! Never (until the faults of the next chapter): loses or changes what was synced, writes or reads another place than asked, tears a
-//! sector, or fails to see its own writes.
+//! A disk may lie, too (Bairavasundaram et al., "An Analysis of Data Corruption in the Storage Stack", FAST 2008), sector by sector: a
+//! write is acknowledged and lost, or lands in another sector of the same or another file; a read brings another sector, or what the
+//! sector held before it was last written (of each file the last 64 overwritten are remembered); a bit flips. What was lost or
+//! misdirected shows once the page cache has let go of the page: when the fault ends, when a bit flips in that file, or at a power loss.
+//! While reads lie the cache keeps nothing clean. A heal ends the lies; what is damaged by then stays damaged.
+//!
+//! Never: damages names, directories or the length of a file that was synced, tears a sector, stalls or lies about what the page cache
+//! can serve, or tells of a lie.
 //!
 //! Cost: writes go to the cache at once; an uncached read and a sync wait for the device, which serves one request after the
 //! other: a latency drawn from the spec plus the bytes over its bandwidth, times the factor of a slow episode.
@@ -14,6 +21,7 @@
 mod cache;
 mod content;
 mod handle;
+mod lies;
 mod platter;
 
 use std::time::Duration;
@@ -24,7 +32,8 @@ use serde::{Deserialize, Serialize};
 use crate::base::{ByteSize, Range, Rate, Span};
 
 pub use handle::{Disk, File};
-pub(crate) use platter::{DiskFaults, DiskState};
+pub(crate) use lies::{Lie, LieKind};
+pub(crate) use platter::{DiceKeys, DiskFaults, DiskState};
 
 /// What a disk can do when nothing is wrong. The defaults are those of a data-centre SSD.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]

@@ -1,11 +1,13 @@
 //! One disk: names and directories, what of them is durable, free space, the device's queue, and its faults of the moment.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::task::Waker;
 use std::time::Duration;
 
 use crate::base::{Range, SimTime, Span};
 use crate::world::chance::SplitMix;
 use crate::world::disk::cache::FileState;
+use crate::world::disk::lies::Lie;
 use crate::world::disk::{DiskError, DiskOperation, DiskSpec};
 
 pub(super) type Inode = u64;
@@ -24,12 +26,24 @@ pub(crate) struct DiskFaults {
     pub(crate) full: u32,
     pub(crate) failing: BTreeMap<DiskOperation, u32>,
     pub(crate) slow_factor: Option<f64>,
+    /// What the device is asked for does not come back.
+    pub(crate) stalled: u32,
+    pub(crate) lies: Vec<Lie>,
+}
+
+/// What seeds a disk's dice: of what a power loss takes and how long requests last, and of lies.
+pub(crate) struct DiceKeys {
+    pub(crate) wear: u64,
+    pub(crate) lies: u64,
 }
 
 /// All that a host's disk holds.
 pub(crate) struct DiskState {
     pub(super) spec: DiskSpec,
     pub(super) dice: SplitMix,
+    pub(super) lies_dice: SplitMix,
+    /// What waits for the end of a stall.
+    pub(super) stall_waiters: Vec<Waker>,
     pub(super) files: BTreeMap<Inode, FileState>,
     pub(super) inode_next: Inode,
     pub(super) names: BTreeMap<String, Inode>,
@@ -44,10 +58,12 @@ pub(crate) struct DiskState {
 }
 
 impl DiskState {
-    pub(crate) fn new(spec: DiskSpec, dice_key: u64) -> Self {
+    pub(crate) fn new(spec: DiskSpec, keys: DiceKeys) -> Self {
         Self {
             spec,
-            dice: SplitMix::new(dice_key),
+            dice: SplitMix::new(keys.wear),
+            lies_dice: SplitMix::new(keys.lies),
+            stall_waiters: Vec::new(),
             files: BTreeMap::new(),
             inode_next: 1,
             names: BTreeMap::new(),
@@ -69,9 +85,9 @@ impl DiskState {
 
     /// Everything is gone: a new, empty disk.
     pub(crate) fn replace(&mut self) {
-        let dice_key = self.dice.next();
+        let keys = DiceKeys { wear: self.dice.next(), lies: self.lies_dice.next() };
         let faults = std::mem::take(&mut self.faults);
-        *self = Self::new(self.spec.clone(), dice_key);
+        *self = Self::new(self.spec.clone(), keys);
         self.faults = faults;
     }
 
@@ -156,6 +172,14 @@ impl DiskState {
     pub(super) fn room_for(&self, more: u64) -> Result<(), DiskError> {
         let fits = self.faults.full == 0 && self.used + more <= self.spec.capacity.get();
         if fits || more == 0 { Ok(()) } else { Err(DiskError::NoSpace) }
+    }
+
+    /// A stall ends; those that others began may go on.
+    pub(crate) fn end_stall(&mut self) {
+        self.faults.stalled -= 1;
+        if self.faults.stalled == 0 {
+            self.stall_waiters.drain(..).for_each(Waker::wake);
+        }
     }
 
     /// When the device has served a request of this latency and size.

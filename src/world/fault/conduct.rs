@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::time::Duration;
 
-use crate::base::{ByteSize, HostId, Span};
+use crate::base::{ByteSize, HostId, Share, Span};
+use crate::world::disk::{Lie, LieKind};
 use crate::world::fault::budget::Hurt;
 use crate::world::fault::inject::{Injector, RollingRestart};
 use crate::world::fault::operator::Order;
@@ -138,6 +139,10 @@ impl Conductor {
                 length.get(),
             );
         };
+        let lie = |kind, files: &String, chance: Share, length: Span| {
+            let lie = Lie { kind, files: files.clone(), chance };
+            each(&|host| injector.lie(name, host, lie.clone(), length.get()));
+        };
         match kind {
             PlannedKind::Crash { down, .. } => {
                 each(&|host| injector.take_down(name, host, Hurt::Crash, down.get()));
@@ -172,6 +177,20 @@ impl Conductor {
             PlannedKind::DiskError { operation, length, .. } => {
                 each(&|host| injector.fail_disk(host, *operation, length.get()));
             }
+            PlannedKind::DiskStall { length, .. } => each(&|host| injector.stall_disk(host, length.get())),
+            PlannedKind::LostWrite { files, chance, length, .. } => {
+                lie(LieKind::LostWrite, files, *chance, *length);
+            }
+            PlannedKind::MisdirectedWrite { files, chance, length, .. } => {
+                lie(LieKind::MisdirectedWrite, files, *chance, *length);
+            }
+            PlannedKind::MisdirectedRead { files, chance, length, .. } => {
+                lie(LieKind::MisdirectedRead, files, *chance, *length);
+            }
+            PlannedKind::StaleRead { files, chance, length, .. } => {
+                lie(LieKind::StaleRead, files, *chance, *length);
+            }
+            PlannedKind::BitRot { files, bits, .. } => each(&|host| injector.rot(host, files, *bits)),
             PlannedKind::Partition { from, to, one_way, length } => {
                 let one = self.all_named(from, event_host);
                 let other = self.all_named(to, event_host).difference(&one).copied().collect();

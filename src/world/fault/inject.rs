@@ -13,7 +13,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::base::HostId;
-use crate::world::disk::DiskOperation;
+use crate::world::disk::{DiskFaults, DiskOperation, DiskState, Lie, LieKind};
 use crate::world::fault::budget::{Budget, Hurt, Ledger};
 use crate::world::fault::operator::{Operator, Order};
 use crate::world::kernel::Kernel;
@@ -25,6 +25,9 @@ const GRACE: Duration = Duration::from_secs(10);
 
 /// How long a rolling restart waits for a host to be ready again before it goes on regardless.
 const READY_PATIENCE: Duration = Duration::from_secs(20);
+
+/// How long a disk stalls in place of rotting: it reads a weak sector again and again until it has it.
+const REREAD: Duration = Duration::from_secs(1);
 
 /// What became of the faults of one kind.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug, Serialize, JsonSchema)]
@@ -478,8 +481,81 @@ impl Injector {
         );
     }
 
-    fn with_disk(&self, host: HostId, change: impl FnOnce(&mut crate::world::disk::DiskFaults)) {
-        change(&mut self.kernel().hosts.borrow_mut()[host.get() as usize].disk.faults);
+    /// Lets nothing come back from a host's disk for a while.
+    pub fn stall_disk(&self, host: HostId, length: Duration) {
+        let text = format!("disk of {} stalls", self.name(host));
+        self.inflict(
+            LastingFault { kind: "disk_stall", host: Some(host), text, length },
+            |injector| injector.with_disk(host, |faults| faults.stalled += 1),
+            move |injector, ()| injector.disk(host, DiskState::end_stall),
+        );
+    }
+
+    /// Lets a host's disk lie for a while; beyond the budget it only stalls.
+    pub(crate) fn lie(&self, kind: &'static str, host: HostId, lie: Lie, length: Duration) {
+        let name = self.name(host);
+        if !self.may_damage(host) {
+            return self.stall_instead(kind, host, length);
+        }
+        let Lie { files, chance, .. } = &lie;
+        let what = match lie.kind {
+            LieKind::LostWrite => "loses writes",
+            LieKind::MisdirectedWrite => "misdirects writes",
+            LieKind::MisdirectedRead => "misdirects reads",
+            LieKind::StaleRead => "reads what is stale",
+        };
+        let text = format!("disk of {name} {what}: {chance} of {files}");
+        let begun = lie.clone();
+        self.inflict(
+            LastingFault { kind, host: Some(host), text, length },
+            move |injector| {
+                injector.0.ledger.borrow_mut().damage(host);
+                injector.disk(host, |disk| disk.begin_lie(begun));
+            },
+            move |injector, ()| injector.disk(host, |disk| disk.end_lie(&lie)),
+        );
+    }
+
+    /// Flips bits on a host's disk; beyond the budget it only stalls.
+    pub fn rot(&self, host: HostId, files: &str, bits: u32) {
+        if self.is_over() {
+            return self.skipped("bit_rot");
+        }
+        if !self.may_damage(host) {
+            return self.stall_instead("bit_rot", host, REREAD);
+        }
+        let mut places = Vec::new();
+        self.disk(host, |disk| places.extend((0..bits).filter_map(|_| disk.rot(files))));
+        if places.is_empty() {
+            return self.skipped("bit_rot");
+        }
+        self.0.ledger.borrow_mut().damage(host);
+        let text = format!("bits rot on the disk of {}: {}", self.name(host), places.join("; "));
+        self.note("bit_rot", Some(host), (&text, Duration::ZERO), |count| count.injected += 1);
+    }
+
+    fn may_damage(&self, host: HostId) -> bool {
+        let mut ledger = self.0.ledger.borrow_mut();
+        ledger.heal(|host| self.0.tank.is_ready(host));
+        self.0.beyond_budget || ledger.may_damage(host)
+    }
+
+    fn stall_instead(&self, kind: &'static str, host: HostId, length: Duration) {
+        if self.is_over() {
+            return self.skipped(kind);
+        }
+        let text = format!("disk of {} stalls, {length:?} ({kind} is beyond the budget)", self.name(host));
+        self.note(kind, Some(host), (&text, length), |count| count.downgraded += 1);
+        self.with_disk(host, |faults| faults.stalled += 1);
+        self.lasting(length, move |injector| injector.disk(host, DiskState::end_stall));
+    }
+
+    fn disk(&self, host: HostId, change: impl FnOnce(&mut DiskState)) {
+        change(&mut self.kernel().hosts.borrow_mut()[host.get() as usize].disk);
+    }
+
+    fn with_disk(&self, host: HostId, change: impl FnOnce(&mut DiskFaults)) {
+        self.disk(host, |disk| change(&mut disk.faults));
     }
 
     /// Whether the host has written what a power loss now could take.

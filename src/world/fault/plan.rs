@@ -11,7 +11,7 @@ use rand::seq::IndexedRandom;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::base::{Problem, Range, Rate, Seed, Span, Stream};
+use crate::base::{Problem, Range, Rate, Seed, Share, Span, Stream};
 use crate::world::disk::DiskOperation;
 use crate::world::fault::rule::{
     EVENT_HOST, FaultKind, FaultRule, OnEvent, PPM_MAX, Partition, Shape, Target, dirty_links,
@@ -82,6 +82,12 @@ pub enum PlannedKind {
     DiskFull { host: String, length: Span },
     DiskError { host: String, operation: DiskOperation, length: Span },
     SlowDisk { host: String, factor: f64, length: Span },
+    DiskStall { host: String, length: Span },
+    LostWrite { host: String, files: String, chance: Share, length: Span },
+    MisdirectedWrite { host: String, files: String, chance: Share, length: Span },
+    MisdirectedRead { host: String, files: String, chance: Share, length: Span },
+    StaleRead { host: String, files: String, chance: Share, length: Span },
+    BitRot { host: String, files: String, bits: u32 },
     Operate { action: String, subject: String, choice: u32, patience: Span },
 }
 
@@ -318,6 +324,28 @@ impl Draw<'_> {
                 operation: error.operation,
                 length: span(error.length, stream),
             }),
+            FaultKind::DiskStall(stall) => {
+                each(&|host, stream| PlannedKind::DiskStall { host, length: span(stall.length, stream) })
+            }
+            FaultKind::LostWrite(lies) => each(&|host, stream| {
+                let (files, chance) = (lies.files.clone(), lies.chance);
+                PlannedKind::LostWrite { host, files, chance, length: span(lies.length, stream) }
+            }),
+            FaultKind::MisdirectedWrite(lies) => each(&|host, stream| {
+                let (files, chance) = (lies.files.clone(), lies.chance);
+                PlannedKind::MisdirectedWrite { host, files, chance, length: span(lies.length, stream) }
+            }),
+            FaultKind::MisdirectedRead(lies) => each(&|host, stream| {
+                let (files, chance) = (lies.files.clone(), lies.chance);
+                PlannedKind::MisdirectedRead { host, files, chance, length: span(lies.length, stream) }
+            }),
+            FaultKind::StaleRead(lies) => each(&|host, stream| {
+                let (files, chance) = (lies.files.clone(), lies.chance);
+                PlannedKind::StaleRead { host, files, chance, length: span(lies.length, stream) }
+            }),
+            FaultKind::BitRot(rot) => {
+                each(&|host, _| PlannedKind::BitRot { host, files: rot.files.clone(), bits: rot.bits })
+            }
             FaultKind::RollingRestart(rolling) => vec![PlannedKind::RollingRestart {
                 down: span(rolling.down, stream),
                 gap: span(rolling.gap, stream),
@@ -480,6 +508,9 @@ impl PlannedFault {
             PlannedKind::CrashLoop { times, .. } => {
                 problems.extend(times_problem(format!("do.{name}.times"), (*times).into()));
             }
+            PlannedKind::BitRot { bits, .. } => {
+                problems.extend(times_problem(format!("do.{name}.bits"), (*bits).into()));
+            }
             _ => {}
         }
         if self.on.is_none() {
@@ -538,6 +569,12 @@ impl PlannedKind {
             Self::DiskFull { .. } => "disk_full",
             Self::DiskError { .. } => "disk_error",
             Self::SlowDisk { .. } => "slow_disk",
+            Self::DiskStall { .. } => "disk_stall",
+            Self::LostWrite { .. } => "lost_write",
+            Self::MisdirectedWrite { .. } => "misdirected_write",
+            Self::MisdirectedRead { .. } => "misdirected_read",
+            Self::StaleRead { .. } => "stale_read",
+            Self::BitRot { .. } => "bit_rot",
             Self::Operate { .. } => "operate",
         }
     }
@@ -555,7 +592,13 @@ impl PlannedKind {
             | Self::ClockJump { host, .. }
             | Self::ClockDrift { host, .. }
             | Self::DiskFull { host, .. }
-            | Self::DiskError { host, .. } => PlannedTarget::Host(host),
+            | Self::DiskError { host, .. }
+            | Self::DiskStall { host, .. }
+            | Self::LostWrite { host, .. }
+            | Self::MisdirectedWrite { host, .. }
+            | Self::MisdirectedRead { host, .. }
+            | Self::StaleRead { host, .. }
+            | Self::BitRot { host, .. } => PlannedTarget::Host(host),
             Self::RollingRestart { hosts, .. } => PlannedTarget::Hosts(hosts),
             Self::ZoneOutage { zone, .. } => PlannedTarget::Zone(zone),
             Self::Partition { from, to, .. } => PlannedTarget::Sides(from, to),
@@ -579,7 +622,9 @@ impl PlannedKind {
             | Self::ZoneOutage { down, .. } => down.get(),
             Self::CrashLoop { times, up, down, .. } => (up.get() + down.get()) * *times,
             Self::RollingRestart { hosts, down, gap, .. } => (down.get() + gap.get()) * hosts.len() as u32,
-            Self::ClockJump { .. } | Self::Reset { .. } | Self::HalfOpen { .. } => Duration::ZERO,
+            Self::ClockJump { .. } | Self::Reset { .. } | Self::HalfOpen { .. } | Self::BitRot { .. } => {
+                Duration::ZERO
+            }
             Self::Pause { length, .. }
             | Self::SlowCpu { length, .. }
             | Self::SlowDisk { length, .. }
@@ -591,7 +636,12 @@ impl PlannedKind {
             | Self::Refuse { length, .. }
             | Self::HoldBack { length, .. }
             | Self::DiskFull { length, .. }
-            | Self::DiskError { length, .. } => length.get(),
+            | Self::DiskError { length, .. }
+            | Self::DiskStall { length, .. }
+            | Self::LostWrite { length, .. }
+            | Self::MisdirectedWrite { length, .. }
+            | Self::MisdirectedRead { length, .. }
+            | Self::StaleRead { length, .. } => length.get(),
             Self::Operate { patience, .. } => patience.get(),
         }
     }

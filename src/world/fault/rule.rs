@@ -5,7 +5,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::base::{Problem, Range, Rate, Span};
+use crate::base::{Problem, Range, Rate, Share, Span};
 use crate::world::disk::DiskOperation;
 
 /// One rule: exactly one of `every`, `at`, `on` and `background` says when, and `do` what.
@@ -174,6 +174,29 @@ host_fault!(
     }
 );
 host_fault!(
+    /// A disk lies about some of its sectors (512 bytes) for a while.
+    DiskLies {
+        /// Of which files, by their paths (default `*`).
+        #[serde(default = "everything")]
+        files: String,
+        /// How likely each sector is hit that goes to or comes from the device meanwhile.
+        chance: Share,
+        /// How long.
+        length: Range<Span>,
+    }
+);
+host_fault!(
+    /// Bits on a disk flip.
+    BitRot {
+        /// In which files, by their paths (default `*`); each is hit as often as the others.
+        #[serde(default = "everything")]
+        files: String,
+        /// How many (default 1).
+        #[serde(default = "one")]
+        bits: u32,
+    }
+);
+host_fault!(
     /// Hosts cannot reach the others for a while.
     Isolate {
         /// Only one way: what they send is lost (default false).
@@ -233,10 +256,10 @@ pub enum Shape {
 #[serde(deny_unknown_fields)]
 pub struct LinkDelay {
     /// From hosts whose names match (default `*`).
-    #[serde(default = "all_hosts")]
+    #[serde(default = "everything")]
     pub from: String,
     /// To hosts whose names match (default `*`).
-    #[serde(default = "all_hosts")]
+    #[serde(default = "everything")]
     pub to: String,
     /// How much longer each message takes (for jitter: at most).
     pub by: Range<Span>,
@@ -249,10 +272,10 @@ pub struct LinkDelay {
 #[serde(deny_unknown_fields)]
 pub struct LinkLimit {
     /// From hosts whose names match (default `*`).
-    #[serde(default = "all_hosts")]
+    #[serde(default = "everything")]
     pub from: String,
     /// To hosts whose names match (default `*`).
-    #[serde(default = "all_hosts")]
+    #[serde(default = "everything")]
     pub to: String,
     /// Bytes a second.
     pub limit: Rate,
@@ -265,10 +288,10 @@ pub struct LinkLimit {
 #[serde(deny_unknown_fields)]
 pub struct LinkCut {
     /// Between one host drawn from those whose names match (default `*`) …
-    #[serde(default = "all_hosts")]
+    #[serde(default = "everything")]
     pub from: String,
     /// … and all whose names match this (default `*`).
-    #[serde(default = "all_hosts")]
+    #[serde(default = "everything")]
     pub to: String,
 }
 
@@ -277,10 +300,10 @@ pub struct LinkCut {
 #[serde(deny_unknown_fields)]
 pub struct LinkRefuse {
     /// From hosts whose names match (default `*`).
-    #[serde(default = "all_hosts")]
+    #[serde(default = "everything")]
     pub from: String,
     /// To one host drawn from those whose names match (default `*`).
-    #[serde(default = "all_hosts")]
+    #[serde(default = "everything")]
     pub to: String,
     /// How long.
     pub length: Range<Span>,
@@ -293,10 +316,10 @@ pub struct HoldBack {
     /// The type's name as traces show it: `Fetch`, `Produced`, `Proposal`.
     pub message: String,
     /// From hosts whose names match (default `*`).
-    #[serde(default = "all_hosts")]
+    #[serde(default = "everything")]
     pub from: String,
     /// To hosts whose names match (default `*`).
-    #[serde(default = "all_hosts")]
+    #[serde(default = "everything")]
     pub to: String,
     /// How much longer each takes.
     pub by: Range<Span>,
@@ -365,6 +388,18 @@ pub enum FaultKind {
     DiskError(DiskFails),
     /// The disk is slower.
     SlowDisk(Slow),
+    /// What the disk is asked for does not come back before the stall ends.
+    DiskStall(Lasting),
+    /// The disk acknowledges writes that never reach its platter; they are gone when the fault ends or power fails.
+    LostWrite(DiskLies),
+    /// The disk acknowledges writes that land at another place; both places are wrong when the fault ends or power fails.
+    MisdirectedWrite(DiskLies),
+    /// Reads bring another place.
+    MisdirectedRead(DiskLies),
+    /// Reads bring what stood there before the last write.
+    StaleRead(DiskLies),
+    /// Bits on the disk flip.
+    BitRot(BitRot),
     /// An operator does something.
     Operate(Operate),
 }
@@ -421,6 +456,9 @@ impl FaultRule {
         }
         if let FaultKind::CrashLoop(looping) = &self.kind {
             problems.extend(times_problem(format!("do.{name}.times"), looping.times.into()));
+        }
+        if let FaultKind::BitRot(rot) = &self.kind {
+            problems.extend(times_problem(format!("do.{name}.bits"), rot.bits.into()));
         }
         if let FaultKind::Partition(Partition { shape: Some(_), zone: Some(_), .. }) = &self.kind {
             problems.push(
@@ -502,6 +540,12 @@ impl FaultKind {
             Self::DiskFull(_) => "disk_full",
             Self::DiskError(_) => "disk_error",
             Self::SlowDisk(_) => "slow_disk",
+            Self::DiskStall(_) => "disk_stall",
+            Self::LostWrite(_) => "lost_write",
+            Self::MisdirectedWrite(_) => "misdirected_write",
+            Self::MisdirectedRead(_) => "misdirected_read",
+            Self::StaleRead(_) => "stale_read",
+            Self::BitRot(_) => "bit_rot",
             Self::Operate(_) => "operate",
         }
     }
@@ -519,7 +563,14 @@ impl FaultKind {
     pub(crate) fn target(&self) -> Option<Target<'_>> {
         match self {
             Self::Crash(down) | Self::PowerLoss(down) | Self::DiskLoss(down) => Some(down.target()),
-            Self::Pause(lasting) | Self::DiskFull(lasting) => Some(lasting.target()),
+            Self::Pause(lasting) | Self::DiskFull(lasting) | Self::DiskStall(lasting) => {
+                Some(lasting.target())
+            }
+            Self::LostWrite(lies)
+            | Self::MisdirectedWrite(lies)
+            | Self::MisdirectedRead(lies)
+            | Self::StaleRead(lies) => Some(lies.target()),
+            Self::BitRot(rot) => Some(rot.target()),
             Self::SlowCpu(slow) | Self::SlowDisk(slow) => Some(slow.target()),
             Self::CrashLoop(looping) => Some(looping.target()),
             Self::RollingRestart(rolling) => Some(rolling.target()),
@@ -541,12 +592,16 @@ impl FaultKind {
     }
 }
 
-fn all_hosts() -> String {
+fn everything() -> String {
     "*".to_owned()
 }
 
 fn patience_default() -> Range<Span> {
     Range::new(Span::secs(30), Span::secs(30)).expect("a value does not exceed itself")
+}
+
+fn one() -> u32 {
+    1
 }
 
 fn zero() -> Range<Span> {

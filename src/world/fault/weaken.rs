@@ -5,11 +5,14 @@
 
 use std::time::Duration;
 
-use crate::base::Span;
+use crate::base::{Share, Span};
 use crate::world::fault::plan::{FaultPlan, PlannedFault, PlannedKind};
 
 /// Spans up to this are short enough.
 const SHORT: Duration = Duration::from_millis(1);
+
+/// A disk that lies no more often than this lies seldom enough.
+const CHANCE_LOW: f64 = 0.01;
 
 /// How much a link is slowed in place of something worse.
 const DELAY: Duration = Duration::from_millis(200);
@@ -60,7 +63,7 @@ impl PlannedKind {
         variants
     }
 
-    /// Other kinds that hurt the same hosts less: power loss, crash, pause, delay.
+    /// Other kinds that hurt the same hosts less: power loss, crash, pause, delay; lost write, stall, slow disk.
     fn milder(&self) -> Vec<Self> {
         let delay = |host: &String, length: Span| Self::Delay {
             from: host.clone(),
@@ -70,6 +73,9 @@ impl PlannedKind {
         };
         let pause = |host: &String, length: Span| Self::Pause { host: host.clone(), length };
         let crash = |host: &String, down: Span| Self::Crash { host: host.clone(), down };
+        let slow_disk =
+            |host: &String, length: Span| Self::SlowDisk { host: host.clone(), factor: 4.0, length };
+        let stall = |host: &String, length: Span| Self::DiskStall { host: host.clone(), length };
         match self {
             Self::DiskLoss { host, down } => vec![
                 delay(host, *down),
@@ -84,7 +90,21 @@ impl PlannedKind {
             Self::Pause { host, length } => vec![delay(host, *length)],
             Self::RollingRestart { hosts, down, .. } => hosts.iter().map(|host| crash(host, *down)).collect(),
             Self::DiskError { host, length, .. } | Self::DiskFull { host, length } => {
-                vec![Self::SlowDisk { host: host.clone(), factor: 4.0, length: *length }]
+                vec![slow_disk(host, *length)]
+            }
+            Self::DiskStall { host, length } => vec![slow_disk(host, *length)],
+            Self::LostWrite { host, length, .. } | Self::StaleRead { host, length, .. } => {
+                vec![slow_disk(host, *length), stall(host, *length)]
+            }
+            Self::MisdirectedWrite { host, files, chance, length } => {
+                let (files, chance) = (files.clone(), *chance);
+                let lost = Self::LostWrite { host: host.clone(), files, chance, length: *length };
+                vec![slow_disk(host, *length), stall(host, *length), lost]
+            }
+            Self::MisdirectedRead { host, files, chance, length } => {
+                let (files, chance) = (files.clone(), *chance);
+                let stale = Self::StaleRead { host: host.clone(), files, chance, length: *length };
+                vec![slow_disk(host, *length), stall(host, *length), stale]
             }
             Self::Partition { from, to, one_way: false, length } => [(from, to), (to, from)]
                 .map(|(from, to)| Self::Partition {
@@ -127,6 +147,15 @@ impl PlannedKind {
                 *factor = (*factor / 2.0).floor();
             }
             Self::CrashLoop { times, .. } if 2 <= *times => *times /= 2,
+            Self::BitRot { bits, .. } if 2 <= *bits => *bits /= 2,
+            Self::LostWrite { chance, .. }
+            | Self::MisdirectedWrite { chance, .. }
+            | Self::MisdirectedRead { chance, .. }
+            | Self::StaleRead { chance, .. }
+                if CHANCE_LOW < chance.get() =>
+            {
+                *chance = Share::new(chance.get() / 2.0);
+            }
             Self::ClockDrift { ppm, .. } if 2.0 <= ppm.abs() => *ppm = (*ppm / 2.0).trunc(),
             Self::ClockJump { ms, .. } if 2 <= ms.abs() => *ms /= 2,
             _ => return Vec::new(),
@@ -171,9 +200,16 @@ impl PlannedKind {
             | Self::Bandwidth { length, .. }
             | Self::Refuse { length, .. }
             | Self::DiskFull { length, .. }
-            | Self::DiskError { length, .. } => vec![length],
+            | Self::DiskError { length, .. }
+            | Self::DiskStall { length, .. }
+            | Self::LostWrite { length, .. }
+            | Self::MisdirectedWrite { length, .. }
+            | Self::MisdirectedRead { length, .. }
+            | Self::StaleRead { length, .. } => vec![length],
             Self::Operate { patience, .. } => vec![patience],
-            Self::ClockJump { .. } | Self::Reset { .. } | Self::HalfOpen { .. } => Vec::new(),
+            Self::ClockJump { .. } | Self::Reset { .. } | Self::HalfOpen { .. } | Self::BitRot { .. } => {
+                Vec::new()
+            }
         }
     }
 }
@@ -226,6 +262,15 @@ mod tests {
             at = "3s"
             do = { crash_loop = { host = "a-1", times = 7, up = "1s", down = "1s" } }
             [[faults]]
+            at = "3s"
+            do = { misdirected_write = { host = "a-1", files = "*", chance = "100%", length = "1.5s" } }
+            [[faults]]
+            at = "3s"
+            do = { misdirected_read = { host = "a-1", files = "*.log", chance = "0.1%", length = "1s" } }
+            [[faults]]
+            at = "3.5s"
+            do = { bit_rot = { host = "a-1", files = "*", bits = 9 } }
+            [[faults]]
             at = "3.5s"
             do = { operate = { action = "reassign_replicas", subject = "t", choice = 5, patience = "30s" } }
         "#;
@@ -241,6 +286,15 @@ mod tests {
         let variants = PlannedKind::DiskLoss { host, down }.weaker();
         let names: Vec<&str> = variants.iter().map(PlannedKind::name).collect();
         assert_eq!(names[..4], ["delay", "pause", "crash", "power_loss"]);
+    }
+
+    #[test]
+    fn a_misdirected_write_is_tried_as_a_slow_disk_a_stall_and_a_lost_write() {
+        let kind = r#"misdirected_write = { host = "a-1", files = "*", chance = "50%", length = "1s" }"#;
+        let variants = toml::from_str::<PlannedKind>(kind).expect("it is well formed").weaker();
+        let names: Vec<&str> = variants.iter().map(PlannedKind::name).collect();
+        assert_eq!(names[..3], ["slow_disk", "disk_stall", "lost_write"]);
+        assert!(variants[3..].iter().any(|variant| format!("{variant:?}").contains("25%")), "{variants:?}");
     }
 
     #[test]
