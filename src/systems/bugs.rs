@@ -154,4 +154,10 @@ pub const BUGS: &[(&str, &str, &str, &str)] = &[
         "an idempotent producer writes a record twice (redpanda 3039)",
         "a repeated batch is refused as out of order, and its producer sends it again in a new epoch",
     ),
+    (
+        "X02",
+        "broker",
+        "one damaged block on one disk takes committed records away from all replicas (Ganesan et al., FAST 2017)",
+        "what is damaged is cut off as if a loss of power had torn it, and the broker that lacks it stays in sync",
+    ),
 ];

@@ -53,6 +53,7 @@ const KNOWN: &[Known] = &[
     known("K27", "late-proposal", &["acts.stir=22s"], 1),
     known("K19", "deposed-controller", &["acts.stir=15s"], 1),
     known("K25", "mixed-swarm", &[], 1),
+    known("X02", "bit-rot", &["acts.stir=12s"], 19),
 ];
 
 /// Bugs that searches have found, but no run that is short enough for a test; or none yet. `reports/known-bugs.md` tells.

@@ -16,6 +16,12 @@ impl Epochs {
         self.0.last().map(|(epoch, _)| *epoch)
     }
 
+    /// The epoch of the record at `offset`.
+    pub fn at(&self, offset: Offset) -> Option<LeaderEpoch> {
+        let after = self.0.partition_point(|(_, start)| *start <= offset);
+        self.0.get(after.checked_sub(1)?).map(|(epoch, _)| *epoch)
+    }
+
     /// Each epoch and where it begins, in order.
     pub fn entries(&self) -> impl Iterator<Item = (LeaderEpoch, Offset)> {
         self.0.iter().copied()
@@ -101,6 +107,9 @@ mod tests {
         assert_eq!(end(2), Some((1, 10)));
         assert_eq!(end(3), Some((3, 15)));
         assert_eq!(end(9), Some((4, 20)));
+        let at = |offset| log.at(Offset::new(offset)).map(LeaderEpoch::get);
+        assert_eq!([at(0), at(9), at(10), at(99)], [Some(1), Some(1), Some(3), Some(4)]);
+        assert_eq!(Epochs::default().at(Offset::new(0)), None);
     }
 
     /// A log as the list of its records' epochs.

@@ -89,7 +89,9 @@ pub async fn run(broker: Rc<Broker>, leader: BrokerId) {
                         };
                         match take(partition, *epoch, data).await {
                             Ok(fine) => trouble |= !fine,
-                            Err(LogError::Disk(error)) => return broker.fail(error.into()),
+                            Err(error @ (LogError::Disk(_) | LogError::Corrupt(_))) => {
+                                return broker.fail(error);
+                            }
                             // What came damaged is asked for again.
                             Err(_) => trouble = true,
                         }

@@ -1,7 +1,7 @@
 //! The log of one replica of one topic partition: segments, leader epochs, and what is known of producers.
 //!
-//! Promises: offsets increase; what `flush` covered survives a power loss; after an unclean end the log is a prefix of what it was,
-//! cut at the first damage, and everything derived (indexes, epochs, producers) fits it.
+//! Promises: offsets increase; what `flush` covered survives a power loss; after a power loss the log is a prefix of what it was, cut at
+//! the first damage, and everything derived (indexes, epochs, producers) fits it; what is damaged is never read as if it were sound.
 
 use std::collections::VecDeque;
 
@@ -12,6 +12,7 @@ use crate::systems::broker::id::{LeaderEpoch, Offset};
 use crate::systems::broker::producers::{Appended, Producers, Sequence};
 use crate::systems::broker::records::{Batch, BatchError, batches, decode, stamp};
 use crate::systems::broker::segment::{Segment, paths};
+use crate::systems::seal::{sealed, unsealed};
 use crate::world::{Disk, DiskError};
 
 /// Why a log cannot do what it is asked.
@@ -20,7 +21,7 @@ pub enum LogError {
     /// The disk failed.
     #[error("disk: {0}")]
     Disk(#[from] DiskError),
-    /// A segment that was synced is damaged.
+    /// A segment is damaged that no loss of power can have torn.
     #[error("{0} is damaged")]
     Corrupt(String),
     /// What should be appended is no sound batch.
@@ -44,6 +45,17 @@ pub struct LogSettings {
     pub segment_bytes: u64,
     /// Bytes between two entries of an index.
     pub index_interval: u64,
+}
+
+/// How much of a log must be there when it is opened.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Trust {
+    /// All; it was closed in good order, so that what is derived from it stands beside it.
+    Closed,
+    /// All; what is derived from it is made anew.
+    Written,
+    /// Its end may have been lost with the power: it is cut at the first damage, and what is derived from it is made anew.
+    Torn,
 }
 
 /// How much one read may bring.
@@ -92,16 +104,15 @@ pub async fn delete(disk: &Disk, directory: &str) -> Result<(), LogError> {
 }
 
 impl Log {
-    /// Opens the log in a directory, creating what is missing. `clean`: whether it was closed in good order, so that nothing needs
-    /// to be verified.
+    /// Opens the log in a directory, creating what is missing.
     ///
     /// # Errors
-    /// If the disk fails, or a segment is damaged that had been synced.
+    /// If the disk fails, or something lacks that is trusted to be there; nothing is changed then.
     pub async fn open(
         disk: &Disk,
         directory: &str,
         settings: LogSettings,
-        clean: bool,
+        trust: Trust,
     ) -> Result<Self, LogError> {
         disk.create_dir_all(directory).await?;
         let names = disk.list(directory).await?;
@@ -121,8 +132,15 @@ impl Log {
             producers: Producers::default(),
             recent: VecDeque::new(),
         };
+        let written = log.read_epochs().await?;
         let mut torn = false;
         for (at, base) in bases.iter().enumerate() {
+            if at != 0 && !torn && *base != log.end {
+                if trust != Trust::Torn {
+                    return Err(LogError::Corrupt(paths(directory, *base).0));
+                }
+                torn = true;
+            }
             if torn {
                 // After the damage nothing can be trusted to follow on what was kept.
                 let (file, index) = paths(directory, *base);
@@ -130,11 +148,8 @@ impl Log {
                 let _ = disk.remove(&index).await;
                 continue;
             }
-            if at != 0 && *base != log.end {
-                return Err(LogError::Corrupt(paths(directory, *base).0));
-            }
             let (segment, found, cut) =
-                Segment::recover(disk, directory, *base, settings.index_interval, !clean).await?;
+                Segment::recover(disk, directory, *base, settings.index_interval, (trust, &written)).await?;
             torn = cut;
             log.end = found.last().map_or(*base, |last| last.last.plus(1));
             log.segments.push_back(segment);
@@ -144,10 +159,7 @@ impl Log {
         if log.segments.is_empty() {
             log.roll_at(Offset::new(0)).await?;
         }
-        let derived = std::mem::take(&mut log.epochs);
-        let written = if clean { log.read_epochs().await? } else { None };
-        log.epochs = written.filter(|written| *written == derived).unwrap_or(derived);
-        if !clean {
+        if trust != Trust::Closed || log.epochs != written {
             log.write_epochs().await?;
             disk.sync_dir(directory).await?;
         }
@@ -242,13 +254,13 @@ impl Log {
         if 0 < active.size && self.settings.segment_bytes < active.size + bytes.len() as u64 {
             self.roll_at(batch.base).await?;
         }
-        self.segments.back_mut().expect("a log has a segment").append(batch, bytes).await?;
-        self.end = batch.last.plus(1);
-        let begins = self.epochs.latest().is_none_or(|latest| latest < batch.epoch);
-        self.note(batch);
-        if begins {
+        // Before the batch: one whose epoch is not written down counts as damaged at the next start.
+        if self.epochs.note(batch.epoch, batch.base) {
             self.write_epochs().await?;
         }
+        self.segments.back_mut().expect("a log has a segment").append(batch, bytes).await?;
+        self.end = batch.last.plus(1);
+        self.note(batch);
         Ok(())
     }
 
@@ -276,7 +288,7 @@ impl Log {
             return Ok(Bytes::new());
         }
         let at = self.segments.partition_point(|segment| segment.base <= from) - 1;
-        self.segments[at].read(from, upto, limit).await
+        self.segments[at].read((from, upto), limit, &self.epochs).await
     }
 
     /// How many bytes stand from one offset up to another, give or take a few batches; `None` if they are not all in the active segment.
@@ -297,9 +309,10 @@ impl Log {
     pub async fn offset_for_timestamp(&self, timestamp: i64) -> Result<Option<(Offset, i64)>, LogError> {
         let one_batch = Limit { bytes_max: 0, at_least_one: true };
         for segment in self.segments.iter().filter(|segment| timestamp <= segment.timestamp_max) {
-            let batches = segment.scan().await?.into_iter().map(|(_, batch)| batch);
+            let batches = segment.scan(&self.epochs).await?.into_iter().map(|(_, batch)| batch);
             for batch in batches.filter(|batch| timestamp <= batch.timestamp_max) {
-                let records = decode(segment.read(batch.base, batch.last.next(), one_batch).await?);
+                let records =
+                    decode(segment.read((batch.base, batch.last.next()), one_batch, &self.epochs).await?);
                 let mut made = records.into_iter().flatten().map(|(at, record)| (at, record.timestamp));
                 if let Some(found) = made.find(|(_, made)| timestamp <= *made) {
                     return Ok(Some(found));
@@ -325,11 +338,11 @@ impl Log {
             self.remove(&segment).await?;
         }
         let active = self.segments.back_mut().expect("a log has a segment");
-        active.truncate(to).await?;
+        active.truncate(to, &self.epochs).await?;
         let mut end = active.base;
         self.producers.clear();
         for segment in &self.segments {
-            for (_, batch) in segment.scan().await? {
+            for (_, batch) in segment.scan(&self.epochs).await? {
                 self.producers.note(&batch);
                 end = batch.last.plus(1);
             }
@@ -418,15 +431,16 @@ impl Log {
         self.recent.drain(..count).collect()
     }
 
-    async fn read_epochs(&self) -> Result<Option<Epochs>, LogError> {
+    /// The epochs as they were written down: none if they are damaged, so that no batch counts as sound.
+    async fn read_epochs(&self) -> Result<Epochs, LogError> {
         let path = format!("{}/{EPOCHS_FILE}", self.directory);
-        let bytes = self.disk.read(&path).await?;
-        Ok(bytes.and_then(|bytes| serde_json::from_slice(&bytes).ok()))
+        let bytes = self.disk.read(&path).await?.unwrap_or_default();
+        Ok(unsealed(&bytes).and_then(|body| serde_json::from_slice(body).ok()).unwrap_or_default())
     }
 
     async fn write_epochs(&self) -> Result<(), LogError> {
         let bytes = serde_json::to_vec(&self.epochs).expect("plain numbers");
-        Ok(self.disk.replace(&format!("{}/{EPOCHS_FILE}", self.directory), &bytes).await?)
+        Ok(self.disk.replace(&format!("{}/{EPOCHS_FILE}", self.directory), &sealed(&bytes)).await?)
     }
 
     /// Removes the log from the disk. Nothing may be appended after.

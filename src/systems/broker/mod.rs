@@ -228,7 +228,7 @@ impl Config {
 /// Adds the hosts of a cluster to a tank: `broker-1` and on, in the zones by turns. `ensemble`: where coordination is reached.
 ///
 /// What it survives: of each topic partition, `min_in_sync - 1` of those that hold what was acknowledged may lose what was not synced,
-/// or their disk, before they are back in sync everywhere. A core is all who may lead somewhere, and as many replicas more as writes need.
+/// or their disk, before they are back in sync everywhere, or hold damage. A core is all who may lead somewhere, and as many replicas more as writes need.
 pub fn boot(tank: &Tank, config: &Config, ensemble: &[Address], history: Rc<RefCell<History>>) -> Cluster {
     let shared = Rc::new(config.clone());
     let servers = Rc::new(ensemble.to_vec());
@@ -254,7 +254,7 @@ pub fn boot(tank: &Tank, config: &Config, ensemble: &[Address], history: Rc<RefC
         hosts: hosts.clone(),
         unsynced_loss_max: spare,
         disk_loss_max: spare,
-        damage_max: 0,
+        damage_max: spare,
     };
     let servers = hosts.iter().map(|host| Address { host: *host, port: server::CLIENT_PORT }).collect();
     let (all, min) = (hosts.clone(), config.topics.iter().map(|topic| topic.min_in_sync).max().unwrap_or(1));

@@ -4,9 +4,10 @@ use std::collections::VecDeque;
 
 use bytes::{Buf, Bytes};
 
+use crate::systems::broker::epochs::Epochs;
 use crate::systems::broker::id::Offset;
-use crate::systems::broker::log::{Limit, LogError};
-use crate::systems::broker::records::{Batch, batches};
+use crate::systems::broker::log::{Limit, LogError, Trust};
+use crate::systems::broker::records::{Batch, BatchError, batches};
 use crate::world::{Disk, File, Open};
 
 /// A segment, open.
@@ -59,14 +60,14 @@ impl Segment {
         })
     }
 
-    /// Opens a segment and reads all of it. After an unclean end, `check` has every checksum verified, what follows the first damage
-    /// cut off, and the index made anew. Returns the batches found, and whether anything was cut.
+    /// Opens a segment and reads all of it, as far as it is trusted: batches that follow on one another, of the epochs that were
+    /// written down. After an unclean end the index is made anew. Returns the batches found, and whether anything was cut.
     pub async fn recover(
         disk: &Disk,
         directory: &str,
         base: Offset,
         index_interval: u64,
-        check: bool,
+        (trust, written): (Trust, &Epochs),
     ) -> Result<(Self, Vec<Batch>, bool), LogError> {
         let (log, index) = paths(directory, base);
         let file = disk.open(&log, Open::Existing).await?;
@@ -85,24 +86,35 @@ impl Segment {
             latest: VecDeque::new(),
         };
         let mut found: Vec<Batch> = Vec::new();
-        for parsed in batches(&bytes, check) {
+        for parsed in batches(&bytes, true) {
             let Ok((_, batch)) = parsed else { break };
-            let expected = found.last().map_or(base, |before| before.last.plus(1));
-            if batch.base < expected || batch.last < batch.base {
+            if !segment.is_next(&batch, segment.end, written) {
                 break;
             }
             segment.note(&batch);
             found.push(batch);
         }
         let torn = segment.size < bytes.len() as u64;
+        if torn && trust != Trust::Torn {
+            return Err(segment.damaged());
+        }
         if torn {
             segment.file.set_len(segment.size).await?;
             segment.file.sync().await?;
         }
-        if check || !segment.index_is_sound().await? {
+        if trust != Trust::Closed || !segment.index_is_sound().await? {
             segment.write_index().await?;
         }
         Ok((segment, found, torn))
+    }
+
+    /// Whether a batch is the one that must stand at `expected`. Its checksum covers neither its base nor its epoch.
+    fn is_next(&self, batch: &Batch, expected: Offset, epochs: &Epochs) -> bool {
+        batch.base == expected && epochs.at(expected) == Some(batch.epoch)
+    }
+
+    fn damaged(&self) -> LogError {
+        LogError::Corrupt(self.file.path().to_owned())
     }
 
     async fn index_is_sound(&self) -> Result<bool, LogError> {
@@ -158,29 +170,51 @@ impl Segment {
 
     /// Where the batch with `offset` can be looked for; behind the last one, where the next will stand.
     pub fn position(&self, offset: Offset) -> u64 {
+        self.place(offset).1
+    }
+
+    /// The same, with the offset of the batch that stands there.
+    fn place(&self, offset: Offset) -> (Offset, u64) {
         if self.end <= offset {
-            return self.size;
+            return (self.end, self.size);
         }
         let at_or_before = self.latest.partition_point(|(base, _)| *base <= offset);
         if let Some(at) = at_or_before.checked_sub(1) {
-            return self.latest[at].1;
+            return self.latest[at];
         }
         let relative = (offset.get() - self.base.get()).max(0) as u32;
         let after = self.index.partition_point(|(known, _)| *known <= relative);
-        after.checked_sub(1).map_or(0, |at| u64::from(self.index[at].1))
+        after.checked_sub(1).map_or((self.base, 0), |at| {
+            let (relative, position) = self.index[at];
+            (self.base.plus(i64::from(relative)), u64::from(position))
+        })
     }
 
-    /// Whole batches from the one that holds `from`, up to `limit` and below `upto`.
-    pub async fn read(&self, from: Offset, upto: Offset, limit: Limit) -> Result<Bytes, LogError> {
+    /// Whole batches from the one that holds `from`, up to `limit` and below `upto`; each is verified.
+    pub async fn read(
+        &self,
+        (from, upto): (Offset, Offset),
+        limit: Limit,
+        epochs: &Epochs,
+    ) -> Result<Bytes, LogError> {
         let Limit { bytes_max, at_least_one } = limit;
-        let start = self.position(from);
+        let (base, start) = self.place(from);
         let mut length = bytes_max.saturating_add(self.index_interval as usize * 2);
         loop {
             let bytes = self.file.read_at(start, length).await?;
             let reached_end = start + bytes.len() as u64 == self.size;
             let (mut first, mut end) = (None, 0);
-            for parsed in batches(&bytes, false) {
-                let Ok((at, batch)) = parsed else { break };
+            let mut expected = base;
+            for parsed in batches(&bytes, true) {
+                let (at, batch) = match parsed {
+                    Ok(found) => found,
+                    Err(BatchError::Truncated) if !reached_end => break,
+                    Err(_) => return Err(self.damaged()),
+                };
+                if !self.is_next(&batch, expected, epochs) {
+                    return Err(self.damaged());
+                }
+                expected = batch.last.next();
                 if batch.last < from {
                     continue;
                 }
@@ -204,15 +238,25 @@ impl Segment {
         }
     }
 
-    /// All batches of the segment.
-    pub async fn scan(&self) -> Result<Vec<(u64, Batch)>, LogError> {
+    /// All batches of the segment, verified.
+    pub async fn scan(&self, epochs: &Epochs) -> Result<Vec<(u64, Batch)>, LogError> {
         let bytes = self.file.read_at(0, self.size as usize).await?;
-        Ok(batches(&bytes, false).map_while(Result::ok).map(|(at, batch)| (at as u64, batch)).collect())
+        let mut all = Vec::new();
+        let mut expected = self.base;
+        for parsed in batches(&bytes, true) {
+            let (at, batch) = parsed.map_err(|_| self.damaged())?;
+            if !self.is_next(&batch, expected, epochs) {
+                return Err(self.damaged());
+            }
+            expected = batch.last.next();
+            all.push((at as u64, batch));
+        }
+        Ok(all)
     }
 
     /// Cuts everything from the batch that holds `to` on.
-    pub async fn truncate(&mut self, to: Offset) -> Result<(), LogError> {
-        let all = self.scan().await?;
+    pub async fn truncate(&mut self, to: Offset, epochs: &Epochs) -> Result<(), LogError> {
+        let all = self.scan(epochs).await?;
         let keep = all.partition_point(|(_, batch)| batch.last < to);
         self.end = self.base;
         self.size = 0;

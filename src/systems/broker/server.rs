@@ -10,15 +10,16 @@ use tokio::sync::{Mutex, mpsc, oneshot};
 use crate::systems::broker::cluster::{AlterError, Image, PartitionState, Registration, Topic};
 use crate::systems::broker::controller::{self, Petition, Seat, json};
 use crate::systems::broker::id::{BrokerEpoch, BrokerId, Offset, TopicId, TopicPartition};
-use crate::systems::broker::log::{self, Log, LogError, LogSettings};
+use crate::systems::broker::log::{self, Log, LogError, LogSettings, Trust};
 use crate::systems::broker::message::{CONTROL_PORT, Control, Controlled};
 use crate::systems::broker::partition::Partition;
 use crate::systems::broker::replica::{Proposal, Replica};
 use crate::systems::broker::{Config, Observer, fetcher, requests};
 use crate::systems::coordination::api::{Code, Error, Mode, Session};
+use crate::systems::seal::{sealed, unsealed};
 use crate::world::property::bug;
 use crate::world::rpc::{self, CallError, Caller};
-use crate::world::{Address, DiskError, Host, Level, Task, select, watch};
+use crate::world::{Address, Disk, DiskError, Host, Level, Task, select, watch};
 
 /// Where brokers hear clients.
 pub const CLIENT_PORT: u16 = 9092;
@@ -57,7 +58,8 @@ pub struct Broker {
     petitions: Rc<RefCell<Option<mpsc::UnboundedSender<Petition>>>>,
     fetchers: RefCell<BTreeMap<BrokerId, Task<()>>>,
     image_lock: Mutex<()>,
-    clean: bool,
+    /// Whether this life of the process has found all that the former ones had.
+    intact: Cell<bool>,
     /// Whether a controller has taken account of this life of the process, and of what it may have lost.
     counted: Cell<bool>,
     watermarks: BTreeMap<String, Offset>,
@@ -91,7 +93,13 @@ async fn live(
     disk.sync_dir("/").await?;
     let clean = disk.exists(CLEAN_SHUTDOWN).await;
     let boot_id = disk.read(BOOT_ID).await?;
-    let intact = clean || boot_id.is_some_and(|before| before == host.boot_id().to_string().as_bytes());
+    let boot_id = boot_id.as_deref().and_then(unsealed);
+    let had_power = boot_id.is_some_and(|before| before == host.boot_id().to_be_bytes());
+    let trust = match (clean, had_power) {
+        (true, _) => Trust::Closed,
+        (false, true) => Trust::Written,
+        (false, false) => Trust::Torn,
+    };
     if clean {
         disk.remove(CLEAN_SHUTDOWN).await?;
         disk.sync_dir("/data").await?;
@@ -110,15 +118,15 @@ async fn live(
         petitions: Rc::default(),
         fetchers: RefCell::default(),
         image_lock: Mutex::new(()),
-        clean,
+        intact: Cell::new(false),
         counted: Cell::new(false),
         watermarks,
         failure: watch::Sender::new(None),
     });
-    broker.load().await?;
+    broker.intact.set(broker.load(trust).await?);
     host.spawn("broker-control", broker.clone().listen_to_brokers());
     host.spawn("broker-clients", requests::listen(broker.clone()));
-    host.spawn("broker-registration", broker.clone().register(servers.to_vec(), intact));
+    host.spawn("broker-registration", broker.clone().register(servers.to_vec()));
     let mut failure = broker.failure.subscribe();
     let work = broker.clone().tick();
     select! {
@@ -134,7 +142,8 @@ async fn live(
 /// The high watermarks as they were last written down, by the directories of the logs.
 async fn read_watermarks(host: &Host) -> Result<BTreeMap<String, Offset>, LogError> {
     let bytes = host.disk().read(WATERMARKS).await?.unwrap_or_default();
-    Ok(serde_json::from_slice(&bytes).unwrap_or_default())
+    // Without them, or if they are damaged, a replica learns from its leader again how far all is committed.
+    Ok(unsealed(&bytes).and_then(|body| serde_json::from_slice(body).ok()).unwrap_or_default())
 }
 
 /// The directory of a log. A topic that is created anew gets new ones.
@@ -143,8 +152,9 @@ fn log_directory(id: &TopicPartition, topic: TopicId) -> String {
 }
 
 impl Broker {
-    /// Opens all logs on the disk, before anything is served.
-    async fn load(&self) -> Result<(), LogError> {
+    /// Opens all logs on the disk, before anything is served. False if something that they held may lack: then this broker is in sync
+    /// with nobody before it has copied that from the leaders.
+    async fn load(&self, mut trust: Trust) -> Result<bool, LogError> {
         let disk = self.host.disk();
         disk.create_dir_all(LOGS).await?;
         disk.sync_dir("/data").await?;
@@ -152,10 +162,31 @@ impl Broker {
         for name in disk.list(LOGS).await? {
             let settings =
                 LogSettings { segment_bytes: u64::MAX, index_interval: self.config.index_interval.get() };
-            let log = Log::open(&disk, &format!("{LOGS}/{name}"), settings, self.clean).await?;
+            let directory = format!("{LOGS}/{name}");
+            let log = match Log::open(&disk, &directory, settings, trust).await {
+                Err(LogError::Corrupt(file)) if trust != Trust::Torn => {
+                    crate::reached!("a broker found one of its logs damaged");
+                    self.host.log(Level::Warn, || format!("{file} is damaged, its end is fetched anew"));
+                    // The known bug takes what is damaged for what a loss of power had torn, and goes on as if nothing lacked.
+                    if !bug("X02") {
+                        self.disown(&disk).await?;
+                        trust = Trust::Torn;
+                    }
+                    Log::open(&disk, &directory, settings, Trust::Torn).await?
+                }
+                opened => opened?,
+            };
             self.host.log(Level::Debug, || format!("recovered {name} from {} to {}", log.start(), log.end()));
         }
-        Ok(())
+        Ok(trust != Trust::Torn)
+    }
+
+    /// Before anything is cut: a life that comes after a crash in between finds nothing damaged, and must not call itself intact.
+    async fn disown(&self, disk: &Disk) -> Result<(), LogError> {
+        if disk.exists(BOOT_ID).await {
+            disk.remove(BOOT_ID).await?;
+        }
+        Ok(disk.sync_dir("/data").await?)
     }
 
     async fn open_partition(&self, id: &TopicPartition, topic: &Topic) -> Result<Rc<Partition>, LogError> {
@@ -169,7 +200,7 @@ impl Broker {
         };
         let directory = log_directory(id, topic.id);
         // The load has verified what there is.
-        let log = Log::open(&self.host.disk(), &directory, settings, true).await?;
+        let log = Log::open(&self.host.disk(), &directory, settings, Trust::Closed).await?;
         self.host.disk().sync_dir(LOGS).await?;
         let watermark = self.watermarks.get(&directory).copied().unwrap_or_default().min(log.end());
         let replica = Replica::new(self.me, topic.config.min_in_sync, watermark);
@@ -188,13 +219,16 @@ impl Broker {
         self.failure.send(Some(error));
     }
 
+    /// Whether it has all of which a controller has not taken account as lost. While the process lives on, it loses nothing more.
+    fn has_all_that_counts(&self) -> bool {
+        self.intact.get() || self.counted.get()
+    }
+
     /// Registers, again after each expiry of the session, and stands for controller under each.
-    async fn register(self: Rc<Self>, servers: Vec<Address>, intact: bool) {
+    async fn register(self: Rc<Self>, servers: Vec<Address>) {
         loop {
             let session = self.session.borrow().clone();
-            // The process has lived on: it has all of which a controller has taken account.
-            let intact = intact || self.counted.get();
-            let registered = self.register_once(&session, intact).await;
+            let registered = self.register_once(&session).await;
             match registered {
                 Ok(epoch) => {
                     self.epoch.set(Some(epoch));
@@ -224,11 +258,12 @@ impl Broker {
         }
     }
 
-    async fn register_once(&self, session: &Session, intact: bool) -> Result<BrokerEpoch, Error> {
+    async fn register_once(&self, session: &Session) -> Result<BrokerEpoch, Error> {
         controller::prepare(session).await?;
         let path = format!("/brokers/ids/{}", self.me.get());
         let address = Address { host: self.host.id(), port: CLIENT_PORT };
-        let registration = Registration { address, zone: self.host.zone().to_owned(), intact };
+        let registration =
+            Registration { address, zone: self.host.zone().to_owned(), intact: self.has_all_that_counts() };
         loop {
             match session.create(&path, json(&registration), Mode::Ephemeral).await {
                 Ok((_, stat)) => return Ok(BrokerEpoch::new(stat.czxid)),
@@ -322,7 +357,7 @@ impl Broker {
         if !self.counted.replace(true) {
             // Only now: the next life of the process may call itself intact when what this one had lost is in the books. A crash
             // between a loss of power and the first word of a controller must not wash it away.
-            self.host.disk().replace(BOOT_ID, self.host.boot_id().to_string().as_bytes()).await?;
+            self.host.disk().replace(BOOT_ID, &sealed(&self.host.boot_id().to_be_bytes())).await?;
         }
         Ok(Controlled::Done)
     }
@@ -530,7 +565,7 @@ impl Broker {
             };
             partitions.values().map(watermark).collect()
         };
-        Ok(self.host.disk().replace(WATERMARKS, &json(&watermarks)).await?)
+        Ok(self.host.disk().replace(WATERMARKS, &sealed(&json(&watermarks))).await?)
     }
 
     /// Stops in good order: leadership first, then the logs, then the registration.
@@ -547,7 +582,11 @@ impl Broker {
             partition.flush().await?;
         }
         self.write_watermarks().await?;
-        self.host.disk().replace(CLEAN_SHUTDOWN, b"").await?;
+        if self.has_all_that_counts() {
+            self.host.disk().replace(CLEAN_SHUTDOWN, b"").await?;
+        } else {
+            crate::reached!("a broker stopped before a controller had heard of what it had lost");
+        }
         let session = self.session.borrow().clone();
         let _ = self.host.timeout(Duration::from_secs(1), session.close()).await;
         crate::reached!("a broker stopped in good order");

@@ -11,6 +11,7 @@ use crate::systems::coordination::database::Database;
 use crate::systems::coordination::journal::Journal;
 use crate::systems::coordination::snapshot;
 use crate::systems::coordination::zxid::{PeerEpoch, Zxid};
+use crate::systems::seal::{sealed, unsealed};
 use crate::world::{Disk, DiskError, Host, Open};
 
 /// Why a server cannot go on with its disk.
@@ -48,16 +49,12 @@ const CURRENT: &str = "/data/current";
 
 async fn replace_value(disk: &Disk, path: &str, value: &impl Serialize) -> Result<(), StorageError> {
     let body = postcard::to_stdvec(value).expect("plain numbers");
-    let mut content = crc32c::crc32c(&body).to_be_bytes().to_vec();
-    content.extend(body);
-    Ok(disk.replace(path, &content).await?)
+    Ok(disk.replace(path, &sealed(&body)).await?)
 }
 
 async fn read_value<T: DeserializeOwned + Default>(disk: &Disk, path: &str) -> Result<T, StorageError> {
     let Some(content) = disk.read(path).await? else { return Ok(T::default()) };
-    let value = content.split_first_chunk::<4>().and_then(|(crc, body)| {
-        (crc32c::crc32c(body) == u32::from_be_bytes(*crc)).then(|| postcard::from_bytes(body).ok())?
-    });
+    let value = unsealed(&content).and_then(|body| postcard::from_bytes(body).ok());
     value.ok_or_else(|| StorageError::Corrupt(path.to_owned()))
 }
 

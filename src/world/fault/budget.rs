@@ -3,7 +3,8 @@
 //! A fault beyond the budget is downgraded (a power loss becomes a crash, a lost disk a power loss, a disk that lies or rots a stall),
 //! not dropped, unless the scenario says `beyond_budget`. A host counts as hurt from the fault until its process reports itself ready
 //! again, because only then has it caught up with what it lost. Damage is latent: nobody can tell when it is found and mended, so that
-//! a host whose disk may hold some counts as hurt for the rest of the run, or until it gets an empty disk.
+//! a host whose disk may hold some counts as hurt for the rest of the run, or until it gets an empty disk. A disk suffers either
+//! damage or the loss of what was not synced, not both at once: nobody can tell a torn end from one that was acknowledged and lost.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -59,7 +60,10 @@ impl Ledger {
         {
             return Hurt::DiskLoss;
         }
-        if Hurt::UnsyncedLoss <= wanted && others(Hurt::UnsyncedLoss) < budget.unsynced_loss_max {
+        if Hurt::UnsyncedLoss <= wanted
+            && !self.damaged.contains(&host)
+            && others(Hurt::UnsyncedLoss) < budget.unsynced_loss_max
+        {
             return Hurt::UnsyncedLoss;
         }
         Hurt::Crash
@@ -84,7 +88,8 @@ impl Ledger {
         // A system all of whose hosts may lose what was not synced holds what counts elsewhere.
         let harmless = budget.hosts.len() <= budget.unsynced_loss_max;
         let at_least = if harmless { Hurt::DiskLoss } else { Hurt::UnsyncedLoss };
-        self.damaged.contains(&host) || self.others(budget, host, at_least) < budget.damage_max
+        let torn = self.hurt.get(&host).is_some_and(|hurt| Hurt::UnsyncedLoss <= *hurt);
+        self.damaged.contains(&host) || !torn && self.others(budget, host, at_least) < budget.damage_max
     }
 
     /// Notes that what a host holds may be damaged from now on.
@@ -158,7 +163,8 @@ mod tests {
         assert!(ledger.may_damage(hosts[1]));
         ledger.damage(hosts[1]);
         ledger.heal(|_| true);
-        assert!(ledger.may_damage(hosts[1]), "the same host may be hurt again");
+        assert!(ledger.may_damage(hosts[1]), "the same host may be damaged again");
+        assert_eq!(ledger.allowed(hosts[1], Hurt::UnsyncedLoss), Hurt::Crash, "but not torn as well");
         assert!(!ledger.may_damage(hosts[0]));
         assert_eq!(ledger.allowed(hosts[0], Hurt::UnsyncedLoss), Hurt::Crash);
         ledger.hurt(hosts[1], Hurt::DiskLoss);
@@ -167,6 +173,7 @@ mod tests {
         budget.unsynced_loss_max = 3;
         let mut ledger = Ledger::new(vec![budget]);
         ledger.hurt(hosts[0], Hurt::UnsyncedLoss);
+        assert!(!ledger.may_damage(hosts[0]), "it may be torn, and nothing tells that from damage");
         assert!(ledger.may_damage(hosts[1]), "where all may lose what was not synced, nothing is missing");
     }
 }
