@@ -108,6 +108,8 @@ Examples:
   wavetank replay scenarios/clickstream.toml --seed 7 --until 12.5s
   wavetank replay scenarios/clickstream.toml --seed 7 --around \"a follower left the in-sync set\"
   wavetank replay scenarios/clickstream.toml --seed 7 --log broker=debug --log coordination=warn
+  wavetank replay scenarios/clickstream.toml --seed 7 --timeline
+  wavetank replay scenarios/clickstream.toml --seed 7 --timeline --from 20s --until 40s --slice 100ms --host 'broker-*'
   wavetank replay scenarios/clickstream.toml --seed 7 --diff-seed 8
   wavetank replay scenarios/negative/acks-one.toml --diff-passing
 
@@ -205,17 +207,29 @@ struct RunArguments {
 struct ReplayArguments {
     #[command(flatten)]
     subject: Subject,
+    /// Show nothing before this virtual time
+    #[arg(long, value_name = "TIME")]
+    from: Option<Span>,
     /// Show nothing after this virtual time
     #[arg(long, value_name = "TIME")]
     until: Option<Span>,
+    /// Show only what befell this host, or the hosts that a pattern names (broker-*), and the links (may be given again)
+    #[arg(long, value_name = "HOST")]
+    host: Vec<String>,
+    /// Draw the life of every host as a picture: a lane for each, as wide as the terminal
+    #[arg(long, conflicts_with_all = ["around", "everything", "log"])]
+    timeline: bool,
+    /// How much virtual time a column of the picture stands for (default: so much that the whole fits)
+    #[arg(long, value_name = "TIME", requires = "timeline")]
+    slice: Option<Span>,
     /// Show only what surrounds the events whose text contains this
     #[arg(long, value_name = "EVENT")]
     around: Option<String>,
     /// Tell where the run parts from that of another seed
-    #[arg(long, value_name = "SEED", value_parser = seed, conflicts_with_all = ["around", "until", "everything"])]
+    #[arg(long, value_name = "SEED", value_parser = seed, conflicts_with_all = ["around", "from", "until", "host", "everything", "timeline"])]
     diff_seed: Option<u64>,
     /// Tell where a run that fails parts from the nearest that does not: the same without some of its faults, or a neighbouring seed
-    #[arg(long, conflicts_with_all = ["diff_seed", "around", "until", "everything"])]
+    #[arg(long, conflicts_with_all = ["diff_seed", "around", "from", "until", "host", "everything", "timeline"])]
     diff_passing: bool,
     /// How many events to show before and after each one that --around finds (default 15), or the place where two runs part
     /// (default 8)

@@ -1,12 +1,15 @@
 //! `wavetank replay`: the same run again, told event by event.
 
-use crate::base::Seed;
+use terminal_size::{Width, terminal_size_of};
+
+use crate::base::{HostId, Seed, SimTime, Span};
 use crate::cli::run::{create_folder, with_progress, write_trace};
 use crate::cli::{Format, ReplayArguments, bad_input, print, tell};
 use crate::lab::passing::nearest_passing;
 use crate::lab::{self, Options, Run, Verdict};
-use crate::report::{DivergenceReport, Report};
-use crate::scenario::{Scenario, nearest};
+use crate::report::{DivergenceReport, Report, View};
+use crate::scenario::{Scenario, advice, nearest};
+use crate::world::fault::rule::matches;
 use crate::world::trace::What;
 use crate::world::{Record, Recording, property};
 
@@ -15,6 +18,9 @@ const CONTEXT: usize = 15;
 
 /// How many are shown before and after the place where two runs part.
 const CONTEXT_OF_DIFF: usize = 8;
+
+/// How many characters a line of a picture has where no terminal says.
+const WIDTH: usize = 120;
 
 /// Carries the command out; returns its exit code.
 pub(super) fn replay(arguments: &ReplayArguments) -> u8 {
@@ -29,20 +35,33 @@ pub(super) fn replay(arguments: &ReplayArguments) -> u8 {
         tell(&format!("{message}\n"));
         return Verdict::BAD_INPUT;
     }
-    let recording = Recording { everything: true, levels: arguments.log.clone(), hashes: false };
+    let everything = !arguments.timeline || arguments.trace.is_some();
+    let recording = Recording { everything, levels: arguments.log.clone(), hashes: false };
     let options = Options { recording, plan };
     let run = with_progress(|progress| lab::execute(&scenario, subject.seed(&scenario), &options, progress));
     let report = Report { run: &run, plan_file: subject.plan.as_deref(), difference: None };
     if arguments.diff_seed.is_some() || arguments.diff_passing {
         return diff(&scenario, &report, &options, arguments);
     }
-    let shown: Vec<&Record> = run.records.iter().filter(|record| is_wanted(record, arguments)).collect();
-    let told = match &arguments.around {
-        Some(event) => told_around(&shown, event, arguments.context.unwrap_or(CONTEXT), &run),
-        None => shown.iter().map(|record| record.line(&run.hosts) + "\n").collect(),
+    let hosts = match hosts(&run, &arguments.host) {
+        Ok(hosts) => hosts,
+        Err(message) => {
+            tell(&format!("{message}\n"));
+            return Verdict::BAD_INPUT;
+        }
     };
-    print(&told);
-    print(&format!("\n{}", report.text()));
+    if arguments.timeline {
+        print(&report.timeline(&view(&run, hosts, arguments)));
+    } else {
+        let wanted = |record: &&Record| is_wanted(record, &hosts, arguments);
+        let shown: Vec<&Record> = run.records.iter().filter(wanted).collect();
+        let told = match &arguments.around {
+            Some(event) => told_around(&shown, event, arguments.context.unwrap_or(CONTEXT), &run),
+            None => shown.iter().map(|record| record.line(&run.hosts) + "\n").collect(),
+        };
+        print(&told);
+        print(&format!("\n{}", report.text()));
+    }
     if let Some(folder) = &arguments.trace {
         if !write_trace(folder, &report) {
             return Verdict::BAD_INPUT;
@@ -93,15 +112,40 @@ fn diff(scenario: &Scenario, this: &Report<'_>, options: &Options, arguments: &R
     run.verdict.exit_code()
 }
 
+/// The hosts that are asked for: all, or those that the patterns name.
+fn hosts(run: &Run, patterns: &[String]) -> Result<Vec<HostId>, String> {
+    let names = || run.hosts.iter().map(String::as_str);
+    for pattern in patterns {
+        if !names().any(|name| matches(pattern, name)) {
+            let advice = advice(pattern, names()).map(|advice| format!("; {advice}")).unwrap_or_default();
+            return Err(format!("no host of this run is called `{pattern}`{advice}"));
+        }
+    }
+    let asked = |name: &str| patterns.is_empty() || patterns.iter().any(|pattern| matches(pattern, name));
+    let numbered = (0..).map(HostId::new).zip(names());
+    Ok(numbered.filter(|(_, name)| asked(name)).map(|(host, _)| host).collect())
+}
+
+fn view(run: &Run, hosts: Vec<HostId>, arguments: &ReplayArguments) -> View {
+    let until =
+        arguments.until.map_or(run.virtual_time, |until| (SimTime::ZERO + until.get()).min(run.virtual_time));
+    let from = arguments.from.map_or(SimTime::ZERO, |from| (SimTime::ZERO + from.get()).min(until));
+    let width = terminal_size_of(std::io::stdout()).map_or(WIDTH, |(Width(width), _)| usize::from(width));
+    View { from, until, hosts, slice: arguments.slice.map(Span::get), width }
+}
+
 /// Around an event messages are of interest too; over a whole run they would drown the rest, and disk operations anywhere.
-fn is_wanted(record: &Record, arguments: &ReplayArguments) -> bool {
-    let in_time = arguments.until.is_none_or(|until| record.at.as_nanos() as u128 <= until.get().as_nanos());
+fn is_wanted(record: &Record, hosts: &[HostId], arguments: &ReplayArguments) -> bool {
+    let (from, until) = (arguments.from.map(Span::get), arguments.until.map(Span::get));
+    let at = record.at.since(SimTime::ZERO);
+    let in_time = from.is_none_or(|from| from <= at) && until.is_none_or(|until| at <= until);
+    let here = record.host.is_none_or(|host| hosts.contains(&host));
     let shown = match record.what {
         What::Delivered | What::Connection => arguments.everything || arguments.around.is_some(),
         What::Disk => arguments.everything,
         What::Fault | What::Process | What::Property | What::Log(_) => true,
     };
-    in_time && shown
+    in_time && here && shown
 }
 
 /// The records around each that says `event`; those that do are marked.
@@ -132,7 +176,6 @@ fn told_around(records: &[&Record], event: &str, context: usize, run: &Run) -> S
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::base::SimTime;
     use crate::lab::sample;
 
     #[test]

@@ -106,7 +106,12 @@ pub(super) fn spans(records: &[&Record], end: f64) -> Vec<(Stretch, String)> {
     for record in records {
         let at = record.at.as_secs_f64();
         if let Some(kind) = record.text.strip_suffix(" ends") {
-            let mine = open.iter().position(|index| spans[*index].1.starts_with(kind));
+            let begins = |text: &str| match kind {
+                "hold_back" => text.contains(" held back "),
+                "refuse" => text.starts_with("connects "),
+                _ => text.starts_with(kind),
+            };
+            let mine = open.iter().position(|index| begins(&spans[*index].1));
             if let Some(position) = mine {
                 spans[open.remove(position)].0.to = at;
             }
@@ -177,14 +182,22 @@ mod tests {
             record(3, What::Fault, "slow ends"),
             record(4, What::Fault, "disks are full"),
             record(5, What::Fault, "partition ends"),
+            record(6, What::Fault, "Fetched held back a -> b by 1s, 1s"),
+            record(7, What::Fault, "hold_back ends"),
+            record(7, What::Fault, "connects a -> b refused, 1s"),
+            record(8, What::Fault, "refuse ends"),
             record(9, What::Fault, "all is healed"),
         ];
         let records: Vec<&Record> = records.iter().collect();
         let told: Vec<_> =
             spans(&records, 10.0).into_iter().map(|(span, text)| (span.from, span.to, text)).collect();
-        let expected =
-            [(1.0, 5.0, "partition a | b, 4s".to_owned()), (2.0, 3.0, "slow a -> b, 1s".to_owned())];
-        assert_eq!(told, expected);
+        let expected = [
+            (1.0, 5.0, "partition a | b, 4s"),
+            (2.0, 3.0, "slow a -> b, 1s"),
+            (6.0, 7.0, "Fetched held back a -> b by 1s, 1s"),
+            (7.0, 8.0, "connects a -> b refused, 1s"),
+        ];
+        assert_eq!(told, expected.map(|(from, to, text)| (from, to, text.to_owned())));
     }
 
     #[test]

@@ -14,6 +14,7 @@ mod refused;
 mod sweep;
 pub mod tables;
 mod text;
+mod timeline;
 
 use std::path::Path;
 
@@ -26,6 +27,7 @@ pub use divergence::DivergenceReport;
 pub use json::schema as run_schema;
 pub use refused::bad_input;
 pub use sweep::{SweepReport, junit};
+pub use timeline::View;
 
 /// A run, ready to be told.
 #[derive(Clone, Copy, Debug)]

@@ -186,3 +186,36 @@ fn two_runs_told_apart_leave_the_files_of_both() {
 fn json_of(text: &str) -> Value {
     serde_json::from_str(text).expect("it is JSON")
 }
+
+#[test]
+fn the_life_of_every_host_is_drawn_as_wide_as_asked() {
+    let folder = folder("replay_timeline", &[("s.toml", SHORT)]);
+    let replay =
+        |arguments: &[&str]| wavetank(&folder, &[&["replay", "s.toml", "--timeline"], arguments].concat());
+    let whole = replay(&[]);
+    assert_eq!(whole.code, 0, "{}", whole.err);
+    for told in [
+        "HELD: An ensemble stands\n",
+        "\ncoordination-3 ",
+        "|stir",
+        "|settle",
+        "◆",
+        "×",
+        "power loss of coordination-",
+    ] {
+        assert!(whole.out.contains(told), "{told}: {}", whole.out);
+    }
+    let lanes = whole.out.lines().filter(|line| line.starts_with("coordination-"));
+    assert!(lanes.clone().all(|lane| lane.chars().count() <= 120), "{}", whole.out);
+    assert_eq!(lanes.count(), 3, "{}", whole.out);
+    let part = replay(&["--from", "1s", "--until", "2s", "--slice", "5ms", "--host", "*-2"]);
+    let lanes: Vec<&str> = part.out.lines().filter(|line| line.starts_with("coordination-")).collect();
+    assert_eq!(lanes.len(), 2, "200 columns are two pictures: {}", part.out);
+    assert!(lanes.iter().all(|lane| lane.starts_with("coordination-2")), "{}", part.out);
+    let stranger = replay(&["--host", "coordination-9"]);
+    assert_eq!(stranger.code, 2, "{}", stranger.out);
+    let told = "no host of this run is called `coordination-9`; did you mean `coordination-1`?";
+    assert!(stranger.err.contains(told), "{}", stranger.err);
+    let both = replay(&["--around", "x"]);
+    assert_eq!(both.code, 2, "{}", both.out);
+}
