@@ -185,6 +185,25 @@ impl History {
         self.events.iter().flatten().map(request).collect()
     }
 
+    /// What consumers owe: each acknowledged event, until it is first read.
+    pub fn unread(&self) -> Vec<Request> {
+        let mut first: BTreeMap<u64, SimTime> = BTreeMap::new();
+        for (at, read) in &self.reads {
+            if let Some(event) = read.event {
+                first.entry(event).or_insert(*at);
+            }
+        }
+        let acked =
+            self.events.iter().flatten().filter(|event| matches!(event.outcome, Outcome::Acked { .. }));
+        let owed = |event: &Event| {
+            let asked = event.at();
+            // A reader may have been faster than the acknowledgement.
+            let ended = first.get(&event.sent.event).map(|at| asked.max(*at));
+            Request { asked, ended, served: ended.is_some() }
+        };
+        acked.map(owed).collect()
+    }
+
     fn event(&self, number: u64) -> Option<&Event> {
         self.events.get(usize::try_from(number).ok()?)?.as_ref()
     }

@@ -19,6 +19,8 @@ pub struct Request {
     pub served: bool,
 }
 
+const SECOND: u64 = 1_000_000_000;
+
 impl Request {
     fn latency(&self) -> Option<Duration> {
         self.ended.filter(|_| self.served).map(|ended| ended.since(self.asked))
@@ -59,6 +61,48 @@ pub fn figures(workload: &str, requests: &[Request]) -> Vec<Figure> {
             any.then(|| longest_stall(requests).as_secs_f64()),
         ),
     ]
+}
+
+/// What clients experienced in one second of virtual time.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub struct Second {
+    /// Where it ends, in seconds.
+    pub at: f64,
+    /// How many were served in it.
+    pub served: usize,
+    /// The median, the 0.99-quantile and the largest of their latencies, in seconds; absent if nobody was served.
+    pub latency: Option<[f64; 3]>,
+    /// How much that was acknowledged had not been read at its end: the lag of consumers.
+    pub unread: u64,
+}
+
+/// Second by second, from the beginning of time to the last end. `unread` asks at an acknowledgement and ends at the first reading.
+pub fn by_second(requests: &[Request], unread: &[Request]) -> Vec<Second> {
+    let second = |at: SimTime| at.as_nanos() / SECOND;
+    let mut latencies: Vec<(u64, f64)> = requests
+        .iter()
+        .filter_map(|request| Some((second(request.ended?), request.latency()?.as_secs_f64())))
+        .collect();
+    latencies.sort_by(|one, other| one.0.cmp(&other.0).then(one.1.total_cmp(&other.1)));
+    let mut turns: Vec<(u64, bool)> = unread.iter().map(|request| (second(request.asked), false)).collect();
+    turns.extend(unread.iter().filter_map(|request| Some((second(request.ended?), true))));
+    turns.sort_unstable();
+    let end = latencies.iter().map(|(at, _)| *at).chain(turns.iter().map(|(at, _)| *at)).max();
+    let (mut latencies, mut turns, mut open) = (latencies.as_slice(), turns.as_slice(), 0);
+    let mut seconds = Vec::new();
+    for now in 0..end.map_or(0, |end| end + 1) {
+        let (here, later) = latencies.split_at(latencies.partition_point(|(at, _)| *at <= now));
+        latencies = later;
+        let (due, later) = turns.split_at(turns.partition_point(|(at, _)| *at <= now));
+        turns = later;
+        for (_, ends) in due {
+            open = if *ends { open - 1 } else { open + 1 };
+        }
+        let here: Vec<f64> = here.iter().map(|(_, latency)| *latency).collect();
+        let latency = (!here.is_empty()).then(|| [0.5, 0.99, 1.0].map(|p| quantile(&here, p)));
+        seconds.push(Second { at: (now + 1) as f64, served: here.len(), latency, unread: open });
+    }
+    seconds
 }
 
 fn longest_stall(requests: &[Request]) -> Duration {
@@ -127,6 +171,25 @@ mod tests {
         let refused = of(&[request(0, Some(10), false)]);
         assert_eq!(refused[0], ("w throughput".to_owned(), Some(0.0)));
         assert!(refused[1..].iter().all(|(_, value)| value.is_none()), "{refused:?}");
+    }
+
+    #[test]
+    fn every_second_has_its_own_quantiles_and_what_was_left_to_read() {
+        let requests = [
+            request(0, Some(10), true),
+            request(100, Some(500), true),
+            request(900, Some(2100), true),
+            request(950, Some(2200), false),
+        ];
+        let unread =
+            [request(10, Some(2500), true), request(500, Some(700), true), request(2100, None, false)];
+        let seconds = by_second(&requests, &unread);
+        let told: Vec<(f64, usize, u64)> = seconds.iter().map(|s| (s.at, s.served, s.unread)).collect();
+        assert_eq!(told, [(1.0, 2, 1), (2.0, 0, 1), (3.0, 1, 1)]);
+        assert_eq!(seconds[1].latency, None);
+        let [half, most] = seconds[0].latency.map(|[half, _, most]| [half, most]).expect("two were served");
+        assert!((half - 0.205).abs() < 1e-9 && most == 0.4, "{seconds:?}");
+        assert!(by_second(&[], &[]).is_empty());
     }
 
     #[test]

@@ -307,6 +307,10 @@ fn conclude(
         progress.map(|(name, value)| (format!("{} {name}", workload.name()), value)).collect::<Vec<_>>()
     });
     let figures = figures(&notes, &outcome, result.is_err());
+    let service = notes.workloads.iter().map(|workload| {
+        (workload.name().to_owned(), service::by_second(&workload.requests(), &workload.unread()))
+    });
+    let service = service.collect();
     let excerpt = match (verdict, &violation) {
         (Verdict::Held, _) => Vec::new(),
         (Verdict::Violated, None) => {
@@ -347,6 +351,7 @@ fn conclude(
         not_reached,
         counters: counters.collect(),
         figures,
+        service,
         records: outcome.records,
         milestones: outcome.milestones,
         hashes: outcome.hashes,

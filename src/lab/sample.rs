@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use crate::base::{Better, Figure, HostId, Seed, SimTime};
 use crate::checkers::Check;
+use crate::checkers::service::Second;
 use crate::lab::{Act, Run, Verdict};
 use crate::world::fault::{FaultCount, FaultPlan};
 use crate::world::metrics::{Sample, SeriesKind};
@@ -59,6 +60,12 @@ pub(crate) fn violated() -> Run {
             Figure::new("clickstream latency p99", "s", Better::Less, 0.25),
             Figure::new("time to converge", "s", Better::Less, None),
         ],
+        service: vec![(
+            "clickstream".to_owned(),
+            [(1.0, Some([0.01, 0.2, 0.25])), (2.0, None), (3.0, Some([0.02, 0.9, 1.5]))]
+                .map(|(at, latency)| Second { at, served: 500, latency, unread: at as u64 })
+                .into(),
+        )],
         records: Vec::new(),
         milestones: [
             (0, What::Process, "started, incarnation 1"),

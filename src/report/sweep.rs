@@ -6,7 +6,7 @@ use std::fmt::{self, Write};
 use serde::Serialize;
 
 use crate::lab::sweep::{Ended, Finding, Outcome, Plan, Point, Stop, Summary};
-use crate::report::command::command_at;
+use crate::report::command::{command_at, quoted};
 use crate::report::html::escaped;
 use crate::report::text::grouped;
 
@@ -66,6 +66,23 @@ impl SweepReport<'_> {
         self.summary.ended.get(&Ended::Held).copied().unwrap_or(0)
     }
 
+    /// The command that makes the sweep again, as far as it ran to its end.
+    pub(super) fn command(&self) -> String {
+        let Plan { files, set, axes, first, end, shard: (shard, shards) } = self.plan;
+        let files: Vec<String> = files.iter().map(|file| quoted(&file.display().to_string())).collect();
+        let mut command = format!("wavetank sweep {} --seeds {first}..{end}", files.join(" "));
+        set.iter().for_each(|set| command.push_str(&format!(" --set {}", quoted(set))));
+        for axis in axes {
+            let axis = format!("{}={}", axis.path, axis.values.join(","));
+            command.push_str(&format!(" --axis {}", quoted(&axis)));
+        }
+        if 1 < *shards {
+            command.push_str(&format!(" --shard {shard}/{shards}"));
+        }
+        command
+    }
+
+    /// Why it ended, in words.
     pub(super) fn why(&self) -> &'static str {
         why(self.stop)
     }

@@ -61,6 +61,11 @@ pub trait Workload {
     /// What its clients experienced so far.
     fn requests(&self) -> Vec<Request>;
 
+    /// What was acknowledged, until it is first read, where that is not the same.
+    fn unread(&self) -> Vec<Request> {
+        Vec::new()
+    }
+
     /// What else there is to say in numbers of what it has judged, beyond what [`crate::checkers::service`] says of its requests.
     fn figures(&self) -> Vec<Figure> {
         Vec::new()

@@ -200,6 +200,7 @@ impl Kernel {
                 if power == Power::Off { "stopped".to_owned() } else { "crashed".to_owned() }
             });
         }
+        self.metrics.borrow_mut().ended(host);
         // The incarnation is dead by now (`power` is not `Running`), so destructors run without effect on the world.
         self.abort_all(host);
         Network::abandon(self, host, power == Power::Crashed);

@@ -65,6 +65,11 @@ impl Metrics {
         self.current.insert((name, Some(host)), (SeriesKind::Gauge, value));
     }
 
+    /// The process of a host has ended: what it said of itself holds no longer.
+    pub(crate) fn ended(&mut self, host: HostId) {
+        self.current.retain(|(_, of), (kind, _)| *of != Some(host) || *kind == SeriesKind::Total);
+    }
+
     /// Whether a sample is due before the clock moves to `to`.
     pub(crate) fn is_due(&self, to: SimTime) -> bool {
         self.due <= to

@@ -5,6 +5,7 @@ use std::fmt::{self, Write};
 
 use crate::base::{HostId, SimTime};
 use crate::checkers::Check;
+use crate::checkers::service::Second;
 use crate::lab::Verdict;
 use crate::report::Report;
 use crate::report::html::chart::{Line, LineChart, short};
@@ -21,6 +22,9 @@ const STORM_MAX: usize = 200;
 const POINTS_MAX: usize = 6000;
 const POINTS_MIN: usize = 40;
 
+/// How many points a line about clients has at most.
+const SECONDS_MAX: usize = 300;
+
 /// How many faults charts mark: beyond, the marks would only be a shade.
 const MARKS_MAX: usize = 150;
 
@@ -34,6 +38,7 @@ impl Report<'_> {
             self.write_broken(out)?;
             timeline::write(out, run)?;
             self.write_excerpt(out)?;
+            self.write_service(out)?;
             self.write_series(out)?;
             self.write_checks_table(out)?;
             self.write_faults_tables(out)?;
@@ -124,6 +129,54 @@ impl Report<'_> {
         writeln!(out, "<h2>The last telling events</h2>\n<pre>{lines}</pre>")
     }
 
+    /// What clients experienced: how many were served, how long they waited, and what consumers had still to read.
+    fn write_service(&self, out: &mut String) -> fmt::Result {
+        let run = self.run;
+        let told = run.service.iter().filter(|(_, seconds)| 1 < seconds.len());
+        let told: Vec<&(String, Vec<Second>)> = told.collect();
+        if told.is_empty() {
+            return Ok(());
+        }
+        let (faults, violations) = (self.marks(), moments(run));
+        writeln!(out, "<h2>What clients experienced; faint lines are faults</h2>\n<div class=\"charts\">")?;
+        for (workload, seconds) in told {
+            let (served, latency) =
+                (Stretches::new(seconds, |second| Some(second.served as f64)), |index: usize| {
+                    Stretches::new(seconds, move |second| second.latency.map(|latency| latency[index]))
+                });
+            let unread = Stretches::new(seconds, |second| Some(second.unread as f64));
+            let charts = [
+                (format!("{workload}: served"), "requests per second", vec![("all", served)]),
+                (
+                    format!("{workload}: latency"),
+                    "seconds",
+                    vec![("p50", latency(0)), ("p99", latency(1)), ("max", latency(2))],
+                ),
+                (format!("{workload}: acknowledged and not yet read"), "events", vec![("all", unread)]),
+            ];
+            for (name, values, lines) in charts {
+                let lines: Vec<Line> = lines
+                    .into_iter()
+                    .map(|(label, line)| Line { label: label.to_owned(), points: line.0 })
+                    .collect();
+                if lines.iter().flat_map(|line| &line.points).all(|(_, value)| *value == 0.0) {
+                    continue;
+                }
+                let (title, values) = (experience_title(&name, &lines, values), values.to_owned());
+                let seconds = run.virtual_time.as_secs_f64();
+                LineChart { title, values, seconds, faults: &faults, violations: &violations, lines }
+                    .write(out)?;
+            }
+        }
+        writeln!(out, "</div>")
+    }
+
+    /// When faults began, for charts.
+    fn marks(&self) -> Vec<f64> {
+        let began = self.run.storm().filter(|record| !is_end(&record.text));
+        began.take(MARKS_MAX).map(|record| record.at.as_secs_f64()).collect()
+    }
+
     /// A chart for each series: rates of what only grows, values of what comes and goes.
     fn write_series(&self, out: &mut String) -> fmt::Result {
         let run = self.run;
@@ -134,8 +187,7 @@ impl Report<'_> {
         let times: BTreeSet<SimTime> = run.samples.iter().map(|sample| sample.at).collect();
         let lines: usize = series.values().map(BTreeMap::len).sum();
         let points = (POINTS_MAX / lines.max(1)).max(POINTS_MIN);
-        let began = run.storm().filter(|record| !is_end(&record.text));
-        let faults: Vec<f64> = began.take(MARKS_MAX).map(|record| record.at.as_secs_f64()).collect();
+        let faults = self.marks();
         let violations = moments(run);
         if times.len() < 2 {
             return Ok(());
@@ -151,11 +203,13 @@ impl Report<'_> {
                 points: if is_rate { rates(samples, &times, points) } else { values(samples, points) },
             };
             let lines: Vec<Line> = hosts.iter().map(line).collect();
-            let values = match (is_rate, name.contains("bytes")) {
-                (true, true) => "bytes per second",
-                (true, false) => "per second",
-                (false, true) => "bytes",
-                (false, false) => "count",
+            let values = match (is_rate, name.contains("bytes"), *name) {
+                (true, true, _) => "bytes per second",
+                (true, false, _) => "per second",
+                (false, true, _) => "bytes",
+                (false, false, "broker.under-replicated") => "partitions led, in-sync set short",
+                (false, false, "broker.replica-lag") => "records the last follower lacks",
+                (false, false, _) => "count",
             };
             let title = peak_title(name, &lines, is_rate);
             let (values, seconds) = (values.to_owned(), run.virtual_time.as_secs_f64());
@@ -265,6 +319,36 @@ pub(super) fn host_name(hosts: &[String], host: Option<HostId>) -> &str {
     }
 }
 
+/// A value second by second, of at most some [`SECONDS_MAX`] points: of several that fall together, the highest.
+struct Stretches(Vec<(f64, f64)>);
+
+impl Stretches {
+    fn new(seconds: &[Second], of: impl Fn(&Second) -> Option<f64>) -> Self {
+        let stride = seconds.len().div_ceil(SECONDS_MAX).max(1);
+        let highest = |some: &[Second]| {
+            let value = some.iter().filter_map(&of).reduce(f64::max)?;
+            Some((some[some.len() - 1].at, value))
+        };
+        Self(seconds.chunks(stride).filter_map(highest).collect())
+    }
+}
+
+/// The title of a chart of what clients experienced: where its last line was highest, and where that was.
+fn experience_title(name: &str, lines: &[Line], values: &str) -> String {
+    let highest = lines.last().and_then(|line| {
+        let by_value = |one: &&(f64, f64), other: &&(f64, f64)| one.1.total_cmp(&other.1);
+        line.points.iter().max_by(by_value)
+    });
+    match (highest, values) {
+        (Some((at, most)), "seconds") => format!("{name}: up to {} s, at {at:.0} s", short(*most)),
+        (Some((at, most)), "requests per second") => {
+            format!("{name}: up to {}/s, at {at:.0} s", short(*most))
+        }
+        (Some((at, most)), _) => format!("{name}: up to {}, at {at:.0} s", short(*most)),
+        (None, _) => format!("{name}: nothing at all"),
+    }
+}
+
 /// A chart's title: where and when its series was highest.
 fn peak_title(name: &str, lines: &[Line], is_rate: bool) -> String {
     let mut peak: Option<(f64, f64, &str)> = None;
@@ -356,6 +440,9 @@ mod tests {
             "event 7 was acknowledged; nothing was read there",
             "a leader was fenced",
             "<svg",
+            "clickstream: served: up to 500/s, at 3 s",
+            "clickstream: latency: up to 1.5 s, at 3 s",
+            "clickstream: acknowledged and not yet read: up to 3, at 3 s",
             "2 checks, 1 broken, 1 with nothing to look at",
             "systems.broker.topics.clicks.segment",
         ];

@@ -1,5 +1,6 @@
 //! A sweep as a page: its findings and how to repeat them, then what was tried and what was not.
 
+use std::collections::BTreeMap;
 use std::fmt::{self, Write};
 
 use crate::lab::sweep::{Finding, Outcome, Summary};
@@ -7,10 +8,10 @@ use crate::report::command::command_at;
 use crate::report::html::chart::histogram;
 use crate::report::html::{Cell, Row, escaped, page, table};
 use crate::report::sweep::SweepReport;
-use crate::report::text::grouped;
+use crate::report::text::{grouped, with_unit};
 
 /// From which share of the runs on a cell is so dark that its text is white.
-const DARK: f64 = 0.8;
+const DARK: f64 = 0.55;
 
 impl SweepReport<'_> {
     /// The sweep as one HTML page, which fetches nothing. `outcomes` are the runs that the summary was made of.
@@ -52,6 +53,7 @@ impl SweepReport<'_> {
             about.push_str(&format!(", {} of {}", axis.path, axis.values.join(" ")));
         }
         writeln!(out, "<p>{}</p>", escaped(&about))?;
+        writeln!(out, "<pre class=\"command\">{}</pre>", escaped(&self.command()))?;
         let Summary { runs, rechecked, virtual_seconds, job_seconds, .. } = self.summary;
         let (held, runs) = (grouped(self.held() as u64), grouped(*runs as u64));
         writeln!(
@@ -146,6 +148,29 @@ impl SweepReport<'_> {
                 format!("Half of the runs took up to {middle:.1} s of {name} time, the longest {most:.1} s");
             histogram(out, &title, &format!("{name} time of a run, s"), &of)?;
         }
+        writeln!(out, "</div>")?;
+        self.write_figures(out, outcomes)
+    }
+
+    /// How the figures of the runs are distributed.
+    fn write_figures(&self, out: &mut String, outcomes: &[Outcome]) -> fmt::Result {
+        let mut figures: BTreeMap<(&str, &str), Vec<f64>> = BTreeMap::new();
+        for figure in outcomes.iter().flat_map(|outcome| &outcome.figures) {
+            let values = figures.entry((&figure.name, &figure.unit)).or_default();
+            values.extend(figure.value);
+        }
+        figures.retain(|_, values| values.iter().any(|value| 0.0 < *value));
+        if figures.is_empty() {
+            return Ok(());
+        }
+        writeln!(out, "<h2>How the runs went, as far as they have figures</h2>\n<div class=\"charts\">")?;
+        for ((name, unit), mut of) in figures {
+            let (runs, (middle, most)) = (of.len(), middle_and_most(&mut of));
+            let [middle, most] = [middle, most].map(|value| with_unit(value, unit));
+            let title = format!("{name}: up to {middle} in half of {runs} runs, {most} at most");
+            let values = if unit.is_empty() { name.to_owned() } else { format!("{name}, {unit}") };
+            histogram(out, &title, &values, &of)?;
+        }
         writeln!(out, "</div>")
     }
 
@@ -198,6 +223,7 @@ mod tests {
         let order = [
             "FINDINGS",
             "<h1>1 finding in 2 runs</h1>",
+            "wavetank sweep scenarios/a.toml --seeds 1..10",
             "violated: no &lt;event&gt; is lost",
             "wavetank replay scenarios/a.toml --seed 2",
             "seen at seed 2",
@@ -207,6 +233,7 @@ mod tests {
             "1 of 2 events never happened",
             "a leader rose",
             "Half of the runs took up to 60.0 s of virtual time",
+            "latency: up to 1 s in half of 2 runs, 2 s at most",
         ];
         assert!(order.map(place).is_sorted(), "{html}");
         assert!(!html.contains("http") && !html.contains("<script"), "{html}");

@@ -223,6 +223,14 @@ impl Replica {
         proposal
     }
 
+    /// Of a leader: whether its in-sync set lacks replicas, and how many records the last of its followers lacks.
+    pub fn standing(&self, log_end: Offset) -> Option<(bool, u64)> {
+        let leadership = self.leadership()?;
+        let short = leadership.in_sync.len() <= leadership.followers.len();
+        let behind = leadership.followers.values().map(|follower| log_end.get() - follower.log_end.get());
+        Some((short, behind.max().unwrap_or(0).max(0) as u64))
+    }
+
     /// Time has passed: followers that lag too long are proposed for removal.
     pub fn on_tick(&mut self, log_end: Offset, now: SimTime, lag_max: Duration) -> Option<Proposal> {
         let me = self.me;

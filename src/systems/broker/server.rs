@@ -473,6 +473,17 @@ impl Broker {
         }
     }
 
+    /// For the time series: how many partitions it leads whose in-sync set lacks replicas (Kafka's `UnderReplicatedPartitions`), and how
+    /// many records the last of their followers lacks.
+    fn tell_standing(&self, partitions: &[Rc<Partition>]) {
+        let standing = |partition: &Rc<Partition>| partition.replica.borrow().standing(partition.log_end());
+        let led: Vec<(bool, u64)> = partitions.iter().filter_map(standing).collect();
+        let short = led.iter().filter(|(short, _)| *short).count();
+        let behind = led.iter().map(|(_, behind)| *behind).max().unwrap_or(0);
+        self.host.gauge("broker.under-replicated", short as f64);
+        self.host.gauge("broker.replica-lag", behind as f64);
+    }
+
     /// What is to be done again and again.
     async fn tick(self: Rc<Self>) -> Result<(), LogError> {
         let every = |span: Duration| (span, self.host.now() + span);
@@ -490,6 +501,7 @@ impl Broker {
                     self.propose(&partition.id, proposal);
                 }
             }
+            self.tell_standing(&partitions);
             self.mind_fetchers();
             self.host.report_ready(self.is_ready());
             if checkpoint.1 <= now {

@@ -269,6 +269,10 @@ impl Workload for Clickstream {
         self.client.notebook.history.borrow().requests()
     }
 
+    fn unread(&self) -> Vec<Request> {
+        self.client.notebook.history.borrow().unread()
+    }
+
     fn figures(&self) -> Vec<Figure> {
         let judgement = self.client.notebook.judgement.borrow();
         let figure = |name: &str, count: fn(&Judgement) -> u64| {
