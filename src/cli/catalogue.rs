@@ -61,8 +61,9 @@ fn entry(scenario: &Scenario) -> String {
     ];
     let servers = servers.into_iter().flatten().collect::<Vec<_>>().join(" + ");
     let clicks = scenario.workloads.clickstream.iter().map(|config| config.name.as_str());
-    let workloads: Vec<&str> =
-        clicks.chain(scenario.workloads.registers.iter().map(|config| config.name.as_str())).collect();
+    let registers = scenario.workloads.registers.iter().map(|config| config.name.as_str());
+    let garbage = scenario.workloads.garbage.iter().map(|config| config.name.as_str());
+    let workloads: Vec<&str> = clicks.chain(registers).chain(garbage).collect();
     let kinds: BTreeSet<&str> = scenario.faults.iter().map(|rule| rule.kind.name()).collect();
     let mut risks = kinds.into_iter().collect::<Vec<_>>().join(", ");
     if risks.is_empty() {

@@ -10,6 +10,7 @@ use crate::systems::broker::TopicConfig;
 use crate::systems::broker::api::Operation;
 use crate::systems::{Core, broker, coordination};
 use crate::workloads::clickstream::Clickstream;
+use crate::workloads::garbage::{GarbageWorkload, Servers, Victims};
 use crate::workloads::registers::Registers;
 use crate::workloads::{LocalBoxFuture, Workload};
 use crate::world::fault::{Action, Budget, Operator, Order, Place};
@@ -40,6 +41,7 @@ impl Platform {
             judges: Vec::new(),
         };
         let mut ensemble = Vec::new();
+        let mut victims = Victims::default();
         if let Some(config) = &scenario.systems.coordination {
             let history = Rc::new(RefCell::new(ensemble::History::default()));
             let cluster = coordination::boot(tank, config, history.clone());
@@ -49,6 +51,8 @@ impl Platform {
             for config in &scenario.workloads.registers {
                 platform.workloads.push(Rc::new(Registers::new(config, &cluster)));
             }
+            let request_max = config.request_max.get() as usize;
+            victims.coordination = Servers { addresses: cluster.servers.clone(), request_max };
             ensemble = cluster.servers;
         }
         let mut brokers = Vec::new();
@@ -58,6 +62,9 @@ impl Platform {
             platform.budgets.push(cluster.budget);
             platform.cores.push(cluster.core);
             platform.judges.push(Box::new(move || replication::check(&history.borrow())));
+            let request_max = config.request_max.get() as usize;
+            victims.brokers = Servers { addresses: cluster.servers.clone(), request_max };
+            victims.batch_max = config.message_max.get() as usize;
             brokers = cluster.servers;
         }
         let mut clickstreams = Vec::new();
@@ -66,6 +73,9 @@ impl Platform {
             let clickstream = Rc::new(Clickstream::new(config, impressions, &brokers));
             clickstreams.push(clickstream.clone());
             platform.workloads.push(clickstream);
+        }
+        for config in &scenario.workloads.garbage {
+            platform.workloads.push(Rc::new(GarbageWorkload::new(config, &victims)));
         }
         platform.workloads.iter().for_each(|workload| workload.boot(tank));
         if scenario.has_operator() {

@@ -136,6 +136,11 @@ fn workloads(scenario: &Scenario, problems: &mut Vec<Problem>) {
                     .help("add [systems.broker] with its topic"),
             ),
             Some(broker) => {
+                if broker.message_max < config.batch {
+                    let message = format!("brokers refuse batches of more than {}", broker.message_max);
+                    let mend = "use smaller batches, or raise systems.broker.message_max";
+                    problems.push(Problem::new(format!("{path}.batch"), message).help(mend));
+                }
                 let topics = broker.topics.iter().map(|topic| topic.name.as_str());
                 if !topics.clone().any(|topic| topic == config.topic) {
                     let message = format!("there is no topic `{}` under systems.broker.topics", config.topic);
@@ -145,6 +150,12 @@ fn workloads(scenario: &Scenario, problems: &mut Vec<Problem>) {
                 }
             }
         }
+    }
+    for (index, config) in scenario.workloads.garbage.iter().enumerate() {
+        let path = format!("workloads.garbage.{index}");
+        problems.extend(config.validate().into_iter().map(|problem| problem.within(&path)));
+        name_of(&path, &config.name, problems);
+        problems.extend(dump(&path, &config.topic, scenario));
     }
     for (index, config) in scenario.workloads.registers.iter().enumerate() {
         let path = format!("workloads.registers.{index}");
@@ -157,6 +168,21 @@ fn workloads(scenario: &Scenario, problems: &mut Vec<Problem>) {
             );
         }
     }
+}
+
+/// Garbage must have a topic of its own, which stays empty.
+fn dump(path: &str, topic: &str, scenario: &Scenario) -> Option<Problem> {
+    let broker = scenario.systems.broker.as_ref()?;
+    let path = format!("{path}.topic");
+    if let Some(user) = scenario.workloads.clickstream.iter().find(|config| config.topic == topic) {
+        let message = format!("`{}` fills `{topic}`, and nothing may stand where garbage goes", user.name);
+        return Some(Problem::new(path, message).help("name a topic of its own"));
+    }
+    if broker.topics.iter().any(|known| known.name == topic) {
+        return None;
+    }
+    let message = format!("there is no topic `{topic}` under systems.broker.topics");
+    Some(Problem::new(path, message).help(format!("add {{ name = \"{topic}\", replicas = 3 }}")))
 }
 
 /// What a rule names that is not in the scenario: hosts, zones, messages, events.

@@ -7,7 +7,7 @@ use serde::Deserialize;
 
 use crate::base::{Seed, Span};
 use crate::systems::{self, broker, coordination};
-use crate::workloads::{clickstream, registers};
+use crate::workloads::{clickstream, garbage, registers};
 use crate::world::ClockConfig;
 use crate::world::fault::{FaultPlan, FaultRule};
 use crate::world::network::{LinkConfig, NetworkConfig};
@@ -174,6 +174,8 @@ pub struct Workloads {
     pub clickstream: Vec<clickstream::Config>,
     /// Concurrent operations on coordination.
     pub registers: Vec<registers::Config>,
+    /// Requests that no server may serve.
+    pub garbage: Vec<garbage::Config>,
 }
 
 /// What a good run visits.

@@ -216,6 +216,10 @@ impl Scenario {
             add(&parent, "clients", config.clients, Some(format!("{}-client", config.name)));
             add(&parent, "registers", config.registers, None);
         }
+        for (index, config) in self.workloads.garbage.iter().enumerate() {
+            let parent = format!("workloads.garbage.{index}");
+            add(&parent, "clients", config.clients, Some(format!("{}-client", config.name)));
+        }
         sizes
     }
 
@@ -230,6 +234,9 @@ impl Scenario {
             add(&config.name, "consumer", config.consumers);
         }
         for config in &self.workloads.registers {
+            add(&config.name, "client", config.clients);
+        }
+        for config in &self.workloads.garbage {
             add(&config.name, "client", config.clients);
         }
         if self.has_operator() {

@@ -4,6 +4,7 @@
 //! tank), finish, read back, judge. The observer's notebook (its history) is shared with its client hosts write-only.
 
 pub mod clickstream;
+pub mod garbage;
 pub mod registers;
 
 use std::future::Future;
@@ -15,7 +16,7 @@ use crate::checkers::service::Request;
 use crate::world::Tank;
 
 /// The names of the workloads, as the logs of their clients show them.
-pub const NAMES: [&str; 2] = ["clickstream", "registers"];
+pub const NAMES: [&str; 3] = ["clickstream", "registers", "garbage"];
 
 /// A future that stays on this thread.
 pub type LocalBoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + 'a>>;

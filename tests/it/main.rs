@@ -4,6 +4,7 @@ mod broker;
 mod command_line;
 mod compare;
 mod coordination;
+mod garbage;
 mod known_bugs;
 mod replay;
 mod scenario_files;

@@ -390,6 +390,17 @@ fn rules_that_would_do_nothing_are_refused() {
 }
 
 #[test]
+fn garbage_goes_to_a_topic_of_its_own_and_batches_fit_their_brokers() {
+    let garbage = "[[workloads.garbage]]\ntopic = \"clicks\"\n[[faults]]";
+    let used = complaint("dump_used", "[[faults]]", garbage);
+    assert!(used.contains("nothing may stand where garbage goes"), "{used}");
+    let missing = complaint("dump_missing", "[[faults]]", "[[workloads.garbage]]\n[[faults]]");
+    assert!(missing.contains("there is no topic `garbage`"), "{missing}");
+    let large = complaint("batch_large", "source =", "batch = \"2MiB\"\nsource =");
+    assert!(large.contains("brokers refuse batches of more than 1MiB"), "{large}");
+}
+
+#[test]
 fn parts_of_one_mistake_do_not_hide_others() {
     let wrong = GOOD
         .replace("servers = 3", "servres = 3")

@@ -59,6 +59,10 @@ pub struct Config {
     pub retention_check_every: Span,
     /// How often logs are synced in the background; 0s leaves it to segment rolls and clean shutdowns, as Kafka does (default 0s).
     pub flush_every: Span,
+    /// A larger batch is refused (`message.max.bytes`, default 1MiB).
+    pub message_max: ByteSize,
+    /// A larger request ends its connection (`socket.request.max.bytes`, default 100MiB).
+    pub request_max: ByteSize,
     /// Bytes of records between two entries of an offset index (default 4KiB).
     pub index_interval: ByteSize,
     /// Cores of each broker (default 4).
@@ -165,6 +169,8 @@ impl Default for Config {
             preferred_leader_every: Span::secs(10),
             retention_check_every: Span::secs(5),
             flush_every: Span::default(),
+            message_max: ByteSize::new(1 << 20),
+            request_max: ByteSize::new(100 << 20),
             index_interval: ByteSize::new(4096),
             cores: 4,
             disk: DiskSpec::default(),
@@ -189,6 +195,11 @@ impl Config {
         ] {
             if span < Span::millis(10) {
                 problems.push(Problem::new(name, format!("{span} is shorter than 10ms")));
+            }
+        }
+        for (name, size) in [("message_max", self.message_max), ("request_max", self.request_max)] {
+            if size < ByteSize::new(1 << 10) {
+                problems.push(Problem::new(name, format!("{size} is smaller than 1KiB")));
             }
         }
         for (index, topic) in self.topics.iter().enumerate() {

@@ -61,9 +61,16 @@ pub async fn listen(broker: Rc<Broker>) {
         let (this, ids) = (broker.clone(), ids.clone());
         broker.host.spawn("broker-connection", async move {
             while let Ok(frame) = connection.receiver.recv().await {
+                if this.config.request_max.get() < frame.len() as u64 {
+                    crate::reached!("a broker was sent an oversized request");
+                    return;
+                }
                 this.host.cpu(REQUEST_COST + KIB_COST * (frame.len() / 1024) as u32).await;
                 // What cannot be read ends the connection: the next frame could not be trusted either.
-                let Some(incoming) = decode_request(frame) else { return };
+                let Some(incoming) = decode_request(frame) else {
+                    crate::reached!("a broker was sent what it could not read");
+                    return;
+                };
                 let answer = match incoming.body {
                     None => Answer::Response(Response::ApiVersions(
                         ApiVersionsResponse::default()
@@ -342,6 +349,10 @@ impl Broker {
         acks: i16,
     ) -> Result<Appended, i16> {
         let partition = self.lookup(topic, index).map_err(|refusal| code(&refusal))?;
+        if self.config.message_max.get() < records.len() as u64 {
+            crate::reached!("a broker was sent an oversized batch");
+            return Err(ResponseError::MessageTooLarge.code());
+        }
         let result = partition.append(records, acks == -1).await;
         let (info, epoch) = result.map_err(|refusal| self.notice(&refusal))?;
         self.host.buggify_delay("broker: between append and answer", Duration::from_millis(300)).await;

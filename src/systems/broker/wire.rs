@@ -160,11 +160,11 @@ pub struct Incoming {
     pub version: i16,
     /// The number that its answer must carry.
     pub correlation: i32,
-    /// The request; `None` if this version is not spoken here.
+    /// The request; `None` if it asks for the versions that are spoken here, in one that is not.
     pub body: Option<Request>,
 }
 
-/// Reads a request; `None` if it is malformed, or of a type that no broker knows.
+/// Reads a request; `None` if it is malformed, or of a type or version that no broker knows.
 pub fn decode_request(frame: Bytes) -> Option<Incoming> {
     let mut body = unframed(frame)?;
     if body.len() < 8 {
@@ -174,6 +174,9 @@ pub fn decode_request(frame: Bytes) -> Option<Incoming> {
     let version = i16::from_be_bytes([body[2], body[3]]);
     let (_, oldest, newest) = *APIS.iter().find(|(known, ..)| *known == key)?;
     if version < oldest || newest < version {
+        if key != ApiKey::ApiVersions {
+            return None;
+        }
         let correlation = i32::from_be_bytes([body[4], body[5], body[6], body[7]]);
         return Some(Incoming { key, version, correlation, body: None });
     }

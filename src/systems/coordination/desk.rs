@@ -138,7 +138,10 @@ impl Desk {
                         let reply = Reply::Refused(Code::Unimplemented);
                         self.push(link, xid, "Unknown", Stage::Answered(reply, self.database.last().get()));
                     }
-                    Err(_) => self.close(link),
+                    Err(_) => {
+                        crate::reached!("a coordination server was sent what it could not read");
+                        self.close(link);
+                    }
                 }
                 self.drain(link);
             }

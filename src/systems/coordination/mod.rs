@@ -33,7 +33,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::base::HostId;
-use crate::base::{Problem, Span, Stream};
+use crate::base::{ByteSize, Problem, Span, Stream};
 use crate::checkers::ensemble::History;
 use crate::systems::Cluster;
 use crate::world::fault::Budget;
@@ -65,6 +65,8 @@ pub struct Config {
     /// Transactions of one leader; when they are used up it steps down, and the next one begins to count anew (default 4294967295,
     /// all that the counter holds; drawn from 300 to 3000 in one of four runs of a swarm).
     pub transactions_per_epoch: u32,
+    /// A larger request ends its connection (`jute.maxbuffer`, default 1MiB).
+    pub request_max: ByteSize,
     /// Cores of each server (default 2).
     pub cores: u32,
     /// The disk of each server.
@@ -82,6 +84,7 @@ impl Default for Config {
             snapshots_kept: 3,
             committed_log: 500,
             transactions_per_epoch: u32::MAX,
+            request_max: ByteSize::new(1 << 20),
             cores: 2,
             disk: DiskSpec::default(),
         }
@@ -108,6 +111,9 @@ impl Config {
             if value == 0 {
                 problems.push(Problem::new(name, "must be at least 1"));
             }
+        }
+        if self.request_max < ByteSize::new(1 << 10) {
+            problems.push(Problem::new("request_max", format!("{} is smaller than 1KiB", self.request_max)));
         }
         if self.tick < Span::millis(1) {
             problems.push(Problem::new("tick", format!("{} is shorter than 1ms", self.tick)));

@@ -153,7 +153,7 @@ impl<P: 'static> Service<P> {
         let task = self
             .server
             .host
-            .spawn("coordination-clients", admit(self.server.host.clone(), listener, self.events.clone()));
+            .spawn("coordination-clients", admit(self.server.clone(), listener, self.events.clone()));
         self.tasks.push(task);
         self.server.host.report_ready(true);
     }
@@ -281,7 +281,8 @@ impl<P: 'static> Service<P> {
 }
 
 /// Accepts clients until the role ends.
-async fn admit<P: 'static>(host: Host, mut listener: Listener, events: mpsc::UnboundedSender<Event<P>>) {
+async fn admit<P: 'static>(server: Server, mut listener: Listener, events: mpsc::UnboundedSender<Event<P>>) {
+    let (host, request_max) = (server.host, server.config.request_max.get());
     let mut next: LinkId = 0;
     loop {
         let connection = listener.accept().await;
@@ -301,6 +302,10 @@ async fn admit<P: 'static>(host: Host, mut listener: Listener, events: mpsc::Unb
                     frame = receiver.recv() => frame,
                 };
                 let Ok(frame) = frame else { break };
+                if request_max < frame.len() as u64 {
+                    crate::reached!("a coordination server was sent an oversized request");
+                    break;
+                }
                 host_of_reader.cpu(REQUEST_COST).await;
                 let _ = events.send(Event::Frame(link, frame));
             }
