@@ -12,7 +12,7 @@ use wavetank::world::fault::{
     Action, Budget, FaultCount, FaultPlan, FaultRule, Injector, Operator, Order, Place, conduct,
 };
 use wavetank::world::trace::What;
-use wavetank::world::{Address, Host, Sender, Tank};
+use wavetank::world::{Address, ConnectError, Host, Sender, Tank};
 
 use crate::world_time::{in_tank, spec};
 
@@ -386,4 +386,173 @@ fn a_limit_that_ends_leaves_the_limits_that_last() {
     assert_eq!(arrivals.len(), 10, "{arrivals:?}");
     assert!((2090..2150).contains(&arrivals[0]), "{arrivals:?}");
     assert!(gaps.iter().all(|gap| (70..130).contains(gap)), "{arrivals:?}");
+}
+
+/// What a client saw of an echoing server from 0 s to 4 s, when it changed: each connect and its end, echoes, silence of 200 ms or more; and
+/// how many requests the server saw between 1.1 s and 1.9 s. The fault strikes at 1 s. `anew`: the client connects for each request.
+fn met(fault: &'static str, anew: bool) -> (Vec<&'static str>, usize) {
+    let (seen, _) = in_tank(5, move |tank| async move {
+        let seen: Rc<RefCell<Vec<&'static str>>> = Rc::default();
+        let asked: Rc<RefCell<Vec<u64>>> = Rc::default();
+        let log = asked.clone();
+        let server = tank.add_host(spec("s-1", "a"), move |host: Host| {
+            let log = log.clone();
+            async move {
+                let mut listener = host.listen(7).await.expect("the port is free");
+                loop {
+                    let mut connection = listener.accept().await;
+                    let (host2, log) = (host.clone(), log.clone());
+                    host.spawn("echo", async move {
+                        while let Ok(bytes) = connection.receiver.recv().await {
+                            log.borrow_mut().push(host2.now().as_millis());
+                            if connection.sender.send("Echo", bytes).await.is_err() {
+                                return;
+                            }
+                        }
+                    });
+                }
+            }
+        });
+        let log = seen.clone();
+        tank.add_host(spec("s-2", "b"), move |host: Host| {
+            let log = log.clone();
+            let note = move |what| {
+                if log.borrow().last() != Some(&what) {
+                    log.borrow_mut().push(what);
+                }
+            };
+            async move {
+                let patience = Duration::from_millis(200);
+                loop {
+                    host.sleep(Duration::from_millis(50)).await;
+                    let to = Address { host: server, port: 7 };
+                    let mut connection = match host.timeout(patience, host.connect(to)).await {
+                        Ok(Ok(connection)) => connection,
+                        Ok(Err(ConnectError::Refused)) => {
+                            note("refused");
+                            continue;
+                        }
+                        Ok(Err(_)) | Err(_) => {
+                            note("no connection");
+                            continue;
+                        }
+                    };
+                    note("connected");
+                    let mut silent = 0;
+                    while silent < 8 {
+                        if connection.sender.send("Ask", Bytes::from_static(b"?")).await.is_err() {
+                            note("ended");
+                            break;
+                        }
+                        match host.timeout(patience, connection.receiver.recv()).await {
+                            Ok(Ok(_)) => {
+                                silent = 0;
+                                note("echo");
+                            }
+                            Ok(Err(_)) => {
+                                note("ended");
+                                break;
+                            }
+                            Err(_) => {
+                                silent += 1;
+                                note("silence");
+                            }
+                        }
+                        if anew {
+                            break;
+                        }
+                        host.sleep(Duration::from_millis(20)).await;
+                    }
+                }
+            }
+        });
+        let injector = Injector::new(tank.clone(), Vec::new(), false);
+        let rules = format!(r#"faults = [{{ at = "1s", do = {{ {fault} }} }}]"#);
+        conduct(&plan(&rules, &places(), 1), places(), &injector);
+        tank.sleep(Duration::from_secs(4)).await;
+        let during = asked.borrow().iter().filter(|at| (1100..1900).contains(*at)).count();
+        (seen.take(), during)
+    });
+    seen.expect("nothing is violated")
+}
+
+#[test]
+fn a_reset_ends_connections_and_both_may_connect_anew() {
+    let (seen, _) = met(r#"reset = { from = "s-2", to = "s-1" }"#, false);
+    assert_eq!(seen, ["connected", "echo", "ended", "connected", "echo"]);
+}
+
+#[test]
+fn a_half_open_connection_is_silent_for_ever_and_a_new_one_is_not() {
+    let (seen, during) = met(r#"half_open = { from = "s-2", to = "s-1" }"#, false);
+    assert_eq!(seen, ["connected", "echo", "silence", "connected", "echo"]);
+    assert_eq!(during, 0, "what is sent is swallowed");
+}
+
+#[test]
+fn connects_are_refused_for_a_while_and_open_connections_go_on() {
+    let refuse = r#"refuse = { from = "s-2", to = "s-1", length = "1s" }"#;
+    assert_eq!(met(refuse, false).0, ["connected", "echo"]);
+    let (seen, during) = met(refuse, true);
+    let from = seen.iter().position(|what| *what == "refused").expect("it is refused");
+    assert_eq!(seen[from - 1..from + 3], ["echo", "refused", "connected", "echo"]);
+    assert_eq!(during, 0);
+}
+
+#[test]
+fn what_is_cut_one_way_still_arrives_the_other_way() {
+    let one_way = r#"isolate = { any_of = "s-1", one_way = true, heal_after = "1s" }"#;
+    let (seen, during) = met(one_way, false);
+    assert_eq!(seen, ["connected", "echo", "silence", "echo"]);
+    assert!(0 < during, "requests arrive, and no answer does");
+    let (seen, during) = met(r#"isolate = { any_of = "s-1", heal_after = "1s" }"#, false);
+    assert_eq!(seen, ["connected", "echo", "silence", "echo"]);
+    assert_eq!(during, 0, "nothing arrives");
+}
+
+/// A host, a second, and how far the host's clock was off then, in milliseconds.
+type Shown = (String, u64, i64);
+
+#[test]
+fn a_clock_that_jumps_or_drifts_is_wrong_until_the_heal_and_moves_no_timer() {
+    let rules = r#"faults = [
+        { at = "1s", do = { clock_jump = { any_of = "s-1", by = "5s" } } },
+        { at = "1s", do = { clock_drift = { any_of = "s-2", ppm = 100000, length = "4s" } } },
+    ]"#;
+    let (off, _) = in_tank(3, move |tank| async move {
+        // How far each clock is off at each whole second, in milliseconds.
+        let off: Rc<RefCell<Vec<Shown>>> = Rc::default();
+        for name in ["s-1", "s-2"] {
+            let log = off.clone();
+            tank.add_host(spec(name, "a"), move |host: Host| {
+                let log = log.clone();
+                async move {
+                    let began = host.wall_clock().millis();
+                    for second in 1..10 {
+                        host.sleep(Duration::from_secs(1)).await;
+                        assert_eq!(host.now().as_millis(), second * 1000, "timers are not moved");
+                        let shown = host.wall_clock().millis() - began - second as i64 * 1000;
+                        log.borrow_mut().push((host.name().to_owned(), second, shown));
+                    }
+                }
+            });
+        }
+        let injector = Injector::new(tank.clone(), Vec::new(), false);
+        conduct(&plan(rules, &places(), 3), places(), &injector);
+        tank.sleep(Duration::from_millis(7500)).await;
+        injector.heal();
+        tank.sleep(Duration::from_secs(2)).await;
+        off.take()
+    });
+    let off = off.expect("nothing is violated");
+    let of = |name: &str, at: u64| {
+        off.iter().find(|(host, second, _)| host == name && *second == at).expect("it was noted").2.abs()
+    };
+    for second in [2, 5, 7] {
+        assert_eq!(of("s-1", second), 5000, "at {second} s");
+    }
+    let drifted = [2, 3, 5, 7].map(|second| of("s-2", second));
+    assert!(0 < drifted[0] && drifted[0] < drifted[1] && drifted[1] < drifted[2], "{drifted:?}");
+    assert_eq!(drifted[2], drifted[3], "it runs right again, and is wrong still");
+    assert_eq!((of("s-1", 9), of("s-2", 9)), (0, 0), "the heal sets them right");
 }
