@@ -17,14 +17,15 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use indicatif::{ProgressBar, ProgressStyle};
 
+use crate::base::units::UnitError;
 use crate::base::{ByteSize, Seed, Span};
 use crate::lab::Verdict;
 use crate::report;
 use crate::scenario::{Mistake, Scenario, ScenarioError, Warning, advice, load_plan};
 use crate::systems;
 use crate::workloads;
-use crate::world::Level;
 use crate::world::fault::FaultPlan;
+use crate::world::{Level, property};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -33,7 +34,7 @@ Examples:
   wavetank run scenarios/clickstream.toml --seed 7      another storm
   wavetank replay scenarios/clickstream.toml --seed 7   the same run again, told event by event
 
-Exit codes: 0 held, 1 violated, 2 bad input, 3 did not converge, 4 not deterministic.";
+Exit codes: 0 held, 1 violated, 2 bad input, 3 did not converge, 4 not deterministic, 5 cut short (a replay only).";
 
 const RUN_EXAMPLES: &str = "\
 Examples:
@@ -106,15 +107,18 @@ Exit codes: 0 told, whatever the run's verdict; 2 bad input.";
 const REPLAY_EXAMPLES: &str = "\
 Examples:
   wavetank replay scenarios/clickstream.toml --seed 7 --until 12.5s
+  wavetank replay scenarios/clickstream.toml --seed 7 --until \"a controller was elected\" --nth 2
   wavetank replay scenarios/clickstream.toml --seed 7 --around \"a follower left the in-sync set\"
-  wavetank replay scenarios/clickstream.toml --seed 7 --log broker=debug --log coordination=warn
+  wavetank replay scenarios/clickstream.toml --seed 7 --log broker=debug --log clickstream=debug --log coordination=warn
   wavetank replay scenarios/clickstream.toml --seed 7 --timeline
   wavetank replay scenarios/clickstream.toml --seed 7 --timeline --from 20s --until 40s --slice 100ms --host 'broker-*'
   wavetank replay scenarios/clickstream.toml --seed 7 --diff-seed 8
   wavetank replay scenarios/negative/acks-one.toml --diff-passing
 
 Each line: virtual time, host, kind, event. Faults, processes, properties and logs are shown; with --around messages too,
-with --everything also what disks do.
+with --everything also what disks do. Every system and workload keeps log lines down to info, unless --log says otherwise.
+
+A run that is cut short (--until, --stop-on, --steps) gives no verdict but a promise broken until then: its exit code is 5.
 
 Two runs part with the first fault, event, deed of a process, telling log line, or type of message of a sender that a host has in only
 one of them, or more often. Times, numbers, order, and how often usual things happen are not compared.";
@@ -210,9 +214,16 @@ struct ReplayArguments {
     /// Show nothing before this virtual time
     #[arg(long, value_name = "TIME")]
     from: Option<Span>,
-    /// Show nothing after this virtual time
-    #[arg(long, value_name = "TIME")]
-    until: Option<Span>,
+    /// Go no further than this virtual time, or than this event: the name of a property, or a part of it. With --timeline a time
+    /// only ends the picture
+    #[arg(long, visible_alias = "stop-on", value_name = "TIME|EVENT", value_parser = until)]
+    until: Option<Until>,
+    /// Of the event, the how manieth time it happens (default 1)
+    #[arg(long, value_name = "N", requires = "until", value_parser = clap::value_parser!(u64).range(1..))]
+    nth: Option<u64>,
+    /// Go no further than this many task polls and timed events (`size` tells how many a run has)
+    #[arg(long, value_name = "N", conflicts_with = "until")]
+    steps: Option<u64>,
     /// Show only what befell this host, or the hosts that a pattern names (broker-*), and the links (may be given again)
     #[arg(long, value_name = "HOST")]
     host: Vec<String>,
@@ -226,16 +237,16 @@ struct ReplayArguments {
     #[arg(long, value_name = "EVENT")]
     around: Option<String>,
     /// Tell where the run parts from that of another seed
-    #[arg(long, value_name = "SEED", value_parser = seed, conflicts_with_all = ["around", "from", "until", "host", "everything", "timeline"])]
+    #[arg(long, value_name = "SEED", value_parser = seed, conflicts_with_all = ["around", "from", "until", "steps", "host", "everything", "timeline"])]
     diff_seed: Option<u64>,
     /// Tell where a run that fails parts from the nearest that does not: the same without some of its faults, or a neighbouring seed
-    #[arg(long, conflicts_with_all = ["diff_seed", "around", "from", "until", "host", "everything", "timeline"])]
+    #[arg(long, conflicts_with_all = ["diff_seed", "around", "from", "until", "steps", "host", "everything", "timeline"])]
     diff_passing: bool,
     /// How many events to show before and after each one that --around finds (default 15), or the place where two runs part
     /// (default 8)
     #[arg(long, value_name = "LINES")]
     context: Option<usize>,
-    /// Keep log lines of a system down to a level: error, warn, info or debug; `*` stands for all systems (may be given again)
+    /// Keep log lines of a system or workload down to a level: error, warn, info or debug; `*` stands for all (may be given again)
     #[arg(long, value_name = "SYSTEM=LEVEL", value_parser = level)]
     log: Vec<(String, Level)>,
     /// Show every message, connection and disk operation too
@@ -524,6 +535,39 @@ fn level(text: &str) -> Result<(String, Level), String> {
         return Err(format!("there is no system called `{system}`; {advice}"));
     }
     Ok((system.to_owned(), level))
+}
+
+/// Where a replay ends.
+#[derive(Clone, Debug)]
+enum Until {
+    Time(Span),
+    /// The name of a property that happens.
+    Event(&'static str),
+}
+
+fn until(text: &str) -> Result<Until, String> {
+    if text.starts_with(|c: char| c.is_ascii_digit()) {
+        return text.parse().map(Until::Time).map_err(|error: UnitError| error.to_string());
+    }
+    if let Some(exact) = property::EVENTS.iter().find(|name| **name == text) {
+        return Ok(Until::Event(exact));
+    }
+    let holding: Vec<&&str> = property::EVENTS.iter().filter(|name| name.contains(text)).collect();
+    match holding.as_slice() {
+        [one] => Ok(Until::Event(one)),
+        [] if property::ALL.iter().any(|(name, _)| *name == text) => {
+            Err(format!("`{text}` is a promise: a run ends by itself when it is broken"))
+        }
+        [] => {
+            let advice = advice(text, property::EVENTS.iter().copied());
+            let advice = advice.map(|advice| format!("; {advice}")).unwrap_or_default();
+            Err(format!("`{text}` is neither a span of time, such as 12.5s, nor an event{advice}"))
+        }
+        several => {
+            let names: Vec<String> = several.iter().map(|name| format!("`{name}`")).collect();
+            Err(format!("`{text}` is a part of several events: {}", names.join(", ")))
+        }
+    }
 }
 
 fn jobs(text: &str) -> Result<usize, String> {

@@ -4,14 +4,14 @@ use terminal_size::{Width, terminal_size_of};
 
 use crate::base::{HostId, Seed, SimTime, Span};
 use crate::cli::run::{create_folder, with_progress, write_trace};
-use crate::cli::{Format, ReplayArguments, bad_input, print, tell};
+use crate::cli::{Format, ReplayArguments, Until, bad_input, print, tell};
 use crate::lab::passing::nearest_passing;
 use crate::lab::{self, Options, Run, Verdict};
 use crate::report::{DivergenceReport, Report, View};
 use crate::scenario::{Scenario, advice, nearest};
 use crate::world::fault::rule::matches;
 use crate::world::trace::What;
-use crate::world::{Record, Recording, property};
+use crate::world::{Cut, Record, Recording, property};
 
 /// How many events are shown before and after one that is looked for.
 const CONTEXT: usize = 15;
@@ -37,11 +37,24 @@ pub(super) fn replay(arguments: &ReplayArguments) -> u8 {
     }
     let everything = !arguments.timeline || arguments.trace.is_some();
     let recording = Recording { everything, levels: arguments.log.clone(), hashes: false };
-    let options = Options { recording, plan };
+    let cut = match cut(arguments) {
+        Ok(cut) => cut,
+        Err(message) => {
+            tell(&format!("{message}\n"));
+            return Verdict::BAD_INPUT;
+        }
+    };
+    let options = Options { recording, plan, cut };
     let run = with_progress(|progress| lab::execute(&scenario, subject.seed(&scenario), &options, progress));
     let report = Report { run: &run, plan_file: subject.plan.as_deref(), difference: None };
     if arguments.diff_seed.is_some() || arguments.diff_passing {
         return diff(&scenario, &report, &options, arguments);
+    }
+    if let Some(Until::Event(event)) = &arguments.until
+        && run.verdict != Verdict::CutShort
+    {
+        let nth = arguments.nth.unwrap_or(1);
+        tell(&format!("the run ended before \"{event}\" had happened {nth} times\n"));
     }
     let hosts = match hosts(&run, &arguments.host) {
         Ok(hosts) => hosts,
@@ -112,6 +125,21 @@ fn diff(scenario: &Scenario, this: &Report<'_>, options: &Options, arguments: &R
     run.verdict.exit_code()
 }
 
+/// Where the run is to be cut short, if anywhere.
+fn cut(arguments: &ReplayArguments) -> Result<Option<Cut>, String> {
+    Ok(match (&arguments.until, arguments.nth, arguments.steps) {
+        (Some(Until::Time(_)), Some(_), _) => {
+            return Err("--nth counts events, and --until is a time".to_owned());
+        }
+        (Some(Until::Time(_)), ..) if arguments.timeline => None,
+        (Some(Until::Time(at)), ..) => Some(Cut::At(SimTime::ZERO + at.get())),
+        (Some(Until::Event(event)), nth, _) => {
+            Some(Cut::On { event: (*event).to_owned(), nth: nth.unwrap_or(1) })
+        }
+        (None, _, steps) => steps.map(Cut::After),
+    })
+}
+
 /// The hosts that are asked for: all, or those that the patterns name.
 fn hosts(run: &Run, patterns: &[String]) -> Result<Vec<HostId>, String> {
     let names = || run.hosts.iter().map(String::as_str);
@@ -127,8 +155,10 @@ fn hosts(run: &Run, patterns: &[String]) -> Result<Vec<HostId>, String> {
 }
 
 fn view(run: &Run, hosts: Vec<HostId>, arguments: &ReplayArguments) -> View {
-    let until =
-        arguments.until.map_or(run.virtual_time, |until| (SimTime::ZERO + until.get()).min(run.virtual_time));
+    let until = match arguments.until {
+        Some(Until::Time(until)) => run.virtual_time.min(SimTime::ZERO + until.get()),
+        _ => run.virtual_time,
+    };
     let from = arguments.from.map_or(SimTime::ZERO, |from| (SimTime::ZERO + from.get()).min(until));
     let width = terminal_size_of(std::io::stdout()).map_or(WIDTH, |(Width(width), _)| usize::from(width));
     View { from, until, hosts, slice: arguments.slice.map(Span::get), width }
@@ -136,9 +166,7 @@ fn view(run: &Run, hosts: Vec<HostId>, arguments: &ReplayArguments) -> View {
 
 /// Around an event messages are of interest too; over a whole run they would drown the rest, and disk operations anywhere.
 fn is_wanted(record: &Record, hosts: &[HostId], arguments: &ReplayArguments) -> bool {
-    let (from, until) = (arguments.from.map(Span::get), arguments.until.map(Span::get));
-    let at = record.at.since(SimTime::ZERO);
-    let in_time = from.is_none_or(|from| from <= at) && until.is_none_or(|until| at <= until);
+    let in_time = arguments.from.is_none_or(|from| SimTime::ZERO + from.get() <= record.at);
     let here = record.host.is_none_or(|host| hosts.contains(&host));
     let shown = match record.what {
         What::Delivered | What::Connection => arguments.everything || arguments.around.is_some(),

@@ -32,7 +32,7 @@ pub(super) fn run(arguments: &RunArguments) -> u8 {
         }
     }
     let recording = Recording { everything: arguments.trace.is_some(), ..Recording::default() };
-    let options = Options { recording, plan };
+    let options = Options { recording, plan, cut: None };
     let (run, difference) = with_progress(|progress| {
         if arguments.check_determinism {
             lab::check_determinism(&scenario, subject.seed(&scenario), &options, progress)

@@ -17,7 +17,7 @@ use crate::world::fault::{FaultPlan, Injector, Operator, Place, conduct};
 use crate::world::property::{PropertyTally, Violation};
 use crate::world::tank::{Outcome, TankError};
 use crate::world::trace::What;
-use crate::world::{Record, Recording, Tank, TankConfig, select};
+use crate::world::{Cut, Record, Recording, Tank, TankConfig, select};
 
 /// How long systems may take to become ready, and workloads to prepare, before anything breaks.
 const BUILD_BOUND: Duration = Duration::from_secs(120);
@@ -105,6 +105,7 @@ fn play(scenario: &Scenario, seed: Seed, options: &Options, report: impl Fn(Prog
     let acts = Play {
         scenario: scenario_of_run,
         plan: options.plan.clone(),
+        cut: options.cut.clone(),
         notes: notes.clone(),
         report: Box::new(report),
     };
@@ -116,6 +117,7 @@ fn play(scenario: &Scenario, seed: Seed, options: &Options, report: impl Fn(Prog
 struct Play {
     scenario: Scenario,
     plan: Option<FaultPlan>,
+    cut: Option<Cut>,
     notes: Rc<RefCell<Notes>>,
     report: Box<dyn Fn(Progress)>,
 }
@@ -123,6 +125,9 @@ struct Play {
 impl Play {
     async fn play(self, tank: Tank) {
         tank.set_cooperation(false);
+        if let Some(cut) = &self.cut {
+            tank.cut_short(cut);
+        }
         let platform = Platform::build(&tank, &self.scenario);
         let (budgets, operator) = (platform.budgets.clone(), platform.operator.clone());
         let injector = Injector::with_operator(tank.clone(), budgets, self.scenario.beyond_budget, operator);
@@ -297,6 +302,7 @@ fn conclude(
     let broken = violation.is_some() || notes.checks.iter().any(|check| !check.held());
     let verdict = match (broken, notes.unmet.is_empty()) {
         (true, _) => Verdict::Violated,
+        _ if result == Err(TankError::CutShort) => Verdict::CutShort,
         (false, true) => Verdict::Held,
         (false, false) => Verdict::NotConverged,
     };
@@ -312,7 +318,7 @@ fn conclude(
     });
     let service = service.collect();
     let excerpt = match (verdict, &violation) {
-        (Verdict::Held, _) => Vec::new(),
+        (Verdict::Held | Verdict::CutShort, _) => Vec::new(),
         (Verdict::Violated, None) => {
             let found =
                 notes.checks.iter().flat_map(|check| &check.examples).filter_map(|example| example.at);
@@ -381,7 +387,7 @@ fn figures(notes: &Notes, outcome: &Outcome, cut_short: bool) -> Vec<Figure> {
 /// A run that can go no further has broken the promise to go on.
 fn stuck(result: &Result<(), TankError>, at: SimTime) -> Option<Violation> {
     let (property, detail) = match result {
-        Ok(()) | Err(TankError::Violated) => return None,
+        Ok(()) | Err(TankError::Violated | TankError::CutShort) => return None,
         Err(TankError::Deadlock) => ("the run goes on", "nothing can ever happen again".to_owned()),
         Err(TankError::Livelock(tasks)) => ("time goes on", format!("tasks spin without end: {tasks}")),
     };

@@ -21,20 +21,22 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::base::SimTime;
-use crate::world::Recording;
 use crate::world::fault::FaultPlan;
+use crate::world::{Cut, Recording};
 
 pub use course::{execute, places};
 pub use determinism::{Difference, check_determinism, first_difference};
 pub use run::{Run, Verdict};
 
-/// How a scenario is run, beyond what its file says. None of it changes the digest, except a plan.
+/// How a scenario is run, beyond what its file says. None of it changes what happens, except a plan.
 #[derive(Clone, Debug, Default)]
 pub struct Options {
     /// What to write down.
     pub recording: Recording,
     /// The faults of the run; drawn from the scenario's rules if absent.
     pub plan: Option<FaultPlan>,
+    /// Where it is cut short; it goes to its end if absent.
+    pub cut: Option<Cut>,
 }
 
 /// How far a run has come.

@@ -70,7 +70,7 @@ impl Search<'_> {
     }
 
     fn passes(&mut self, left_out: &[usize]) -> bool {
-        let options = Options { recording: Recording::default(), plan: Some(self.plan(left_out)) };
+        let options = Options { plan: Some(self.plan(left_out)), ..Options::default() };
         self.run(self.failing.seed, &options).verdict == Verdict::Held
     }
 

@@ -29,6 +29,8 @@ pub enum Verdict {
     NotConverged,
     /// The same scenario and seed gave two different runs.
     NotDeterministic,
+    /// It was cut short before its end: no promise was broken until then, and the rest is not known.
+    CutShort,
 }
 
 impl Verdict {
@@ -45,6 +47,7 @@ impl Verdict {
             Self::Violated => 1,
             Self::NotConverged => 3,
             Self::NotDeterministic => 4,
+            Self::CutShort => 5,
         }
     }
 
@@ -55,6 +58,7 @@ impl Verdict {
             Self::Violated => "violated",
             Self::NotConverged => "did not converge",
             Self::NotDeterministic => "not deterministic",
+            Self::CutShort => "cut short",
         }
     }
 }

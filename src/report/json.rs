@@ -28,9 +28,9 @@ struct Document<'run> {
     seed: Seed,
     /// The overrides, each as `--set` takes it.
     overrides: &'run [String],
-    /// `held`, `violated`, `not-converged` or `not-deterministic`.
+    /// `held`, `violated`, `not-converged`, `not-deterministic`, or `cut-short` for a replay that was.
     verdict: Verdict,
-    /// The exit code that goes with the verdict: 0, 1, 3 or 4.
+    /// The exit code that goes with the verdict: 0, 1, 3, 4 or 5.
     exit_code: u8,
     /// The command that repeats the run.
     replay: String,

@@ -4,7 +4,7 @@ use std::fmt::{self, Write};
 
 use crate::base::Figure;
 use crate::checkers::Check;
-use crate::lab::Verdict;
+use crate::lab::{Act, Verdict};
 use crate::report::Report;
 use crate::world::Record;
 use crate::world::property::PropertyKind;
@@ -51,7 +51,7 @@ impl Report<'_> {
             Verdict::Violated | Verdict::NotConverged => {
                 writeln!(out, "shrink   {}", self.command("shrink"))
             }
-            Verdict::Held | Verdict::NotDeterministic => Ok(()),
+            Verdict::Held | Verdict::NotDeterministic | Verdict::CutShort => Ok(()),
         }
     }
 
@@ -86,6 +86,18 @@ impl Report<'_> {
                 )?,
                 _ => writeln!(out, "Every promise was kept.")?,
             }
+        }
+        if run.verdict == Verdict::CutShort {
+            let act = run.acts.last().map_or(Act::Build, |(act, _)| *act).name();
+            writeln!(
+                out,
+                "It was cut short at {}, in the act `{act}`, and whether it holds is not known:",
+                run.virtual_time
+            )?;
+            writeln!(
+                out,
+                "no property was violated until then, but checkers judge only a run that has come to its end."
+            )?;
         }
         for name in &run.not_reached {
             writeln!(out, "This run never came to an event that the scenario expects: {name}")?;

@@ -62,6 +62,8 @@ pub(crate) type Owner = Option<(HostId, u32)>;
 pub(crate) enum Stopped {
     /// A property was violated or a task panicked: see `Properties`.
     Violated,
+    /// It was asked to go no further.
+    CutShort,
     /// Nothing is ready and nothing is pending: the root future can never finish.
     Deadlock,
     /// Tasks keep waking one another and time stands still.
@@ -87,6 +89,8 @@ pub(crate) struct Kernel {
     /// What the fault injector wants done as soon as the current poll returns.
     pub(crate) after_poll: RefCell<Vec<Rare>>,
     stop: Cell<bool>,
+    /// How many polls and timed events there may be.
+    events_max: Cell<u64>,
     polls: Cell<u64>,
     fired: Cell<u64>,
 }
@@ -110,6 +114,7 @@ impl Kernel {
             metrics: RefCell::default(),
             after_poll: RefCell::default(),
             stop: Cell::new(false),
+            events_max: Cell::new(u64::MAX),
             polls: Cell::new(0),
             fired: Cell::new(0),
         })
@@ -137,6 +142,19 @@ impl Kernel {
     /// Ends the loop after the current poll.
     pub(crate) fn stop(&self) {
         self.stop.set(true);
+    }
+
+    /// Ends the loop after so many polls and timed events.
+    pub(crate) fn stop_after(&self, events: u64) {
+        self.events_max.set(events);
+    }
+
+    fn stopped(&self) -> Result<(), Stopped> {
+        if !self.stop.get() && self.events() < self.events_max.get() {
+            return Ok(());
+        }
+        let violated = self.properties.borrow().violation.is_some();
+        Err(if violated { Stopped::Violated } else { Stopped::CutShort })
     }
 
     /// Has `event` happen at `at` (or now, if that has passed).
@@ -219,9 +237,7 @@ impl Kernel {
             while let Some(slot) = self.pick() {
                 self.poll(slot);
                 self.run_after_poll();
-                if self.stop.get() {
-                    return Err(Stopped::Violated);
-                }
+                self.stopped()?;
                 if let Some(done) = output.borrow_mut().take() {
                     return Ok(done);
                 }
@@ -242,9 +258,7 @@ impl Kernel {
                 }
             }
             self.run_after_poll();
-            if self.stop.get() {
-                return Err(Stopped::Violated);
-            }
+            self.stopped()?;
         }
     }
 

@@ -27,7 +27,7 @@ pub use network::{
     Address, ConnectError, Connection, ConnectionError, LinkConfig, Listener, Receiver, Sender,
 };
 pub use property::bug;
-pub use tank::{HostSpec, Tank, TankConfig};
+pub use tank::{Cut, HostSpec, Tank, TankConfig};
 pub use trace::{Digest, Level, Record, Recording};
 
 /// Waits for the first of several futures, in the order written when several are ready: `tokio::select!`, always biased, because the

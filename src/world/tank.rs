@@ -57,6 +57,24 @@ pub enum TankError {
     Deadlock,
     /// Time stood still while these tasks spun.
     Livelock(String),
+    /// It was asked to go no further: see [`Tank::cut_short`].
+    CutShort,
+}
+
+/// Where a run is cut short, before its end.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Cut {
+    /// At this time.
+    At(SimTime),
+    /// When this event has happened so many times.
+    On {
+        /// Its name, one of [`property::EVENTS`].
+        event: String,
+        /// How many times, from 1.
+        nth: u64,
+    },
+    /// After this many task polls and timed events.
+    After(u64),
 }
 
 /// What remains of a run.
@@ -127,6 +145,7 @@ impl Tank {
                 Stopped::Violated => TankError::Violated,
                 Stopped::Deadlock => TankError::Deadlock,
                 Stopped::Livelock(tasks) => TankError::Livelock(tasks),
+                Stopped::CutShort => TankError::CutShort,
             });
             let outcome = kernel.outcome();
             kernel.dismantle();
@@ -286,6 +305,22 @@ impl Tank {
     /// Starts a task of the laboratory, which no fault can hurt.
     pub fn spawn(&self, name: &'static str, future: impl Future<Output = ()> + 'static) {
         self.kernel.spawn(None, name, Box::pin(future));
+    }
+
+    /// Goes no further than this. What happens until then is the same as without it.
+    pub fn cut_short(&self, cut: &Cut) {
+        match cut {
+            Cut::At(at) => drop(self.kernel.call_at(*at, |kernel| kernel.stop())),
+            Cut::On { event, nth } => {
+                let nth = *nth;
+                self.kernel.properties.borrow_mut().on(event, move |kernel, _, count| {
+                    if nth <= count {
+                        kernel.stop();
+                    }
+                });
+            }
+            Cut::After(events) => self.kernel.stop_after(*events),
+        }
     }
 
     /// Whether cooperative points may fire.

@@ -155,7 +155,7 @@ impl Record {
 pub struct Recording {
     /// Keep every event, readable, and not just the last notable ones.
     pub everything: bool,
-    /// Log levels by system name; `*` stands for all systems.
+    /// Down to which level log lines are kept, by system name; `*` stands for all systems. Down to `Info` for those not named.
     pub levels: Vec<(String, Level)>,
     /// Keep the hash of every event, so that another run can be compared event by event.
     pub hashes: bool,
@@ -287,12 +287,11 @@ impl Trace {
         level: Level,
         text: impl FnOnce() -> String,
     ) {
-        let wanted = self
-            .recording
-            .levels
-            .iter()
-            .any(|(name, most)| (name == system || name == "*") && level <= *most);
-        if level <= Level::Info || wanted {
+        let given = |wanted: &str| {
+            let of = self.recording.levels.iter().rev().find(|(name, _)| name == wanted);
+            of.map(|(_, most)| *most)
+        };
+        if level <= given(system).or_else(|| given("*")).unwrap_or(Level::Info) {
             self.keep(at, Some(host), What::Log(level), None, text());
         }
     }

@@ -219,3 +219,102 @@ fn the_life_of_every_host_is_drawn_as_wide_as_asked() {
     let both = replay(&["--around", "x"]);
     assert_eq!(both.code, 2, "{}", both.out);
 }
+
+#[test]
+fn a_replay_that_is_cut_short_is_the_beginning_of_the_run_and_gives_no_verdict() {
+    let folder = folder("replay_cut", &[("s.toml", SHORT)]);
+    let replay = |arguments: &[&str]| {
+        wavetank(&folder, &[&["replay", "s.toml", "--seed", "3", "--everything"], arguments].concat())
+    };
+    let whole = replay(&[]);
+    assert_eq!(whole.code, 0, "{}", whole.err);
+    let event = "coordination established a leader";
+    for arguments in [
+        vec!["--until", "1.5s"],
+        vec!["--until", event],
+        vec!["--stop-on", event, "--nth", "2"],
+        vec!["--stop-on", "established a leader", "--nth", "2"],
+        vec!["--steps", "300"],
+    ] {
+        let part = replay(&arguments);
+        assert_eq!(part.code, 5, "{arguments:?}: {}", part.err);
+        let (told, report) = part.out.split_once("\n\n").expect("the report follows the events");
+        assert!(whole.out.starts_with(told) && told.len() < whole.out.len() - 2000, "{arguments:?}: {told}");
+        assert!(report.starts_with("CUT SHORT: An ensemble stands\n"), "{report}");
+        assert!(report.contains("\nIt was cut short at "), "{report}");
+        for claim in ["Every promise was kept", "checks     looked at", "shrink"] {
+            assert!(!report.contains(claim), "{arguments:?}: {report}");
+        }
+        // It ends at the instant of the event, once the task in which that happened has had its turn.
+        let hits: Vec<&str> = told.lines().filter(|line| line.ends_with(event)).collect();
+        let ends_with_it = || {
+            let at = |line: &str| line.split_whitespace().next().map(str::to_owned);
+            told.lines().last().and_then(at) == hits.last().and_then(|line| at(line))
+        };
+        match arguments.as_slice() {
+            [_, _, "--nth", _] => assert!(hits.len() == 2 && ends_with_it(), "{told}"),
+            ["--until", by] if *by == event => assert!(hits.len() == 1 && ends_with_it(), "{told}"),
+            _ => {}
+        }
+    }
+    let never = replay(&["--until", event, "--nth", "1000"]);
+    assert_eq!(never.code, 0, "{}", never.err);
+    let told = "the run ended before \"coordination established a leader\" had happened 1000 times\n";
+    assert!(never.err.contains(told), "{}", never.err);
+    assert!(never.out.contains("HELD: "), "it went to its end");
+}
+
+#[test]
+fn where_a_replay_ends_is_a_time_or_a_known_event() {
+    let folder = folder("replay_until", &[("s.toml", SHORT)]);
+    for (arguments, told) in [
+        (vec!["--until", "12"], "is not a span of time"),
+        (
+            vec!["--until", "coordination established a ledaer"],
+            "neither a span of time, such as 12.5s, nor an event; did you mean `coordination established a leader`?",
+        ),
+        (vec!["--until", "time goes on"], "neither a span of time"),
+        (vec!["--until", "the high watermark stays within the log"], "is a promise: a run ends by itself"),
+        (vec!["--until", "a follower"], "is a part of several events: `a follower "),
+        (vec!["--until", "1s", "--nth", "2"], "--nth counts events, and --until is a time"),
+        (vec!["--until", "1s", "--steps", "2"], "cannot be used with"),
+        (vec!["--nth", "2"], "--until"),
+        (vec!["--until", "1s", "--diff-seed", "2"], "cannot be used with"),
+    ] {
+        let ended = wavetank(&folder, &[&["replay", "s.toml"][..], &arguments].concat());
+        assert_eq!(ended.code, 2, "{arguments:?}: {}", ended.out);
+        let err = ended.err.split_whitespace().collect::<Vec<_>>().join(" ");
+        assert!(err.contains(told), "{arguments:?}: {err}");
+    }
+}
+
+#[test]
+fn every_system_and_workload_has_a_log_and_keeps_the_level_it_is_given() {
+    let repository = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let replay = |file: &str, arguments: &[&str]| {
+        let ended = wavetank(repository, &[&["replay", file, "--until", "4s"][..], arguments].concat());
+        assert_eq!(ended.code, 5, "{}", ended.err);
+        ended.out
+    };
+    let lines = |out: &str, host: &str, level: &str| -> usize {
+        let is_it = |line: &&str| line.contains(&format!("s {host}")) && line.contains(&format!(" {level} "));
+        out.lines().filter(is_it).count()
+    };
+    for (system, file) in [
+        ("coordination", "scenarios/clickstream.toml"),
+        ("broker", "scenarios/clickstream.toml"),
+        ("clickstream", "scenarios/clickstream.toml"),
+        ("registers", "scenarios/coordination-storm.toml"),
+    ] {
+        let [plain, debug] =
+            ["info", "debug"].map(|level| replay(file, &["--log", &format!("{system}={level}")]));
+        assert_eq!(lines(&plain, system, "debug"), 0, "{system}: {plain}");
+        assert!(0 < lines(&debug, system, "debug"), "{system}: {debug}");
+        let others = lines(&debug, "", "debug") - lines(&debug, system, "debug");
+        assert_eq!(others, 0, "only {system} is asked for: {debug}");
+    }
+    let file = "scenarios/clickstream.toml";
+    let quiet = replay(file, &["--log", "*=debug", "--log", "coordination=warn"]);
+    assert_eq!(lines(&quiet, "coordination", "info") + lines(&quiet, "coordination", "debug"), 0, "{quiet}");
+    assert!(0 < lines(&quiet, "broker", "info"), "{quiet}");
+}

@@ -85,7 +85,7 @@ fn every_regression_is_found_with_its_bug_and_holds_without() {
 fn every_message_that_is_delivered_is_listed_by_name() {
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("scenarios/mixed-swarm.toml");
     let recording = Recording { everything: true, ..Recording::default() };
-    let options = Options { recording, plan: None };
+    let options = Options { recording, ..Options::default() };
     let run = execute(&load(&file, &SHORT), Seed::new(1), &options, &mut |_| {});
     let delivered = run.records.iter().filter(|record| record.what == What::Delivered);
     let kinds: BTreeSet<&str> =

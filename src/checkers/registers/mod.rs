@@ -21,6 +21,12 @@ use crate::checkers::service::Request;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct SessionKey(usize);
 
+impl fmt::Display for SessionKey {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "session {}", self.0)
+    }
+}
+
 /// An operation, numbered in order of their beginnings.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct OpKey(usize);

@@ -52,7 +52,7 @@ impl Report<'_> {
         let shade = match run.verdict {
             Verdict::Held => "good",
             Verdict::Violated => "bad",
-            Verdict::NotConverged | Verdict::NotDeterministic => "odd",
+            Verdict::NotConverged | Verdict::NotDeterministic | Verdict::CutShort => "odd",
         };
         let words = run.verdict.words().to_uppercase();
         writeln!(out, "<span class=\"badge {shade}\">{words}</span>\n<h1>{}</h1>", escaped(&self.finding()))?;
@@ -89,6 +89,7 @@ impl Report<'_> {
             }
             (Verdict::NotConverged, _) => "It did not come to rest in time".to_owned(),
             (Verdict::NotDeterministic, _) => "Two runs of one seed differ".to_owned(),
+            (Verdict::CutShort, _) => "It was cut short before its end".to_owned(),
         }
     }
 

@@ -353,6 +353,8 @@ impl Broker {
                 partition.on_state(state, self.host.now()).await?;
             }
         }
+        let (number, epoch) = (image.number, image.controller_epoch);
+        self.host.log(Level::Debug, || format!("took over image {number} of the controller of {epoch}"));
         *self.image.borrow_mut() = Some(image);
         if !self.counted.replace(true) {
             // Only now: the next life of the process may call itself intact when what this one had lost is in the books. A crash

@@ -21,7 +21,7 @@ use crate::systems::broker::api::{
 };
 use crate::workloads::clickstream::impression::{Impression, decode};
 use crate::workloads::clickstream::{Acks, Config};
-use crate::world::{Address, Host, select, watch};
+use crate::world::{Address, Host, Level, select, watch};
 
 /// What clients are told to do.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -189,6 +189,7 @@ impl Client {
             let sent = Sent { event, producer: life, partition: partition_for(key, parts), payload };
             self.notebook.history.borrow_mut().sent(host.now(), sent);
             host.count("clickstream.sent", 1);
+            host.log(Level::Debug, || format!("sends event {event} to part {}", sent.partition));
             let message = Message {
                 key: Some(Bytes::copy_from_slice(key)),
                 value,
@@ -238,6 +239,11 @@ impl Client {
                 payload_hash(message.key.as_deref().unwrap_or_default(), &message.value)
             }),
         };
+        let (part, offset) = (read.partition, consumed.offset);
+        match read.event {
+            Some(event) => host.log(Level::Debug, || format!("reads event {event} at {part}{offset}")),
+            None => host.log(Level::Debug, || format!("reads what is no event at {part}{offset}")),
+        }
         self.notebook.history.borrow_mut().read(host.now(), read);
         host.count("clickstream.read", 1);
     }
@@ -330,6 +336,7 @@ async fn note_ends(
             *notebook.acked.borrow_mut() += 1;
             host.count("clickstream.acknowledged", 1);
         }
+        host.log(Level::Debug, || format!("event {event} ends: {outcome:?}"));
         notebook.history.borrow_mut().outcome(host.now(), event, outcome);
         *open.borrow_mut() -= 1;
     }

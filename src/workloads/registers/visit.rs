@@ -12,6 +12,7 @@ use crate::systems::coordination::api::{
     self, Code, Error, Mode, Path, PathWatch, Reply, Request, Session, Stat, Watch, Write,
 };
 use crate::workloads::registers::Notebook;
+use crate::world::Level;
 
 /// A session, and what it watches.
 #[derive(Clone)]
@@ -111,12 +112,15 @@ impl Visit {
 
     async fn carry_out(&self, ask: Ask, watch: bool) -> Option<Outcome> {
         let request = request(&ask, watch);
+        let host = self.session.host();
+        host.log(Level::Debug, || format!("{} asks {ask:?}", self.key));
         let op = self.notebook.history.borrow_mut().asked(self.now(), self.key, ask);
         let result = self.session.request(request).await;
         self.note_fired();
         match result {
             Ok(answer) => {
                 let outcome = outcome(answer.reply);
+                host.log(Level::Debug, || format!("{} is told {outcome:?}", self.key));
                 let noted = Answer {
                     outcome: outcome.clone(),
                     zxid: answer.zxid,
@@ -133,6 +137,7 @@ impl Visit {
                 Some(outcome)
             }
             Err(Error::Expired) => {
+                host.log(Level::Debug, || format!("{} has expired", self.key));
                 self.notebook.history.borrow_mut().not_done(self.now(), op);
                 None
             }
