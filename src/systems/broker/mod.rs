@@ -51,9 +51,9 @@ pub struct Config {
     pub replica_lag_max: Span,
     /// How long a follower's fetch waits for records (default 200ms).
     pub replica_fetch_wait: Span,
-    /// The time-out of a broker's coordination session (default 3s).
+    /// The time-out of a broker's coordination session (default 3s; drawn from 1s to 6s in a swarm).
     pub session_timeout: Span,
-    /// How often leadership moves back to the preferred replicas; 0s never (default 10s).
+    /// How often leadership moves back to the preferred replicas; 0s never (default 10s; drawn from 1s to 20s in a swarm).
     pub preferred_leader_every: Span,
     /// How often old segments are looked for (default 5s).
     pub retention_check_every: Span,
@@ -63,7 +63,7 @@ pub struct Config {
     pub message_max: ByteSize,
     /// A larger request ends its connection (`socket.request.max.bytes`, default 100MiB).
     pub request_max: ByteSize,
-    /// Bytes of records between two entries of an offset index (default 4KiB).
+    /// Bytes of records between two entries of an offset index (default 4KiB; drawn from 64B to 32KiB in a swarm).
     pub index_interval: ByteSize,
     /// Cores of each broker (default 4).
     pub cores: u32,
@@ -231,6 +231,23 @@ impl Config {
         if stream.random_bool(0.5) {
             self.replica_fetch_wait = Span::millis(stream.random_range(5..=500));
             note("replica_fetch_wait", self.replica_fetch_wait.to_string());
+        }
+        // What is added here is added at the end, so that what a seed drew before stays.
+        if stream.random_bool(0.5) {
+            self.session_timeout = Span::millis(stream.random_range(1000..=6000));
+            note("session_timeout", self.session_timeout.to_string());
+        }
+        if stream.random_bool(0.5) {
+            self.preferred_leader_every = Span::millis(stream.random_range(1000..=20_000));
+            note("preferred_leader_every", self.preferred_leader_every.to_string());
+        }
+        if stream.random_bool(0.25) {
+            self.flush_every = Span::millis(stream.random_range(50..=5000));
+            note("flush_every", self.flush_every.to_string());
+        }
+        if stream.random_bool(0.5) {
+            self.index_interval = ByteSize::new(64 << stream.random_range(0..10));
+            note("index_interval", self.index_interval.to_string());
         }
         drawn
     }

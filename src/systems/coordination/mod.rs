@@ -49,15 +49,16 @@ use zxid::ServerId;
 pub struct Config {
     /// How many servers vote: odd, from 1 to 9 (default 3).
     pub servers: u32,
-    /// The ensemble's heartbeat; session time-outs are rounded up to it (default 200ms).
+    /// The ensemble's heartbeat; session time-outs are rounded up to it (default 200ms; drawn from 100ms to 400ms in a
+    /// swarm).
     pub tick: Span,
-    /// Ticks a follower may take to find its leader and copy its state (default 25).
+    /// Ticks a follower may take to find its leader and copy its state (default 25; drawn from 10 to 40 in a swarm).
     pub init_limit: u32,
-    /// Ticks without a word after which leader and follower give one another up (default 5).
+    /// Ticks without a word after which leader and follower give one another up (default 5; drawn from 4 to 10 in a swarm).
     pub sync_limit: u32,
     /// Transactions between two snapshots (default 1000; drawn from 4 to 2000 in a swarm, often few).
     pub snapshot_every: u32,
-    /// Snapshots, with the logs that follow them, that are kept on disk (default 3).
+    /// Snapshots, with the logs that follow them, that are kept on disk (default 3; drawn from 1 to 5 in a swarm).
     pub snapshots_kept: u32,
     /// Committed transactions a leader keeps in memory for followers that lag (default 500; drawn from 2 to 1000 in a swarm, often
     /// few).
@@ -136,10 +137,27 @@ impl Config {
         if stream.random_bool(0.25) {
             self.transactions_per_epoch = stream.random_range(300..=3000);
         }
+        // What is added here is added at the end, so that what a seed drew before stays.
+        if stream.random_bool(0.5) {
+            self.tick = Span::millis(stream.random_range(100..=400));
+        }
+        if stream.random_bool(0.5) {
+            self.init_limit = stream.random_range(10..=40);
+        }
+        if stream.random_bool(0.5) {
+            self.sync_limit = stream.random_range(4..=10);
+        }
+        if stream.random_bool(0.5) {
+            self.snapshots_kept = stream.random_range(1..=5);
+        }
         let drawn = [
             ("transactions_per_epoch", self.transactions_per_epoch.to_string()),
             ("snapshot_every", self.snapshot_every.to_string()),
             ("committed_log", self.committed_log.to_string()),
+            ("tick", self.tick.to_string()),
+            ("init_limit", self.init_limit.to_string()),
+            ("sync_limit", self.sync_limit.to_string()),
+            ("snapshots_kept", self.snapshots_kept.to_string()),
         ];
         drawn.map(|(name, value)| (name.to_owned(), value)).to_vec()
     }
