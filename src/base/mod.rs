@@ -1,5 +1,7 @@
 //! Words every layer shares. Pure: nothing here reads a clock, draws a number of its own or touches the outside.
 
+#[cfg(test)]
+pub mod damage;
 pub mod figure;
 pub mod id;
 pub mod problem;

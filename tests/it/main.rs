@@ -4,6 +4,7 @@ mod broker;
 mod command_line;
 mod compare;
 mod coordination;
+mod fuzz;
 mod garbage;
 mod known_bugs;
 mod replay;

@@ -10,7 +10,7 @@ use bytes::{Bytes, BytesMut};
 use crate::systems::broker::epochs::Epochs;
 use crate::systems::broker::id::{LeaderEpoch, Offset};
 use crate::systems::broker::producers::{Appended, Producers, Sequence};
-use crate::systems::broker::records::{Batch, BatchError, batches, decode, stamp};
+use crate::systems::broker::records::{Batch, BatchError, batches, decode, holds, stamp};
 use crate::systems::broker::segment::{Segment, paths};
 use crate::systems::seal::{sealed, unsealed};
 use crate::world::{Disk, DiskError};
@@ -205,7 +205,7 @@ impl Log {
         let parsed = parsed?;
         // One batch for each partition and request, as clients since 0.11 send it.
         let [(_, sent)] = parsed[..] else { return Err(BatchError::Corrupt.into()) };
-        if i64::from(sent.count) != sent.last.get() - sent.base.get() + 1 {
+        if !holds(bytes, &sent) {
             return Err(BatchError::Corrupt.into());
         }
         if 0 <= sent.producer {

@@ -9,6 +9,7 @@ pub mod id;
 mod log;
 mod message;
 mod observer;
+mod outline;
 mod partition;
 mod operations;
 mod producers;

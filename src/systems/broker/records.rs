@@ -9,6 +9,7 @@ use kafka_protocol::records::{
 };
 
 use crate::systems::broker::id::{LeaderEpoch, Offset};
+use crate::systems::broker::outline::Rest;
 
 /// Bytes of a batch before its records.
 pub const HEADER: usize = 61;
@@ -85,7 +86,12 @@ pub fn parse(bytes: &[u8], check: bool) -> Result<Batch, BatchError> {
     }
     let crc = i32_at(CRC_AT) as u32;
     let (base, last_delta, count) = (i64_at(0), i32_at(23), i32_at(57));
-    if last_delta < 0 || count <= 0 || (check && crc32c::crc32c(&bytes[CRC_COVERS..size]) != crc) {
+    // No log is so long that its offsets come near their end.
+    if !(0..=i64::MAX / 2).contains(&base)
+        || last_delta < 0
+        || count <= 0
+        || (check && crc32c::crc32c(&bytes[CRC_COVERS..size]) != crc)
+    {
         return Err(BatchError::Corrupt);
     }
     Ok(Batch {
@@ -175,20 +181,55 @@ pub fn encode(messages: &[Message], sequenced: Option<Sequenced>) -> Bytes {
     out.freeze()
 }
 
+/// Whether a batch holds the records it says it has, one for each offset, each of the length it says.
+pub fn holds(bytes: &[u8], batch: &Batch) -> bool {
+    let compressed = bytes[22] & 7 != 0;
+    let spans = i64::from(batch.count) == batch.last.get() - batch.base.get() + 1;
+    spans && (compressed || walk(&bytes[HEADER..batch.size], batch.count).is_some())
+}
+
+/// Passes over so many records, to the last byte.
+fn walk(bytes: &[u8], count: i32) -> Option<()> {
+    let mut rest = Rest(bytes);
+    for number in 0..count {
+        let length = usize::try_from(rest.signed()?).ok()?;
+        let mut record = Rest(rest.0.get(..length)?);
+        rest.skip(length)?;
+        record.skip(1)?;
+        record.skip_long()?;
+        if record.signed()? != number {
+            return None;
+        }
+        record.skip_blob()?;
+        record.skip_blob()?;
+        for _ in 0..usize::try_from(record.signed()?).ok().filter(|headers| *headers <= record.0.len())? {
+            record.skip_blob()?;
+            record.skip_blob()?;
+        }
+        if !record.0.is_empty() {
+            return None;
+        }
+    }
+    rest.0.is_empty().then_some(())
+}
+
 /// The messages in one or more whole batches, with their offsets. Batches that cannot be read are told by their offset alone.
 pub fn decode(mut bytes: Bytes) -> Vec<Result<(Offset, Message), Offset>> {
     let mut messages = Vec::new();
     while let Ok(batch) = parse(&bytes, false) {
         let mut body = bytes.split_to(batch.size);
-        let sound = parse(&body, true).is_ok();
-        match RecordBatchDecoder::decode(&mut body) {
-            Ok(set) if sound => messages.extend(set.records.into_iter().map(|record| {
+        // The decoder believes what a batch says of itself.
+        let sound = parse(&body, true).is_ok() && holds(&body, &batch);
+        match sound.then(|| RecordBatchDecoder::decode(&mut body)) {
+            Some(Ok(set)) => messages.extend(set.records.into_iter().map(|record| {
                 let value = record.value.unwrap_or_default();
                 let message = Message { key: record.key, value, timestamp: record.timestamp };
                 Ok((Offset::new(record.offset), message))
             })),
             _ => {
-                messages.extend((batch.base.get()..=batch.last.get()).map(|offset| Err(Offset::new(offset))))
+                // How many it says it had may be damaged too; there were no more than it has bytes.
+                let offsets = (batch.base.get()..=batch.last.get()).take(batch.size);
+                messages.extend(offsets.map(|offset| Err(Offset::new(offset))));
             }
         }
     }
@@ -197,7 +238,10 @@ pub fn decode(mut bytes: Bytes) -> Vec<Result<(Offset, Message), Offset>> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+    use crate::base::damage::damaged;
 
     fn message(value: &'static str) -> Message {
         Message {
@@ -234,5 +278,33 @@ mod tests {
         bytes[end] ^= 1;
         assert_eq!(parse(&bytes, true), Err(BatchError::Corrupt));
         assert_eq!(decode(bytes.freeze()), vec![Err(Offset::new(100)), Err(Offset::new(101))]);
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(2_000))]
+
+        /// What a client or a disk hands over may be anything: it is refused, or its batches lie one behind the other within it.
+        #[test]
+        fn damaged_batches_are_refused_or_read_and_never_cost_more_than_their_bytes(bytes in damaged(sound())) {
+            for check in [true, false] {
+                let mut at = 0;
+                for parsed in batches(&bytes, check) {
+                    let Ok((here, batch)) = parsed else { break };
+                    prop_assert_eq!(here, at);
+                    prop_assert!(batch.base <= batch.last);
+                    at += batch.size;
+                }
+                prop_assert!(at <= bytes.len());
+            }
+            prop_assert!(decode(bytes.clone().into()).len() <= bytes.len());
+        }
+    }
+
+    /// Two batches, one of them with checksums that fit whatever is damaged.
+    fn sound() -> Vec<Vec<u8>> {
+        let sequenced = Sequenced { producer: 5, epoch: 1, sequence: 40 };
+        let one = encode(&[message("a"), message("b"), message("c")], Some(sequenced)).to_vec();
+        let two = [one.clone(), encode(&[message("d")], None).to_vec()].concat();
+        vec![one, two]
     }
 }

@@ -18,6 +18,7 @@ use kafka_protocol::protocol::{
 };
 
 use crate::base::{HostId, SimTime};
+use crate::systems::broker::outline;
 use crate::world::line::{Line, Link};
 use crate::world::rpc::CallError;
 use crate::world::{Address, Host};
@@ -164,6 +165,23 @@ pub struct Incoming {
     pub body: Option<Request>,
 }
 
+/// The frame of a request, in the newest version that brokers speak.
+fn encode_request(key: ApiKey, correlation: i32, client: &StrBytes, request: &Request) -> Bytes {
+    let version = version(key);
+    let header = RequestHeader::default()
+        .with_request_api_key(key as i16)
+        .with_request_api_version(version)
+        .with_correlation_id(correlation)
+        .with_client_id(Some(client.clone()));
+    let frame = request.size(version).and_then(|size| {
+        framed(size, |out| {
+            encode_request_header_into_buffer(out, &header).ok()?;
+            request.encode(out, version)
+        })
+    });
+    frame.expect("our requests hold only what their version can carry")
+}
+
 /// Reads a request; `None` if it is malformed, or of a type or version that no broker knows.
 pub fn decode_request(frame: Bytes) -> Option<Incoming> {
     let mut body = unframed(frame)?;
@@ -181,6 +199,9 @@ pub fn decode_request(frame: Bytes) -> Option<Incoming> {
         return Some(Incoming { key, version, correlation, body: None });
     }
     let header = decode_request_header_from_buffer(&mut body).ok()?;
+    if !outline::fits(key, version, &body) {
+        return None;
+    }
     let request = Request::decode(key, &mut body, version)?;
     Some(Incoming { key, version, correlation: header.correlation_id, body: Some(request) })
 }
@@ -318,23 +339,144 @@ impl Channel {
         correlation: i32,
         deadline: SimTime,
     ) -> Result<(), CallError> {
-        let version = version(key);
-        let header = RequestHeader::default()
-            .with_request_api_key(key as i16)
-            .with_request_api_version(version)
-            .with_correlation_id(correlation)
-            .with_client_id(Some(self.client.clone()));
-        let frame = request.size(version).and_then(|size| {
-            framed(size, |out| {
-                encode_request_header_into_buffer(out, &header).ok()?;
-                request.encode(out, version)
-            })
-        });
-        let frame = frame.expect("our requests hold only what their version can carry");
+        let frame = encode_request(key, correlation, &self.client, request);
         let left = deadline.since(self.host.now());
         match self.host.timeout(left, link.sender.send(request_name(key), frame)).await {
             Ok(Ok(())) => Ok(()),
             Ok(Err(_)) | Err(_) => Err(CallError::Unknown),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use kafka_protocol::messages::TopicName;
+    use kafka_protocol::messages::alter_partition_reassignments_request::{
+        ReassignablePartition, ReassignableTopic,
+    };
+    use kafka_protocol::messages::create_topics_request::{
+        CreatableReplicaAssignment, CreatableTopic, CreatableTopicConfig,
+    };
+    use kafka_protocol::messages::elect_leaders_request::TopicPartitions;
+    use kafka_protocol::messages::fetch_request::{FetchPartition, FetchTopic};
+    use kafka_protocol::messages::list_offsets_request::{ListOffsetsPartition, ListOffsetsTopic};
+    use kafka_protocol::messages::list_partition_reassignments_request::ListPartitionReassignmentsTopics;
+    use kafka_protocol::messages::metadata_request::MetadataRequestTopic;
+    use kafka_protocol::messages::offset_for_leader_epoch_request::{
+        OffsetForLeaderPartition, OffsetForLeaderTopic,
+    };
+    use kafka_protocol::messages::produce_request::{PartitionProduceData, TopicProduceData};
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::base::damage::damaged;
+    use crate::systems::broker::records::{Message, encode};
+
+    fn examples() -> Vec<(ApiKey, Request)> {
+        let topic = || TopicName(text("clicks"));
+        let message = Message { key: None, value: Bytes::from_static(b"v"), timestamp: 7 };
+        let data = PartitionProduceData::default().with_records(Some(encode(&[message], None)));
+        let produce = TopicProduceData::default().with_name(topic()).with_partition_data(vec![data]);
+        let fetch = FetchTopic::default().with_partitions(vec![FetchPartition::default()]);
+        let list = ListOffsetsTopic::default()
+            .with_name(topic())
+            .with_partitions(vec![ListOffsetsPartition::default()]);
+        let created = CreatableTopic::default()
+            .with_name(topic())
+            .with_assignments(vec![CreatableReplicaAssignment::default().with_broker_ids(vec![1.into()])])
+            .with_configs(vec![CreatableTopicConfig::default().with_name(text("retention.ms"))]);
+        let epochs = OffsetForLeaderTopic::default()
+            .with_topic(topic())
+            .with_partitions(vec![OffsetForLeaderPartition::default()]);
+        let elect = TopicPartitions::default().with_topic(topic()).with_partitions(vec![0, 1]);
+        let moved = ReassignablePartition::default().with_replicas(Some(vec![1.into(), 2.into()]));
+        let moved = ReassignableTopic::default().with_name(topic()).with_partitions(vec![moved]);
+        let listed =
+            ListPartitionReassignmentsTopics::default().with_name(topic()).with_partition_indexes(vec![3]);
+        let named = MetadataRequestTopic::default().with_name(Some(topic()));
+        vec![
+            (ApiKey::Produce, Request::Produce(ProduceRequest::default().with_topic_data(vec![produce]))),
+            (ApiKey::Fetch, Request::Fetch(FetchRequest::default().with_topics(vec![fetch]))),
+            (
+                ApiKey::ListOffsets,
+                Request::ListOffsets(ListOffsetsRequest::default().with_topics(vec![list])),
+            ),
+            (ApiKey::Metadata, Request::Metadata(MetadataRequest::default().with_topics(Some(vec![named])))),
+            (ApiKey::ApiVersions, Request::ApiVersions(ApiVersionsRequest::default())),
+            (
+                ApiKey::CreateTopics,
+                Request::CreateTopics(CreateTopicsRequest::default().with_topics(vec![created])),
+            ),
+            (ApiKey::DeleteTopics, Request::DeleteTopics(DeleteTopicsRequest::default())),
+            (ApiKey::InitProducerId, Request::InitProducerId(InitProducerIdRequest::default())),
+            (
+                ApiKey::OffsetForLeaderEpoch,
+                Request::OffsetForLeaderEpoch(
+                    OffsetForLeaderEpochRequest::default().with_topics(vec![epochs]),
+                ),
+            ),
+            (
+                ApiKey::ElectLeaders,
+                Request::ElectLeaders(
+                    ElectLeadersRequest::default().with_topic_partitions(Some(vec![elect])),
+                ),
+            ),
+            (
+                ApiKey::AlterPartitionReassignments,
+                Request::AlterPartitionReassignments(
+                    AlterPartitionReassignmentsRequest::default().with_topics(vec![moved]),
+                ),
+            ),
+            (
+                ApiKey::ListPartitionReassignments,
+                Request::ListPartitionReassignments(
+                    ListPartitionReassignmentsRequest::default().with_topics(Some(vec![listed])),
+                ),
+            ),
+        ]
+    }
+
+    #[test]
+    fn every_request_that_is_spoken_fits_its_outline_in_every_version() {
+        let examples = examples();
+        for (key, oldest, newest) in APIS {
+            let (_, request) = examples.iter().find(|(known, _)| *known == key).expect("one of each");
+            let mut versions = 0;
+            for version in oldest..=newest {
+                let mut body = BytesMut::new();
+                // Older versions lack some fields.
+                if request.encode(&mut body, version).is_some() {
+                    versions += 1;
+                    assert!(outline::fits(key, version, &body), "{key:?} {version}");
+                    body.extend([0]);
+                    assert!(!outline::fits(key, version, &body), "{key:?} {version}, and more");
+                }
+            }
+            assert!(0 < versions, "{key:?}");
+            let frame = encode_request(key, 9, &text("client"), request);
+            assert!(decode_request(frame).is_some_and(|read| read.correlation == 9 && read.body.is_some()));
+        }
+    }
+
+    fn frames() -> Vec<Vec<u8>> {
+        let frame = |(key, request): &(ApiKey, Request)| encode_request(*key, 9, &text("client"), request);
+        examples().iter().map(|example| frame(example).to_vec()).collect()
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(4_000))]
+
+        /// Lengths and counts in it may be anything.
+        #[test]
+        fn whatever_a_client_sends_is_read_or_refused(bytes in damaged(frames())) {
+            // As it came, and as a client would send it that damages only what is within the frame.
+            let mut framed = bytes.clone();
+            if let Some(length) = framed.first_chunk_mut::<4>() {
+                *length = (bytes.len() as i32 - 4).to_be_bytes();
+            }
+            for frame in [bytes, framed] {
+                decode_request(frame.into());
+            }
         }
     }
 }

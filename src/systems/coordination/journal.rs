@@ -224,3 +224,43 @@ impl Journal {
 fn parse(name: &str) -> Option<Zxid> {
     i64::from_str_radix(name.strip_prefix("log.")?, 16).ok().map(Zxid::from_wire)
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::base::WallTime;
+    use crate::base::damage::damaged;
+    use crate::systems::coordination::txn::Change;
+    use crate::systems::coordination::zxid::SessionId;
+
+    fn txn(counter: i64) -> Txn {
+        let change = Change::CreateSession { time_out: 4000 };
+        let (zxid, session) = (Zxid::from_wire(counter), SessionId::new(7));
+        Txn { zxid, session, cxid: 3, time: WallTime::from_millis(5), change }
+    }
+
+    fn file() -> Vec<u8> {
+        (1..4).flat_map(|counter| record(&txn(counter))).collect()
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(2_000))]
+
+        /// What a disk gives back is a prefix of what was written, up to the first damage; and that damage is seen.
+        #[test]
+        fn a_damaged_log_is_read_up_to_the_damage(bytes in damaged(vec![file()])) {
+            let found = scan(bytes.clone().into());
+            let (mut upto, sound) = (0, file());
+            for (at, txn) in &found.txns {
+                prop_assert_eq!(*at, upto);
+                upto += record(txn).len() as u64;
+            }
+            prop_assert_eq!(found.whole, upto);
+            prop_assert_eq!(found.torn, found.whole != bytes.len() as u64);
+            let common = bytes.iter().zip(&sound).take_while(|(one, other)| one == other).count() as u64;
+            prop_assert!(found.whole <= common, "{} of {common} bytes are believed", found.whole);
+        }
+    }
+}

@@ -587,19 +587,21 @@ pub fn decode_event(from: &mut Bytes) -> Result<(EventKind, String), Malformed> 
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+    use crate::base::damage::damaged;
 
     fn path(path: &str) -> PathWatch {
         PathWatch { path: path.into(), watch: true }
     }
 
-    #[test]
-    fn requests_and_replies_survive_the_wire() {
+    fn examples() -> Vec<(Request, Reply)> {
         let create =
             CreateRequest { path: "/a".into(), data: Bytes::from_static(b"x"), acl: Acl::open(), flags: 3 };
         let set = SetDataRequest { path: "/a".into(), data: Bytes::new(), version: 4 };
         let stat = Stat { czxid: 1, version: 2, ..Stat::default() };
-        for (request, reply) in [
+        vec![
             (
                 Request::Write(Write::Create(create.clone(), true)),
                 Reply::Created("/a7".into(), Some(stat.clone())),
@@ -622,12 +624,52 @@ mod tests {
                 ]),
             ),
             (Request::Ping, Reply::Done),
-        ] {
+        ]
+    }
+
+    #[test]
+    fn requests_and_replies_survive_the_wire() {
+        for (request, reply) in examples() {
             assert_eq!(Request::decode(request.encode(9)), Ok((9, Some(request.clone()))));
             let mut body = unframe(reply.encode(9, 77)).expect("a frame");
             let header = ReplyHeader::read(&mut body).expect("a header");
             assert_eq!((header.xid, header.zxid), (9, 77));
             assert_eq!(Reply::decode(header.err, &request, &mut body), Ok(reply));
+        }
+    }
+
+    fn connects() -> Vec<u8> {
+        let request =
+            ConnectRequest { passwd: Bytes::from_static(b"0123456789abcdef"), ..ConnectRequest::default() };
+        frame(|out| request.write(out)).to_vec()
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(2_000))]
+
+        #[test]
+        fn whatever_a_client_sends_is_read_or_refused(
+            bytes in damaged(examples().iter().map(|(request, _)| request.encode(9).to_vec()).chain([connects()]).collect()),
+        ) {
+            let frame = Bytes::from(bytes);
+            let _ = unframe(frame.clone()).and_then(|mut body| ConnectRequest::read(&mut body));
+            if let Ok((xid, Some(request))) = Request::decode(frame) {
+                // What is understood can be told again.
+                prop_assert_eq!(Request::decode(request.encode(xid)), Ok((xid, Some(request))));
+            }
+        }
+
+        #[test]
+        fn whatever_a_server_sends_is_read_or_refused(
+            bytes in damaged(examples().iter().map(|(_, reply)| reply.encode(9, 77).to_vec()).collect()),
+        ) {
+            let frame = Bytes::from(bytes);
+            for (request, _) in examples() {
+                let Ok(mut body) = unframe(frame.clone()) else { continue };
+                let Ok(header) = ReplyHeader::read(&mut body) else { continue };
+                let _ = Reply::decode(header.err, &request, &mut body.clone());
+                let _ = decode_event(&mut body);
+            }
         }
     }
 }
