@@ -1,6 +1,9 @@
 //! Logged impressions: what a clickstream replays. From Parquet into memory, and from there into the records of a topic.
 
-use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, StringArray};
 use arrow::compute::{CastOptions, cast_with_options};
 use arrow::datatypes::{DataType, Float64Type, Int64Type, TimeUnit};
 use bytes::Bytes;
@@ -30,8 +33,8 @@ pub struct Impression {
     pub clicked: bool,
     /// The probability with which the logging policy showed just this item.
     pub propensity: f64,
-    /// The user group: the four features, joined.
-    pub group: String,
+    /// The user group: the four features, joined. There are few of them.
+    pub group: Arc<str>,
 }
 
 /// The value of a record: an impression with its number in the log, as JSON.
@@ -101,14 +104,16 @@ fn read(batch: &RecordBatch, impressions: &mut Vec<Impression>) -> Result<(), Im
         .iter()
         .map(|name| column(batch, name, &DataType::Utf8, "text"))
         .collect::<Result<_, _>>()?;
+    let features: Vec<&StringArray> = features.iter().map(|feature| feature.as_string()).collect();
+    let mut groups: BTreeMap<[&str; 4], Arc<str>> = BTreeMap::new();
     for row in 0..batch.num_rows() {
-        let group: Vec<&str> = features.iter().map(|feature| feature.as_string::<i32>().value(row)).collect();
+        let group: [&str; 4] = std::array::from_fn(|at| features[at].value(row));
         impressions.push(Impression {
             timestamp_ns: timestamps.as_primitive::<Int64Type>().value(row),
             item: items.as_primitive::<Int64Type>().value(row),
             clicked: clicks.as_primitive::<Int64Type>().value(row) != 0,
             propensity: propensities.as_primitive::<Float64Type>().value(row),
-            group: group.join("|"),
+            group: groups.entry(group).or_insert_with(|| group.join("|").into()).clone(),
         });
     }
     Ok(())
@@ -152,9 +157,7 @@ pub fn decode(value: &[u8]) -> Option<u64> {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
-    use arrow::array::{Int64Array, StringArray};
+    use arrow::array::Int64Array;
     use parquet::arrow::ArrowWriter;
 
     use super::*;
@@ -182,7 +185,7 @@ mod tests {
     fn impressions_come_in_order_of_time_and_their_records_know_their_number() {
         let impressions = parse(file(8, vec![20, 10], "young")).expect("it is sound");
         assert_eq!(impressions.iter().map(|one| one.timestamp_ns).collect::<Vec<_>>(), [10, 20]);
-        assert_eq!(impressions[0].group, "young|1|1|1");
+        assert_eq!(&*impressions[0].group, "young|1|1|1");
         assert_eq!(decode(&impressions[0].encode(7)), Some(7));
         assert_eq!(decode(b"{\"event\": 7"), None);
     }
