@@ -72,10 +72,25 @@ pub struct Read {
     pub partition: i32,
     /// Where it stood.
     pub offset: i64,
+    /// The epoch of the leader that gave it.
+    pub leader_epoch: i32,
     /// The event in it, or `None` if it could not be decoded.
     pub event: Option<u64>,
     /// A hash of its payload.
     pub payload: u64,
+}
+
+/// A client was told where a part of the topic ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ToldEnd {
+    /// The part.
+    pub partition: i32,
+    /// When it asked.
+    pub asked: SimTime,
+    /// The epoch of the leader that said so.
+    pub leader_epoch: i32,
+    /// The offset that the next committed record will have.
+    pub end: i64,
 }
 
 /// An event and what became of it.
@@ -108,6 +123,7 @@ pub struct History {
     /// How many events were sent, and how many have an end.
     counts: (usize, usize),
     reads: Vec<(SimTime, Read)>,
+    ends: Vec<ToldEnd>,
     starts: BTreeMap<i32, i64>,
     unfinished: BTreeSet<i32>,
     /// Since when the topic that there is now is the only one.
@@ -124,6 +140,7 @@ impl History {
             events: Vec::new(),
             counts: (0, 0),
             reads: Vec::new(),
+            ends: Vec::new(),
             starts: BTreeMap::new(),
             unfinished: BTreeSet::new(),
             recreated: SimTime::ZERO,
@@ -170,6 +187,11 @@ impl History {
     /// A consumer was given a record.
     pub fn read(&mut self, at: SimTime, read: Read) {
         self.reads.push((at, read));
+    }
+
+    /// A client was told where a part ends.
+    pub fn told_end(&mut self, told: ToldEnd) {
+        self.ends.push(told);
     }
 
     /// How many events were sent, have an end, and how many records were read.
@@ -259,7 +281,7 @@ pub fn judge(history: &History) -> Judgement {
     }
     checks.extend([view.nothing_is_corrupted(), view.nothing_is_invented()]);
     if lasting {
-        checks.extend([view.consumers_read_on(), view.consumers_agree()]);
+        checks.extend([view.consumers_read_on(), view.consumers_agree(), view.ends_cover_what_was_read()]);
     }
     let sent = history.events.iter().flatten();
     let missing = sent.filter(|event| view.places(event.sent.event).is_empty()).count() as u64;
@@ -472,6 +494,46 @@ impl<'a> View<'a> {
         check
     }
 
+    /// What is committed stays so when the leader changes: nobody who was given a record by a leader is told by it, or by a later one,
+    /// that the log ends before that (KIP-207). A leader that does not know yet that it was replaced may be behind.
+    fn ends_cover_what_was_read(&self) -> Check {
+        let mut check = Check::new("no leader tells an end before a record that was read");
+        // Of each part what was told, and what was read since what was told before: up to where, from which leader.
+        type Told<'a> = Vec<(&'a ToldEnd, BTreeMap<i32, i64>)>;
+        let mut told: BTreeMap<i32, Told> = BTreeMap::new();
+        // Offsets of a topic say nothing of its successor.
+        for end in self.history.ends.iter().filter(|end| self.history.recreated < end.asked) {
+            told.entry(end.partition).or_default().push((end, BTreeMap::new()));
+        }
+        for ends in told.values_mut() {
+            ends.sort_by_key(|(end, _)| end.asked);
+        }
+        for (at, read) in self.history.reads.iter().filter(|(_, read)| read.topic == self.topic) {
+            let Some(ends) = told.get_mut(&read.partition) else { continue };
+            let next = ends.partition_point(|(end, _)| end.asked <= *at);
+            if let Some((_, known)) = ends.get_mut(next) {
+                let upto = known.entry(read.leader_epoch).or_default();
+                *upto = (read.offset + 1).max(*upto);
+            }
+        }
+        for (partition, ends) in told {
+            let mut known: BTreeMap<i32, i64> = BTreeMap::new();
+            for (end, fresh) in ends {
+                for (epoch, upto) in fresh {
+                    let before = known.entry(epoch).or_default();
+                    *before = upto.max(*before);
+                }
+                let known = known.range(..=end.leader_epoch).map(|(_, upto)| *upto).max().unwrap_or(0);
+                check.expect(known <= end.end, end.asked, || {
+                    let last =
+                        self.history.show_place(Place { topic: self.topic, partition, offset: known - 1 });
+                    format!("epoch {}: ends at @{}, while {last} was read", end.leader_epoch, end.end)
+                });
+            }
+        }
+        check
+    }
+
     fn consumers_agree(&self) -> Check {
         let mut check = Check::new("all readings of one offset agree");
         for same in self.readings.chunk_by(|(_, one), (_, next)| place(one) == place(next)) {
@@ -500,6 +562,7 @@ mod tests {
     const INVENTED: &str = "no event is invented";
     const GAP: &str = "a consumer reads from the start of a log without gap or step back";
     const AGREE: &str = "all readings of one offset agree";
+    const END: &str = "no leader tells an end before a record that was read";
 
     /// Events 0, 1, … go to part 0 from producer 7, each with its number as payload; `log` is what consumer 1 reads back.
     fn history(promise: Promise, loss: Loss, outcomes: &[Outcome], log: &[u64]) -> History {
@@ -515,7 +578,7 @@ mod tests {
     }
 
     fn read(consumer: u64, offset: i64, event: u64) -> Read {
-        Read { consumer, topic: 1, partition: 0, offset, event: Some(event), payload: event }
+        Read { consumer, topic: 1, partition: 0, offset, leader_epoch: 4, event: Some(event), payload: event }
     }
 
     const fn acked(offset: i64) -> Outcome {
@@ -529,6 +592,31 @@ mod tests {
     }
 
     const BOTH: &[Outcome] = &[acked(0), acked(1)];
+
+    #[test]
+    fn an_end_before_what_was_read_is_seen() {
+        let told = |loss, asked, leader_epoch, end| {
+            let mut history = history(Promise::Idempotent, loss, BOTH, &[0, 1]);
+            let asked = SimTime::from_nanos(asked);
+            history.told_end(ToldEnd { partition: 0, asked, leader_epoch, end });
+            broken(&history)
+        };
+        // Event 1 is read at 99 ms, from the leader of epoch 4.
+        assert_eq!(told(Loss::Forbidden, 99_000_001, 4, 2), Vec::<&str>::new());
+        assert_eq!(
+            told(Loss::Forbidden, 99_000_000, 4, 1),
+            Vec::<&str>::new(),
+            "it may have been asked before"
+        );
+        assert_eq!(
+            told(Loss::Forbidden, 99_000_001, 3, 1),
+            Vec::<&str>::new(),
+            "it was replaced, and does not know"
+        );
+        assert_eq!(told(Loss::Forbidden, 99_000_001, 4, 1), [END]);
+        assert_eq!(told(Loss::OfAcknowledged, 99_000_001, 5, 1), [END]);
+        assert_eq!(told(Loss::OfRead, 99_000_001, 5, 1), Vec::<&str>::new());
+    }
 
     /// Name, terms, what the producer was told, what was read back, and the checks that must fail.
     type Case = (&'static str, Promise, Loss, &'static [Outcome], &'static [u64], &'static [&'static str]);
@@ -716,7 +804,12 @@ mod tests {
     fn sixty_thousand_events_are_judged() {
         let outcomes: Vec<Outcome> = (0..60_000).map(acked).collect();
         let log: Vec<u64> = (0..60_000).collect();
-        let checks = judge(&history(Promise::Idempotent, Loss::Forbidden, &outcomes, &log)).checks;
+        let mut history = history(Promise::Idempotent, Loss::Forbidden, &outcomes, &log);
+        (1..=60_000).for_each(|asked| {
+            let asked = SimTime::from_nanos(asked);
+            history.told_end(ToldEnd { partition: 0, asked, leader_epoch: 4, end: 60_000 });
+        });
+        let checks = judge(&history).checks;
         assert!(checks.iter().all(|check| check.held() && check.looked_at == 60_000), "{checks:#?}");
     }
 }

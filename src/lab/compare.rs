@@ -129,8 +129,7 @@ pub struct Estimate {
     pub difference: f64,
     /// Where it lies.
     pub interval: Interval,
-    /// The ratio of the means less one, and where that lies; absent of shares, where values are negative, and where the baseline is
-    /// so often 0 that a resample's mean is.
+    /// The ratio of the means less one, and where that lies; absent where the baseline's mean is 0, or values are negative.
     pub change: Option<(f64, Interval)>,
     /// How often pairs without a difference would differ so much.
     pub p: f64,

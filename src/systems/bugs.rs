@@ -89,6 +89,30 @@ pub const BUGS: &[(&str, &str, &str, &str)] = &[
         "a leader whose counter is used up does not step down for a new epoch",
     ),
     (
+        "Z25",
+        "coordination",
+        "a write that was held up overwrites what its client has written since, through another server (ZOOKEEPER-417)",
+        "the leader takes requests of a session from a server that the session has left",
+    ),
+    (
+        "Z26",
+        "coordination",
+        "a follower that joins amid traffic lacks a committed transaction (ZOOKEEPER-962)",
+        "what is proposed and not committed yet is not sent to a follower that is being synchronised",
+    ),
+    (
+        "Z27",
+        "coordination",
+        "requests are refused because of changes that were never made (ZOOKEEPER-1624)",
+        "a multi that is refused leaves what its first parts would have done in the state that later requests are judged by",
+    ),
+    (
+        "Z28",
+        "coordination",
+        "a sequential znode gets a number that was given before, or servers count differently (ZOOKEEPER-1046)",
+        "a parent's changes are counted anew when the log is replayed over a fuzzy snapshot",
+    ),
+    (
         "K01",
         "broker",
         "an acknowledged record is lost when a follower restarts and then its leader fails (KIP-101, loss)",
@@ -149,6 +173,18 @@ pub const BUGS: &[(&str, &str, &str, &str)] = &[
         "the controller does not ask in which life of a broker its leader met it",
     ),
     (
+        "K28",
+        "broker",
+        "committed records are lost although a replica that left the in-sync set last is elected (KIP-966)",
+        "the high watermark moves on while fewer replicas than min.insync.replicas are in sync",
+    ),
+    (
+        "K29",
+        "broker",
+        "a client is told that a log ends before what is committed (KIP-207)",
+        "a new leader tells its high watermark before it knows what its predecessors had committed",
+    ),
+    (
         "T14",
         "broker",
         "an idempotent producer writes a record twice (redpanda 3039)",
@@ -159,5 +195,11 @@ pub const BUGS: &[(&str, &str, &str, &str)] = &[
         "broker",
         "one damaged block on one disk takes committed records away from all replicas (Ganesan et al., FAST 2017)",
         "what is damaged is cut off as if a loss of power had torn it, and the broker that lacks it stays in sync",
+    ),
+    (
+        "T15",
+        "broker",
+        "an idempotent producer with several batches on the way writes a record twice (KAFKA-5494)",
+        "only a producer's last batch is remembered: an earlier one, repeated, is refused, and sent again in a new epoch",
     ),
 ];

@@ -58,12 +58,14 @@ pub enum Ask {
         /// The version demanded.
         expected: Option<i32>,
     },
-    /// A new value for several registers, all or none, at whatever versions.
+    /// A new value for several registers, all or none.
     Multi {
         /// The registers.
         paths: Vec<String>,
         /// The value.
         token: u64,
+        /// The version demanded of the last of them, so that parts stand before the one that fails.
+        expected: Option<i32>,
     },
     /// An ephemeral znode under one that is always there. Its path is used once in a history; a sequential one gets its number from
     /// the ensemble.
@@ -350,9 +352,10 @@ impl fmt::Display for Ask {
             Self::Set { path, token, expected: Some(version) } => {
                 write!(out, "set {}={} on {version}", name(path), Token(*token))
             }
-            Self::Multi { paths, token } => {
+            Self::Multi { paths, token, expected } => {
                 let names: Vec<&str> = paths.iter().map(|path| name(path)).collect();
-                write!(out, "set {}={}", names.join(","), Token(*token))
+                write!(out, "set {}={}", names.join(","), Token(*token))?;
+                expected.map_or(Ok(()), |version| write!(out, " on {version}"))
             }
             Self::Create { path, .. } => write!(out, "create {}", name(path)),
             Self::Delete { path } => write!(out, "delete {}", name(path)),
@@ -506,7 +509,7 @@ mod stories {
         let fired = Fired { zxid: z(2), arrival: story.now() };
         story.history.fired(watch, fired);
         story.does(two, get("/r"), Outcome::Value(7, seen(1, 2, 1)), 3);
-        let both = Ask::Multi { paths: vec!["/r".into(), "/q".into()], token: 9 };
+        let both = Ask::Multi { paths: vec!["/r".into(), "/q".into()], token: 9, expected: Some(0) };
         story.does(two, both, Outcome::Parts(vec![seen(1, 4, 2), seen(1, 4, 1)]), 4);
         story.does(one, Ask::Sync, Outcome::Done, 4);
         story.does(one, get("/q"), Outcome::Value(9, seen(1, 4, 1)), 4);

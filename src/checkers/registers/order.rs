@@ -51,7 +51,7 @@ fn told<'a>(op: &'a Op, answer: &'a Answer) -> Vec<(&'a str, Seen, Option<u64>)>
     match (&op.ask, &answer.outcome) {
         (Ask::Get { path }, Outcome::Value(token, seen)) => vec![(path, *seen, Some(*token))],
         (Ask::Set { path, token, .. }, Outcome::Stands(seen)) => vec![(path, *seen, Some(*token))],
-        (Ask::Multi { paths, token }, Outcome::Parts(parts)) => {
+        (Ask::Multi { paths, token, .. }, Outcome::Parts(parts)) => {
             paths.iter().zip(parts).map(|(path, seen)| (path.as_str(), *seen, Some(*token))).collect()
         }
         _ => Vec::new(),
@@ -103,7 +103,7 @@ fn values_were_written(history: &History) -> Check {
     for (at, op) in history.ops.iter().enumerate() {
         let (paths, token) = match &op.ask {
             Ask::Set { path, token, .. } => (std::slice::from_ref(path), *token),
-            Ask::Multi { paths, token } => (paths.as_slice(), *token),
+            Ask::Multi { paths, token, .. } => (paths.as_slice(), *token),
             _ => continue,
         };
         for path in paths {
@@ -183,11 +183,16 @@ fn refusals_are_just(history: &History, registers: &BTreeMap<&str, Register>) ->
     for (key, op, _, answer) in history.answers() {
         let demanded = match &op.ask {
             Ask::Set { path, expected, .. } => expected.map(|version| (path.as_str(), version)),
-            Ask::Multi { .. } => None,
+            Ask::Multi { paths, expected, .. } => {
+                expected.and_then(|version| Some((paths.last()?.as_str(), version)))
+            }
             _ => continue,
         };
         let just = match (&answer.outcome, demanded) {
             (Outcome::Stands(seen), Some((_, version))) => seen.version == version + 1,
+            (Outcome::Parts(parts), Some((_, version))) => {
+                parts.last().is_some_and(|seen| seen.version == version + 1)
+            }
             (Outcome::Refused(Refusal::BadVersion), Some((path, version))) => {
                 !stood_at(registers.get(path), version, answer.zxid)
             }
@@ -227,7 +232,7 @@ fn all_or_none(history: &History, registers: &BTreeMap<&str, Register>) -> Check
     }
     let mut parts: BTreeMap<&str, BTreeMap<i64, u64>> = BTreeMap::new();
     for (at, op) in history.ops.iter().enumerate() {
-        let Ask::Multi { paths, token } = &op.ask else { continue };
+        let Ask::Multi { paths, token, .. } = &op.ask else { continue };
         let Some(zxid) = effects.get(token) else { continue };
         let mut other = None;
         for path in paths {
@@ -373,7 +378,7 @@ mod tests {
         assert_eq!(story.broken(), [promise]);
         for (refusal, broken) in [(Refusal::Session, vec![]), (Refusal::NoNode, vec![promise])] {
             let (mut story, ..) = self::story();
-            let both = Ask::Multi { paths: vec!["/r".into(), "/q".into()], token: 9 };
+            let both = Ask::Multi { paths: vec!["/r".into(), "/q".into()], token: 9, expected: None };
             story.does(two, both, Outcome::Refused(refusal), 3);
             assert_eq!(story.broken(), broken, "a multi demands no version");
         }
@@ -382,7 +387,7 @@ mod tests {
     #[test]
     fn half_a_multi_is_seen() {
         let (mut story, one, two) = story();
-        story.asks(one, Ask::Multi { paths: vec!["/r".into(), "/q".into()], token: 9 });
+        story.asks(one, Ask::Multi { paths: vec!["/r".into(), "/q".into()], token: 9, expected: None });
         story.does(two, get("/r"), Outcome::Value(9, seen(1, 3, 2)), 3);
         story.does(two, get("/q"), Outcome::Value(0, seen(1, 1, 0)), 3);
         assert_eq!(story.broken(), ["a multi is seen whole or not at all"]);

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::checkers::Check;
-use crate::checkers::registers::{Answer, Ask, History, Op, OpKey, Outcome, Refusal};
+use crate::checkers::registers::{Answer, Ask, History, Op, OpKey, Outcome, Refusal, SessionKey};
 
 pub(super) fn check(history: &History) -> Vec<Check> {
     let mut in_order = Check::new("a session is answered in the order in which it asked");
@@ -26,7 +26,37 @@ pub(super) fn check(history: &History) -> Vec<Check> {
         let fault = after.filter(|(_, _, answer)| active(answer)).map(|(key, ..)| history.show(*key)).next();
         closed.look(ops[closing].1.at, fault.map(|fault| format!("after its end: {fault}")));
     }
-    vec![in_order, forward, own_writes(history), closed]
+    vec![in_order, forward, own_writes(history), writes_in_order(history), closed]
+}
+
+/// What a session asks to be written is carried out in the order in which it asked, even where it was not answered: what was held
+/// up on its way through one server does not come after what went through another (ZOOKEEPER-417).
+fn writes_in_order(history: &History) -> Check {
+    let mut check = Check::new("the writes of a session take effect in the order in which it asked");
+    let mut effects: BTreeMap<u64, i64> = BTreeMap::new();
+    for (_, op, _, answer) in history.answers() {
+        match (&op.ask, &answer.outcome) {
+            (Ask::Get { .. }, Outcome::Value(token, seen)) => effects.insert(*token, seen.mzxid),
+            (Ask::Set { token, .. } | Ask::Multi { token, .. }, Outcome::Stands(_) | Outcome::Parts(_)) => {
+                effects.insert(*token, answer.zxid)
+            }
+            _ => None,
+        };
+    }
+    let mut latest: BTreeMap<SessionKey, (i64, OpKey)> = BTreeMap::new();
+    for (at, op) in history.ops.iter().enumerate() {
+        let (Ask::Set { token, .. } | Ask::Multi { token, .. }) = &op.ask else { continue };
+        let Some(zxid) = effects.get(token) else { continue };
+        let key = OpKey(at);
+        let (before, whence) = *latest.entry(op.session).or_insert((*zxid, key));
+        check.expect(before <= *zxid, op.at, || {
+            format!("{}, asked after {}", history.show(key), history.deed(whence))
+        });
+        if before < *zxid {
+            latest.insert(op.session, (*zxid, key));
+        }
+    }
+    check
 }
 
 /// What a session knows of a register never gets older, and what it wrote it sees.
@@ -82,6 +112,17 @@ mod tests {
                 "a session sees what it has seen or written before, or something newer"
             ]
         );
+    }
+
+    #[test]
+    fn a_write_that_overtakes_is_seen_though_it_was_not_answered() {
+        let mut story = Story::default();
+        let one = story.session(1);
+        story.asks(one, set("/r", 7, None));
+        story.does(one, set("/q", 8, None), Outcome::Stands(seen(1, 2, 1)), 2);
+        assert_eq!(story.broken(), Vec::<&str>::new());
+        story.does(one, get("/r"), Outcome::Value(7, seen(1, 3, 1)), 3);
+        assert_eq!(story.broken(), ["the writes of a session take effect in the order in which it asked"]);
     }
 
     #[test]

@@ -119,7 +119,7 @@ impl CompareReport<'_> {
                 )?,
                 None => write!(
                     out,
-                    "<span class=\"quiet\">no relative change: it is a share, or most values are 0</span>"
+                    "<span class=\"quiet\">no relative change: the baseline is 0, or it is a share</span>"
                 )?,
             }
             let change = change(estimate);
@@ -195,6 +195,7 @@ impl CompareReport<'_> {
                     with_unit(estimate.baseline, &metric.unit),
                     with_unit(estimate.other, &metric.unit),
                     difference(metric, estimate),
+                    change(estimate),
                     p_value(estimate.p),
                     p_value(estimate.p_holm),
                     metric.pairs.len().to_string(),
@@ -209,7 +210,7 @@ impl CompareReport<'_> {
                 Row::new(cells.collect::<Vec<_>>())
             });
             let (one, other) = (format!("#{baseline}"), format!("#{value}"));
-            let heads = ["metric", &one, &other, "#difference", "#p", "#p Holm", "#pairs", ""];
+            let heads = ["metric", &one, &other, "#difference", "#change", "#p", "#p Holm", "#pairs", ""];
             table(out, title, &heads, rows)?;
         }
         Ok(())

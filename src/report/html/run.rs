@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::{self, Write};
-use std::ops::Bound;
 
 use crate::base::{HostId, SimTime};
 use crate::checkers::Check;
@@ -202,11 +201,7 @@ impl Report<'_> {
             let is_rate = hosts.values().flatten().all(|sample| sample.kind == SeriesKind::Total);
             let line = |(host, samples): (&Option<HostId>, &Vec<&Sample>)| Line {
                 label: host_name(&run.hosts, *host).to_owned(),
-                points: if is_rate {
-                    rates(samples, &times, points)
-                } else {
-                    values(samples, &times, points)
-                },
+                points: if is_rate { rates(samples, &times, points) } else { values(samples, points) },
             };
             let lines: Vec<Line> = hosts.iter().map(line).collect();
             let values = match (is_rate, name.contains("bytes"), *name) {
@@ -392,25 +387,14 @@ fn rates(samples: &[&Sample], times: &BTreeSet<SimTime>, count: usize) -> Vec<(f
     kept.windows(2).map(rate).collect()
 }
 
-/// The values of a gauge; of several that fall together, the highest. Not a number stands where its host told none, so that no line is
-/// drawn there.
-fn values(samples: &[&Sample], times: &BTreeSet<SimTime>, count: usize) -> Vec<(f64, f64)> {
+/// The values of a gauge; of several that fall together, the highest.
+fn values(samples: &[&Sample], count: usize) -> Vec<(f64, f64)> {
     let stride = samples.len().div_ceil(count).max(1);
     let highest = |some: &[&Sample]| {
         let value = some.iter().map(|sample| sample.value).fold(f64::MIN, f64::max);
         (some[0].at.as_secs_f64(), value)
     };
-    let follows = |one: &&Sample, next: &&Sample| {
-        times.range((Bound::Excluded(one.at), Bound::Unbounded)).next() == Some(&next.at)
-    };
-    let mut points = Vec::new();
-    for told in samples.chunk_by(follows) {
-        if !points.is_empty() {
-            points.push((told[0].at.as_secs_f64(), f64::NAN));
-        }
-        points.extend(told.chunks(stride).map(highest));
-    }
-    points
+    samples.chunks(stride).map(highest).collect()
 }
 
 #[cfg(test)]
@@ -438,10 +422,7 @@ mod tests {
         assert_eq!(rates(&late, &times, 100), [(2.0, 10.0), (3.0, 20.0), (5.0, 0.0)]);
         let all: Vec<&Sample> = all.iter().collect();
         assert_eq!(rates(&all, &times, 3), [(2.0, 5.0), (5.0, 20.0 / 3.0)], "thinned, it loses nothing");
-        assert_eq!(values(&all, &times, 3), [(0.0, 0.0), (2.0, 30.0), (5.0, 30.0)]);
-        let gone = [all[0], all[1], all[4]];
-        let told = values(&gone, &times, 9);
-        assert_eq!((told.len(), told[2].0, told[2].1.is_nan()), (4, 5.0, true), "nothing was told between");
+        assert_eq!(values(&all, 3), [(0.0, 0.0), (2.0, 30.0), (5.0, 30.0)]);
         assert!(rates(&[], &times, 3).is_empty());
     }
 

@@ -296,7 +296,8 @@ impl Replica {
     /// Moves the high watermark to what all replicas in sync have, and those that are about to be (KIP-497: the larger set).
     fn advance(&mut self, log_end: Offset) {
         let Role::Leader(leadership) = &self.role else { return };
-        if leadership.in_sync.len() < self.min_in_sync {
+        // A replica that left the set last may lead again: what it lacks is not committed (KIP-966).
+        if leadership.in_sync.len() < self.min_in_sync && !bug("K28") {
             return;
         }
         let proposed = leadership.proposed.iter().flatten();

@@ -341,7 +341,8 @@ impl Leader {
                 }
             }
         }
-        if let Some(reign) = &self.reign {
+        // What is proposed, but not committed: its commit comes to all who follow. The known bug begins with the next proposal.
+        if let Some(reign) = self.reign.as_ref().filter(|_| !bug("Z26")) {
             messages.extend(reign.outstanding.iter().cloned().map(ToFollower::Proposal));
         }
         messages.push(ToFollower::NewLeader(Zxid::new(epoch, 0)));
@@ -468,7 +469,7 @@ impl Leader {
                 reign.sessions.set_owner(session, at);
                 Asked::CreateSession { time_out }
             }
-            _ if reign.sessions.has_moved(session, at) => {
+            _ if reign.sessions.has_moved(session, at) && !bug("Z25") => {
                 crate::reached!("a request of a session that had moved was refused");
                 Asked::Refuse(Code::SessionMoved)
             }

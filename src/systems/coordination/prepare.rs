@@ -11,6 +11,7 @@ use crate::systems::coordination::tree::{Stamp, Znode, is_path, parent};
 use crate::systems::coordination::txn::{Change, Op, Txn};
 use crate::systems::coordination::wire::{Code, CreateRequest, Request, Write};
 use crate::systems::coordination::zxid::{SessionId, Zxid};
+use crate::world::property::bug;
 
 /// The longest data a znode holds (`jute.maxbuffer`).
 const DATA_MAX: usize = 1 << 20;
@@ -95,7 +96,7 @@ impl Preparer {
     }
 
     /// All parts or none: each is judged with those before it applied.
-    fn multi(&self, writes: &[Write], stamp: Stamp) -> Change {
+    fn multi(&mut self, writes: &[Write], stamp: Stamp) -> Change {
         let mut trial = Self { ahead: self.ahead.clone() };
         let mut ops = Vec::new();
         for (at, write) in writes.iter().enumerate() {
@@ -105,6 +106,10 @@ impl Preparer {
                     ops.push(op);
                 }
                 Err(code) => {
+                    // The known bug does not take back what the parts before would have done.
+                    if bug("Z27") {
+                        self.ahead = trial.ahead;
+                    }
                     let mut codes = vec![Code::RuntimeInconsistency; writes.len()];
                     codes[at] = code;
                     return Change::MultiRefused(codes);

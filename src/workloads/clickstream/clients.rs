@@ -14,14 +14,17 @@ use tokio::sync::mpsc;
 use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 
 use crate::base::SimTime;
-use crate::checkers::delivery::{History, Judgement, Outcome, Read, Sent};
+use crate::checkers::delivery::{History, Judgement, Outcome, Read, Sent, ToldEnd};
 use crate::systems::broker::api::{
-    self, Acknowledgement, Consumer, ConsumerConfig, Delivery, Message, Offset, Producer, ProducerConfig,
-    SendError, TopicPartition, partition_for,
+    self, Acknowledgement, Bounds, Consumer, ConsumerConfig, Delivery, Message, Offset, Producer,
+    ProducerConfig, SendError, TopicPartition, partition_for,
 };
 use crate::workloads::clickstream::impression::{Impression, decode};
 use crate::workloads::clickstream::{Acks, Config};
 use crate::world::{Address, Host, Level, select, watch};
+
+/// How long a consumer waits before it asks again where its parts end.
+const LOOK_AT_ENDS: Duration = Duration::from_millis(500);
 
 /// What clients are told to do.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -209,8 +212,10 @@ impl Client {
         host.report_ready(true);
         let mut orders = self.notebook.orders.subscribe();
         let reading = host.spawn("clickstream-consumer", self.clone().read_on(host.clone(), live));
+        let watching = host.spawn("clickstream-lag", self.clone().watch_ends(host.clone(), own.clone()));
         ordered(&mut orders, |order| *order == Order::ReadBack).await;
         reading.abort();
+        watching.abort();
         self.read_back(&host, own).await;
         std::future::pending::<()>().await;
     }
@@ -234,6 +239,7 @@ impl Client {
             topic: consumed.topic.get(),
             partition: consumed.id.index,
             offset: consumed.offset.get(),
+            leader_epoch: consumed.leader_epoch.get(),
             event: message.and_then(|message| decode(&message.value)),
             payload: message.map_or(0, |message| {
                 payload_hash(message.key.as_deref().unwrap_or_default(), &message.value)
@@ -248,11 +254,26 @@ impl Client {
         host.count("clickstream.read", 1);
     }
 
+    /// Asks again and again where its parts end, as whoever watches the lag of consumers does.
+    async fn watch_ends(self, host: Host, parts: Vec<i32>) {
+        loop {
+            for part in &parts {
+                let asked = host.now();
+                let id = TopicPartition::new(&self.config.topic, *part);
+                let Bounds { end, leader_epoch, .. } = api::bounds(&host, &self.brokers, &id).await;
+                let told =
+                    ToldEnd { partition: *part, asked, leader_epoch: leader_epoch.get(), end: end.get() };
+                self.notebook.history.borrow_mut().told_end(told);
+            }
+            host.sleep(LOOK_AT_ENDS).await;
+        }
+    }
+
     /// Reads everything from the first record to where each part ends now.
     async fn read_back(&self, host: &Host, parts: Vec<i32>) {
         let mut ends: BTreeMap<i32, Offset> = BTreeMap::new();
         for part in parts {
-            let (start, end) = self.bounds(host, part).await;
+            let Bounds { start, end, .. } = self.bounds(host, part).await;
             if start == end {
                 self.notebook.read_back.borrow_mut().insert(part);
             } else {
@@ -275,11 +296,11 @@ impl Client {
     }
 
     /// Where a part begins, which the notebook is told, and where it ends.
-    async fn bounds(&self, host: &Host, part: i32) -> (Offset, Offset) {
+    async fn bounds(&self, host: &Host, part: i32) -> Bounds {
         let id = TopicPartition::new(&self.config.topic, part);
-        let (start, end) = api::bounds(host, &self.brokers, &id).await;
-        self.notebook.history.borrow_mut().starts_at(part, start.get());
-        (start, end)
+        let bounds = api::bounds(host, &self.brokers, &id).await;
+        self.notebook.history.borrow_mut().starts_at(part, bounds.start.get());
+        bounds
     }
 }
 

@@ -309,7 +309,7 @@ impl Client {
             let parts = api::wait_for_topic(host, &brokers.addresses, topic).await;
             for part in 0..parts {
                 let id = TopicPartition::new(topic, part);
-                let (_, end) = api::bounds(host, &brokers.addresses, &id).await;
+                let end = api::bounds(host, &brokers.addresses, &id).await.end;
                 looked(id.to_string(), (end.get() != 0).then(|| format!("{} records", end.get())));
             }
         }

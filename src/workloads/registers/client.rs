@@ -318,7 +318,12 @@ impl Client {
     async fn multi(&self, visit: &Visit, path: String) {
         let other = self.draw_register();
         let paths = if path == other { vec![path] } else { vec![path, other] };
-        visit.ask(Ask::Multi { paths, token: self.draw_token() }).await;
+        let token = self.draw_token();
+        // Every other one demands a version, which may have passed: then no part of it may leave a trace.
+        let last = &paths[paths.len() - 1];
+        let expected =
+            token.is_multiple_of(2).then(|| self.versions.borrow().get(last).copied().unwrap_or(0));
+        visit.ask(Ask::Multi { paths, token, expected }).await;
     }
 
     /// Takes the lock, holds it for a while and gives it back; one attempt at a time.

@@ -79,9 +79,12 @@ fn request(ask: &Ask, watch: bool) -> Request {
         Ask::Exists { path } => Request::Exists(at(path)),
         Ask::Children { path } => Request::GetChildren(at(path), true),
         Ask::Set { path, token, expected } => Request::Write(api::set(path, value(*token), *expected)),
-        Ask::Multi { paths, token } => {
-            let set = |path: &String| -> Write { api::set(path, value(*token), None) };
-            Request::Multi(paths.iter().map(set).collect())
+        Ask::Multi { paths, token, expected } => {
+            let set = |(at, path): (usize, &String)| -> Write {
+                let demanded = expected.filter(|_| at + 1 == paths.len());
+                api::set(path, value(*token), demanded)
+            };
+            Request::Multi(paths.iter().enumerate().map(set).collect())
         }
         Ask::Create { path, sequential } => {
             let mode = if *sequential { Mode::EphemeralSequential } else { Mode::Ephemeral };

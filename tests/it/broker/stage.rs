@@ -253,8 +253,8 @@ impl Stage {
     }
 
     pub async fn bounds(&self, index: i32) -> (i64, i64) {
-        let (start, end) = api::bounds(&self.host, &self.cluster.servers, &id(index)).await;
-        (start.get(), end.get())
+        let bounds = api::bounds(&self.host, &self.cluster.servers, &id(index)).await;
+        (bounds.start.get(), bounds.end.get())
     }
 
     /// Speaks the Kafka protocol with a broker.

@@ -58,6 +58,8 @@ pub struct Consumed {
     pub topic: TopicId,
     /// At which offset.
     pub offset: Offset,
+    /// The epoch of the leader that gave it.
+    pub leader_epoch: LeaderEpoch,
     /// The record; `None` if it cannot be read.
     pub message: Option<Message>,
 }
@@ -205,6 +207,7 @@ impl Reader {
                     id: self.id.clone(),
                     topic: topic_id,
                     offset: at,
+                    leader_epoch: epoch,
                     message,
                 });
             }

@@ -56,16 +56,26 @@ async fn leader(host: &Host, view: &View, id: &TopicPartition) -> Option<(Channe
     Some((Channel::new(host, leader, host.name()), epoch))
 }
 
-/// Where a topic partition begins and ends, asking as long as it takes: the offset of the first record that is kept, and that which
-/// the next committed record will have.
-pub async fn bounds(host: &Host, brokers: &[Address], id: &TopicPartition) -> (Offset, Offset) {
+/// Where a topic partition begins and ends.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Bounds {
+    /// The offset of the first record that is kept.
+    pub start: Offset,
+    /// That which the next committed record will have.
+    pub end: Offset,
+    /// The epoch of the leader that said so. One that others have replaced without its knowing may tell an end that has passed.
+    pub leader_epoch: LeaderEpoch,
+}
+
+/// Where a topic partition begins and ends, asking as long as it takes.
+pub async fn bounds(host: &Host, brokers: &[Address], id: &TopicPartition) -> Bounds {
     let view = View::new(host, brokers, "broker/offsets");
     loop {
         if let Some((channel, epoch)) = leader(host, &view, id).await {
             let start = ask(&channel, id, epoch, Which::Earliest).await.flatten();
             if let (Some(start), Some(end)) = (start, ask(&channel, id, epoch, Which::Latest).await.flatten())
             {
-                return (start, end);
+                return Bounds { start, end, leader_epoch: epoch };
             }
         }
         host.sleep(BACK_OFF).await;

@@ -441,8 +441,8 @@ impl State {
             batch.not_before = self.host.now() + BACK_OFF;
             return;
         }
-        if matches!(outcome, Outcome::OutOfOrder) && bug("T14") {
-            // The client of the known bug sends it again in a new epoch, as if it had not been appended.
+        if matches!(outcome, Outcome::OutOfOrder) && (bug("T14") || bug("T15")) {
+            // The client of the known bugs sends it again in a new epoch, as if it had not been appended.
             batch.sequence = None;
             return lane.start_over();
         }
