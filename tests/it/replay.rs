@@ -164,7 +164,8 @@ fn a_run_that_fails_is_told_apart_from_the_nearest_that_does_not() {
         "fault      crash of broker-",
         "this run   violated         wavetank replay scenarios/regressions/k01-rejoin-and-fail.toml --seed 2\n",
         "the other  held             the same seed without 1 of its 1 faults:\n",
-        "12ms after \"a follower asked to rejoin the in-sync set\" (number 5): crash { host = \"@event\", down = \"1ms\" }",
+        " after \"a follower asked to rejoin the in-sync set\" (number ",
+        "crash { host = \"@event\", down = ",
         "a follower truncated its log\n",
     ] {
         assert!(ended.out.contains(told), "{told}: {}", ended.out);
