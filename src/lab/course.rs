@@ -214,7 +214,9 @@ impl Play {
     /// Ends the chaos; returns the hosts that must converge.
     fn heal(&self, tank: &Tank, platform: &Platform, injector: &Injector) -> Vec<HostId> {
         self.notes.borrow_mut().healed = Some(tank.now());
-        match self.scenario.acts.settle_form {
+        // A damaged copy is made good by the others: all must come back then.
+        let form = if injector.has_damaged() { SettleForm::All } else { self.scenario.acts.settle_form };
+        match form {
             SettleForm::All => {
                 injector.heal();
                 platform.servers()

@@ -89,6 +89,12 @@ pub const BUGS: &[(&str, &str, &str, &str)] = &[
         "a leader whose counter is used up does not step down for a new epoch",
     ),
     (
+        "Z24",
+        "coordination",
+        "a server whose log is damaged forgets what it acknowledged, and helps to elect one that never had it (FAST 2018)",
+        "a damaged end of the log is cut off as if a loss of power had torn it, and the server goes on to vote",
+    ),
+    (
         "Z25",
         "coordination",
         "a write that was held up overwrites what its client has written since, through another server (ZOOKEEPER-417)",

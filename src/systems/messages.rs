@@ -22,6 +22,7 @@ pub const MESSAGES: &[(&str, &[&str])] = &[
             "Commit",
             "NewLeader",
             "UpToDate",
+            "Trusted",
             "LeaderPing",
             "Revalidated",
             "Synced",

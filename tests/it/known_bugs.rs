@@ -42,6 +42,7 @@ const KNOWN: &[Known] = &[
         &["acts.stir=6s", "systems.coordination.transactions_per_epoch=300"],
         1,
     ),
+    known("Z24", "coordination-rot", &[], 2),
     known("K01", "rejoin-and-fail", &["acts.stir=15s"], 2),
     known("K02", "rejoin-and-fail", &["acts.stir=15s"], 8),
     known("K04", "rejoin-and-fail", &["acts.stir=15s"], 4),

@@ -22,6 +22,13 @@ const PATIENCE: Duration = Duration::from_secs(1);
 /// What a server hears while it looks for a leader.
 pub type Ear = mpsc::UnboundedReceiver<Notification>;
 
+fn is_looking(role: Role) -> bool {
+    match role {
+        Role::Looking | Role::Distrusted => true,
+        Role::Following | Role::Leading => false,
+    }
+}
+
 /// A server's standing in the ensemble.
 #[derive(Clone)]
 pub struct Assembly {
@@ -56,9 +63,9 @@ impl Assembly {
                 };
                 let Some(notification) = decode::<Notification>(&bytes) else { return };
                 let standing = *this.standing.borrow();
-                if standing.role == Role::Looking {
+                if is_looking(standing.role) {
                     let _ = heard.send(notification);
-                } else if notification.role == Role::Looking {
+                } else if is_looking(notification.role) {
                     this.tell(notification.from, standing);
                 }
             });
@@ -83,13 +90,15 @@ impl Assembly {
         self.peers.iter().for_each(|(server, _)| self.tell(*server, notification));
     }
 
-    /// Looks for a leader, for as long as it takes. `own` is this server's vote for itself.
-    pub async fn look(&self, ear: &mut Ear, own: Vote, tick: Duration) -> ServerId {
+    /// Looks for a leader, for as long as it takes. `own` is this server's vote for itself; one that is distrusted waits until others
+    /// have a leader.
+    pub async fn look(&self, ear: &mut Ear, own: Vote, distrusted: bool, tick: Duration) -> ServerId {
+        let voice = if distrusted { Role::Distrusted } else { Role::Looking };
         let round = self.standing.borrow().round;
         let mut elector = Elector::begin(own, self.peers.len() + 1, round);
         // What was heard before the last decision is old.
         while ear.try_recv().is_ok() {}
-        self.tell_all(elector.notification(Role::Looking));
+        self.tell_all(elector.notification(voice));
         let mut speak_again = self.host.now() + tick;
         let mut agreed = None;
         let mut decide_at = self.host.now();
@@ -102,18 +111,18 @@ impl Assembly {
                 }
             }
             let alone = self.peers.is_empty();
-            let decided = agreed.filter(|_| alone || decide_at <= self.host.now());
+            let decided = agreed.filter(|_| !distrusted && (alone || decide_at <= self.host.now()));
             if let Some(leader) = elector.established().or(decided) {
                 let role = if leader == own.leader { Role::Leading } else { Role::Following };
                 *self.standing.borrow_mut() = elector.notification(role);
                 return leader;
             }
-            let wake = if agreed.is_some() { speak_again.min(decide_at) } else { speak_again };
+            let wake = if agreed.is_some() && !distrusted { speak_again.min(decide_at) } else { speak_again };
             select! {
                 heard = ear.recv() => {
                     let heard = heard.expect("the listener lives as long as the process");
                     let response = elector.hear(heard);
-                    let mine = elector.notification(Role::Looking);
+                    let mine = elector.notification(voice);
                     if response.broadcast {
                         self.tell_all(mine);
                     } else if response.answer {
@@ -122,7 +131,7 @@ impl Assembly {
                 }
                 () = self.host.sleep_until(wake) => {
                     if speak_again <= self.host.now() {
-                        self.tell_all(elector.notification(Role::Looking));
+                        self.tell_all(elector.notification(voice));
                         speak_again = self.host.now() + tick;
                     }
                 }

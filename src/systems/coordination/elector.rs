@@ -25,6 +25,8 @@ pub struct Vote {
 pub enum Role {
     /// Looking for a leader.
     Looking,
+    /// Looking for one that others have elected: its own voice does not count.
+    Distrusted,
     /// Following one.
     Following,
     /// Leading.
@@ -83,6 +85,7 @@ impl Elector {
     pub fn hear(&mut self, heard: Notification) -> Response {
         match heard.role {
             Role::Looking => self.hear_looking(heard),
+            Role::Distrusted => Response::default(),
             Role::Following | Role::Leading => {
                 self.settled.insert(heard.from, heard);
                 if heard.round == self.round {
@@ -166,6 +169,21 @@ mod tests {
                 assert_eq!(elector.agreed(), Some(ServerId::new(2)), "start {start}");
             }
         }
+    }
+
+    #[test]
+    fn a_distrusted_server_gives_no_vote() {
+        let mut elector = Elector::begin(vote(1, 5), 3, 0);
+        let round = elector.notification(Role::Looking).round;
+        elector.hear(Notification {
+            from: ServerId::new(2),
+            role: Role::Distrusted,
+            round,
+            vote: vote(1, 5),
+        });
+        assert_eq!(elector.agreed(), None);
+        elector.hear(Notification { from: ServerId::new(3), role: Role::Looking, round, vote: vote(1, 5) });
+        assert_eq!(elector.agreed(), Some(ServerId::new(1)));
     }
 
     #[test]

@@ -106,7 +106,8 @@ async fn take_over(
     const LOST: &str = "the leader fell silent during synchronisation";
     let accepted = storage.epochs().accepted;
     let lost = || Ok(Err(Ended { needs_snapshot, ..Ended::because(LOST) }));
-    let info = ToLeader::FollowerInfo { server: quorum.server.me, accepted, needs_snapshot };
+    let distrusted = storage.is_distrusted();
+    let info = ToLeader::FollowerInfo { server: quorum.server.me, accepted, needs_snapshot, distrusted };
     if quorum.send(&info).await.is_none() {
         return lost();
     }
@@ -319,6 +320,11 @@ impl Follower {
                             self.tell(&ToLeader::Ack(zxid));
                         }
                         Event::Failed(error) => return Err(error),
+                        Event::Peer(Some(ToFollower::Trusted)) => {
+                            crate::reached!("a distrusted coordination server was trusted again");
+                            Storage::trust(&host.disk()).await?;
+                            return Ok("it is trusted again".to_owned());
+                        }
                         Event::Peer(Some(message)) => {
                             self.heard = host.now();
                             self.on_message(message, leader).await;
@@ -392,7 +398,8 @@ impl Follower {
             ToFollower::LeaderInfo(_)
             | ToFollower::Truncate(_)
             | ToFollower::Snapshot(..)
-            | ToFollower::NewLeader(_) => {
+            | ToFollower::NewLeader(_)
+            | ToFollower::Trusted => {
                 crate::always!(false, "a leader does not begin anew on an old connection");
             }
         }

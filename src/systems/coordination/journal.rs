@@ -8,9 +8,19 @@ use bytes::{Buf, BufMut, Bytes, BytesMut};
 use crate::systems::coordination::storage::StorageError;
 use crate::systems::coordination::txn::Txn;
 use crate::systems::coordination::zxid::Zxid;
+use crate::world::property::bug;
 use crate::world::{Disk, File, Open};
 
 const HEADER: usize = 8;
+
+/// What the end of the last file may be.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Tail {
+    /// All that was ever written: the machine has had power since.
+    Whole,
+    /// Torn by a loss of power.
+    MayBeTorn,
+}
 
 /// The log of one server, open for appending.
 #[derive(Clone)]
@@ -69,8 +79,8 @@ impl Journal {
     /// power loss (Rebello et al., USENIX ATC 2020), so that only a new file can be trusted.
     ///
     /// # Errors
-    /// If the disk fails, or a record is damaged that had been synced.
-    pub async fn recover(disk: Disk, directory: &str) -> Result<(Self, Vec<Txn>), StorageError> {
+    /// If the disk fails, or a record is damaged that no loss of power can have torn.
+    pub async fn recover(disk: Disk, directory: &str, tail: Tail) -> Result<(Self, Vec<Txn>), StorageError> {
         let names = disk.list(directory).await?;
         let mut files: Vec<Zxid> = names.iter().filter_map(|name| parse(name)).collect();
         files.sort();
@@ -88,10 +98,11 @@ impl Journal {
             let found = scan(bytes.clone());
             let is_last = at + 1 == files.len();
             if found.torn {
-                crate::reached!("coordination cut a torn transaction log");
-                if !is_last {
+                // The known bug takes any damage for a torn end, and goes on as if it had never acknowledged what it cuts off.
+                if !is_last || tail == Tail::Whole && !bug("Z24") {
                     return Err(StorageError::Corrupt(journal.path(*first)));
                 }
+                crate::reached!("coordination cut a torn transaction log");
             }
             if is_last {
                 journal.rewrite(*first, &bytes[..found.whole as usize]).await?;
@@ -167,7 +178,7 @@ impl Journal {
     /// Removes every transaction after `to`.
     ///
     /// # Errors
-    /// If the disk fails.
+    /// If the disk fails, or what is to be kept is damaged.
     pub async fn truncate(&mut self, to: Zxid) -> Result<(), StorageError> {
         while let Some(first) = self.files.last().copied().filter(|first| to < *first) {
             self.disk.remove(&self.path(first)).await?;
@@ -181,6 +192,9 @@ impl Journal {
         };
         let file = self.disk.open(&self.path(first), Open::Existing).await?;
         let found = scan(file.read_at(0, file.len() as usize).await?);
+        if found.torn {
+            return Err(StorageError::Corrupt(self.path(first)));
+        }
         let cut = found.txns.iter().find(|(_, txn)| to < txn.zxid).map_or(found.whole, |(at, _)| *at);
         file.set_len(cut).await?;
         file.sync().await?;

@@ -60,8 +60,17 @@ struct Learner {
     out: mpsc::UnboundedSender<(&'static str, Bytes)>,
     stage: Stage,
     needs_snapshot: bool,
+    /// It counts in no quorum.
+    distrusted: bool,
     acked: Zxid,
     heard: SimTime,
+}
+
+impl Learner {
+    /// Whether it counts as one that holds the history.
+    fn counts(&self) -> bool {
+        self.stage == Stage::Holding && !self.distrusted
+    }
 }
 
 struct Leader {
@@ -177,6 +186,7 @@ impl Leader {
                     out,
                     stage: Stage::Connected,
                     needs_snapshot: false,
+                    distrusted: false,
                     acked: Zxid::ZERO,
                     heard,
                 };
@@ -195,25 +205,33 @@ impl Leader {
         let Some(learner) = self.learners.get_mut(&id) else { return };
         learner.heard = now;
         match message {
-            ToLeader::FollowerInfo { server, accepted, needs_snapshot } => {
+            ToLeader::FollowerInfo { server, accepted, needs_snapshot, distrusted } => {
                 learner.server = Some(server);
                 learner.stage = Stage::Informed;
                 learner.needs_snapshot = needs_snapshot;
+                learner.distrusted = distrusted;
                 // A server has one connection; an older one is a ghost of it.
                 self.learners.retain(|other, learner| *other == id || learner.server != Some(server));
+                if distrusted && self.reign.is_none() && self.promised.contains(&server) {
+                    self.abdicated = Some(format!("{server} may have forgotten its promise"));
+                    return;
+                }
                 match self.epoch {
                     // It has promised a newer leader. Only a newer epoch can take it in again.
                     Some(epoch) if epoch < accepted => {
                         self.abdicated = Some(format!("{server} has promised {accepted}, beyond {epoch}"));
                     }
                     Some(epoch) => self.send(id, &ToFollower::LeaderInfo(epoch)),
+                    None if distrusted => {
+                        self.accepted.remove(&server);
+                    }
                     None => {
                         self.accepted.insert(server, accepted);
                     }
                 }
             }
             ToLeader::AckEpoch { current, last, counts } => {
-                let server = learner.server;
+                let server = learner.server.filter(|_| !learner.distrusted);
                 learner.stage = Stage::Promised { last };
                 if let Some(server) = server.filter(|_| counts && !self.synchronising) {
                     let own = (self.epochs_before.current, self.service.desk.borrow().database.last());
@@ -232,6 +250,7 @@ impl Leader {
                     learner.stage = Stage::Holding;
                     if self.reign.is_some() {
                         self.send(id, &ToFollower::UpToDate);
+                        self.trust(id);
                     }
                 } else {
                     learner.acked = learner.acked.max(zxid);
@@ -265,6 +284,22 @@ impl Leader {
         if let Some(learner) = self.learners.get(&id) {
             let _ = learner.out.send((message.name(), encode(message)));
         }
+    }
+
+    /// Tells a distrusted follower that holds everything that it counts again, if the epoch began without it: what it may have promised
+    /// other leaders is void then. Otherwise it waits for the next epoch.
+    fn trust(&self, id: LearnerId) {
+        let Some(Learner { server: Some(server), distrusted: true, .. }) = self.learners.get(&id) else {
+            return;
+        };
+        if !self.promised.contains(server) && self.has_quorum() {
+            self.send(id, &ToFollower::Trusted);
+        }
+    }
+
+    /// Whether a quorum, with this leader, holds the history.
+    fn has_quorum(&self) -> bool {
+        self.server.quorum() <= 1 + self.learners.values().filter(|learner| learner.counts()).count()
     }
 
     /// To every follower that has been sent the history: what it gets now follows on it.
@@ -306,8 +341,7 @@ impl Leader {
             for (id, last) in promised {
                 self.synchronise(id, last, epoch);
             }
-            let holding = self.learners.values().filter(|learner| learner.stage == Stage::Holding).count();
-            if self.reign.is_none() && quorum <= holding + 1 {
+            if self.reign.is_none() && self.has_quorum() {
                 self.establish(epoch).await;
             }
         }
@@ -381,6 +415,11 @@ impl Leader {
             .buggify_delay("coordination: before the first UpToDate", Duration::from_millis(500))
             .await;
         self.broadcast_to_holding(&ToFollower::UpToDate);
+        self.learners.keys().for_each(|id| {
+            if self.learners[id].stage == Stage::Holding {
+                self.trust(*id);
+            }
+        });
         self.service.open().await;
     }
 
@@ -399,8 +438,7 @@ impl Leader {
                 let holding = learner.stage == Stage::Holding;
                 now <= learner.heard + if holding { patience } else { patience_with_newcomers }
             });
-            let holding = self.learners.values().filter(|learner| learner.stage == Stage::Holding).count();
-            if holding + 1 < self.server.quorum() {
+            if !self.has_quorum() {
                 crate::reached!("coordination lost its leader for want of a quorum");
                 self.abdicated = Some("lost the quorum".to_owned());
                 return;
@@ -516,7 +554,7 @@ impl Leader {
             let quorum = self.server.quorum();
             let Some(reign) = &mut self.reign else { return };
             let Some(front) = reign.outstanding.front().map(|txn| txn.zxid) else { return };
-            let holds = |learner: &&Learner| learner.stage == Stage::Holding && front <= learner.acked;
+            let holds = |learner: &&Learner| learner.counts() && front <= learner.acked;
             let acks = self.learners.values().filter(holds).count() + usize::from(front <= reign.logged);
             if acks < quorum {
                 return;

@@ -18,6 +18,8 @@ pub enum ToLeader {
         accepted: PeerEpoch,
         /// Its log does not fit the leader's at any point: send everything.
         needs_snapshot: bool,
+        /// It may have forgotten what it promised or acknowledged: it counts in no quorum.
+        distrusted: bool,
     },
     /// I follow you in the new epoch; this is the history I hold.
     AckEpoch {
@@ -81,6 +83,8 @@ pub enum ToFollower {
     NewLeader(Zxid),
     /// A quorum holds it: serve.
     UpToDate,
+    /// My epoch began without you, and you hold all of it: you may promise and acknowledge again.
+    Trusted,
     /// Are you there?
     Ping,
     /// The answer to `Revalidate`: the session's time-out in milliseconds, unless it is over.
@@ -115,6 +119,7 @@ impl ToFollower {
             Self::Commit(_) => "Commit",
             Self::NewLeader(_) => "NewLeader",
             Self::UpToDate => "UpToDate",
+            Self::Trusted => "Trusted",
             Self::Ping => "LeaderPing",
             Self::Revalidated(..) => "Revalidated",
             Self::Synced(..) => "Synced",

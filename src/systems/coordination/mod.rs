@@ -167,7 +167,8 @@ impl Config {
 ///
 /// What it survives: every server may lose what was not synced, because nothing is acknowledged before a quorum has synced it; a
 /// majority suffices for progress. No server may lose its disk and come back: it would have forgotten what it acknowledged, and could
-/// make a quorum with those that never had it (ZooKeeper asks its operator not to let such a server vote, ZOOKEEPER-261).
+/// make a quorum with those that never had it (ZooKeeper asks its operator not to let such a server vote, ZOOKEEPER-261). Damage is
+/// another matter, because it is noticed: as many servers may be damaged as leave a majority of sound ones.
 pub fn boot(tank: &Tank, config: &Config, history: Rc<RefCell<History>>) -> Cluster {
     let first = tank.hosts().len() as u32;
     let hosts: Vec<HostId> = (0..config.servers).map(|index| HostId::new(first + index)).collect();
@@ -200,7 +201,7 @@ pub fn boot(tank: &Tank, config: &Config, history: Rc<RefCell<History>>) -> Clus
         hosts: hosts.clone(),
         unsynced_loss_max: hosts.len(),
         disk_loss_max: 0,
-        damage_max: 0,
+        damage_max: hosts.len() - majority,
     };
     let servers = hosts.iter().map(|host| Address { host: *host, port: service::CLIENT_PORT }).collect();
     let all = hosts.clone();

@@ -7,6 +7,7 @@ use crate::systems::coordination::database::Database;
 use crate::systems::coordination::election::Assembly;
 use crate::systems::coordination::elector::Vote;
 use crate::systems::coordination::follower::follow;
+use crate::systems::coordination::journal::Journal;
 use crate::systems::coordination::leader::lead;
 use crate::systems::coordination::service::Server;
 use crate::systems::coordination::storage::{Epochs, Storage, StorageError};
@@ -57,14 +58,29 @@ pub async fn run(
     host.exit(why);
 }
 
+async fn open(server: &Server) -> Result<(Storage, Database, Journal), StorageError> {
+    let storage = Storage::open(&server.host, &server.config).await?;
+    let (database, journal) = storage.recover().await?;
+    Ok((storage, database, journal))
+}
+
 async fn live(server: &Server) -> Result<(), StorageError> {
     let host = &server.host;
     let (assembly, mut ear) = Assembly::open(host, server.me, &server.servers);
     let mut needs_snapshot = false;
     let mut remembered: Option<Database> = None;
     loop {
-        let storage = Storage::open(host, &server.config).await?;
-        let (recovered, journal) = storage.recover().await?;
+        let (storage, recovered, journal) = match open(server).await {
+            Err(StorageError::Corrupt(file)) => {
+                crate::reached!("a coordination server gave up what it held because of damage");
+                host.log(Level::Warn, || format!("{file} is damaged: all is to be copied from a leader"));
+                Storage::distrust(&host.disk()).await?;
+                remembered = None;
+                open(server).await?
+            }
+            opened => opened?,
+        };
+        let distrusted = storage.is_distrusted();
         // A server that has ever promised anything has a disk that was written.
         let written = storage.epochs() != Epochs::default();
         server.observer.recovered(written.then_some(recovered.last()));
@@ -77,12 +93,12 @@ async fn live(server: &Server) -> Result<(), StorageError> {
         };
         server.observer.restored(&database);
         let own = Vote { epoch: storage.epochs().current, zxid: database.last(), leader: server.me };
-        let leader = assembly.look(&mut ear, own, server.config.tick.get()).await;
+        let leader = assembly.look(&mut ear, own, distrusted, server.config.tick.get()).await;
         host.log(Level::Debug, || format!("elected {leader}, holding {}", own.zxid));
         let ended = if leader == server.me {
             lead(server, storage, database, journal).await?
         } else {
-            follow(server, storage, database, journal, leader, needs_snapshot).await?
+            follow(server, storage, database, journal, leader, needs_snapshot || distrusted).await?
         };
         host.report_ready(false);
         host.log(Level::Info, || format!("looks for a leader again: {}", ended.why));

@@ -2,13 +2,18 @@
 //!
 //! `/data/current` names the generation in use; a generation is a folder with the snapshots and logs of one history. A snapshot
 //! that replaces the history (SNAP) becomes a new generation, so that taking it over is one rename.
+//!
+//! What is damaged is told from what a loss of power has torn: only the end of the last log can be torn, and only if the power was
+//! gone since. A damaged snapshot is made good by an older one and its log. With any other damage the server may have forgotten what it
+//! promised or acknowledged: it gives everything up, and takes part in no quorum (*distrusted*) until a leader whose epoch began
+//! without it has handed it the whole history (after Alagappan et al., "Protocol-Aware Recovery for Consensus-Based Storage", FAST 2018).
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::systems::coordination::Config;
 use crate::systems::coordination::database::Database;
-use crate::systems::coordination::journal::Journal;
+use crate::systems::coordination::journal::{Journal, Tail};
 use crate::systems::coordination::snapshot;
 use crate::systems::coordination::zxid::{PeerEpoch, Zxid};
 use crate::systems::seal::{sealed, unsealed};
@@ -34,17 +39,30 @@ pub struct Epochs {
     pub current: PeerEpoch,
 }
 
+/// The epochs as they stand on disk.
+#[derive(Default, Serialize, Deserialize)]
+struct Kept {
+    epochs: Epochs,
+    /// The life of the machine in which they were written.
+    boot_id: u64,
+}
+
 /// A server's disk.
 #[derive(Clone)]
 pub struct Storage {
     disk: Disk,
     generation: u64,
     epochs: Epochs,
+    boot_id: u64,
+    /// Whether the power may have been gone since the log was last written.
+    tail: Tail,
+    distrusted: bool,
     committed_max: u32,
     snapshots_kept: usize,
 }
 
 const EPOCHS: &str = "/data/epochs";
+const DISTRUSTED: &str = "/data/distrusted";
 const CURRENT: &str = "/data/current";
 
 async fn replace_value(disk: &Disk, path: &str, value: &impl Serialize) -> Result<(), StorageError> {
@@ -67,18 +85,48 @@ impl Storage {
         let disk = host.disk();
         disk.create_dir_all("/data").await?;
         disk.sync_dir("/").await?;
+        let distrusted = disk.exists(DISTRUSTED).await;
+        if distrusted {
+            give_up(&disk).await?;
+        }
         let generation: u64 = read_value(&disk, CURRENT).await?;
-        let epochs = read_value(&disk, EPOCHS).await?;
+        let Kept { epochs, boot_id } = read_value(&disk, EPOCHS).await?;
+        let tail = if boot_id == host.boot_id() { Tail::Whole } else { Tail::MayBeTorn };
         let storage = Self {
             disk,
             generation,
             epochs,
+            boot_id: host.boot_id(),
+            tail,
+            distrusted,
             committed_max: config.committed_log,
             snapshots_kept: config.snapshots_kept as usize,
         };
         storage.disk.create_dir_all(&storage.directory()).await?;
         storage.disk.sync_dir("/data").await?;
         Ok(storage)
+    }
+
+    /// What this disk holds is damaged: it is given up at the next opening, and the server distrusted.
+    ///
+    /// # Errors
+    /// If the disk fails.
+    pub async fn distrust(disk: &Disk) -> Result<(), StorageError> {
+        Ok(disk.replace(DISTRUSTED, b"").await?)
+    }
+
+    /// Whether this server may have forgotten what it promised or acknowledged.
+    pub fn is_distrusted(&self) -> bool {
+        self.distrusted
+    }
+
+    /// A leader whose epoch began without this server has handed it the whole history: it may promise and acknowledge again.
+    ///
+    /// # Errors
+    /// If the disk fails.
+    pub async fn trust(disk: &Disk) -> Result<(), StorageError> {
+        disk.remove(DISTRUSTED).await?;
+        Ok(disk.sync_dir("/data").await?)
     }
 
     /// The folder of the history in use.
@@ -110,7 +158,7 @@ impl Storage {
     }
 
     async fn set_epochs(&mut self, epochs: Epochs) -> Result<(), StorageError> {
-        replace_value(&self.disk, EPOCHS, &epochs).await?;
+        replace_value(&self.disk, EPOCHS, &Kept { epochs, boot_id: self.boot_id }).await?;
         self.epochs = epochs;
         Ok(())
     }
@@ -122,16 +170,24 @@ impl Storage {
     pub async fn recover(&self) -> Result<(Database, Journal), StorageError> {
         let directory = self.directory();
         let mut database = Database::new(self.committed_max);
-        if let Some(zxid) = self.snapshots().await?.pop() {
+        let mut damaged = Vec::new();
+        for zxid in self.snapshots().await?.into_iter().rev() {
             let file = self.disk.open(&path(&directory, zxid), Open::Existing).await?;
             let bytes = file.read_at(0, file.len() as usize).await?;
-            let found = snapshot::read(bytes, self.committed_max);
-            database = found.ok_or_else(|| StorageError::Corrupt(path(&directory, zxid)))?;
+            if let Some(found) = snapshot::read(bytes, self.committed_max) {
+                database = found;
+                break;
+            }
+            damaged.push((path(&directory, zxid), zxid));
         }
-        let (journal, txns) = Journal::recover(self.disk.clone(), &directory).await?;
+        let (journal, txns) = Journal::recover(self.disk.clone(), &directory, self.tail).await?;
         for txn in txns {
             if txn.zxid <= database.last() {
                 continue;
+            }
+            // Older snapshots reach as far as the logs that are kept, or not.
+            if let Some((snapshot, _)) = damaged.first().filter(|_| !txn.zxid.follows(database.last())) {
+                return Err(StorageError::Corrupt(snapshot.clone()));
             }
             crate::always!(
                 txn.zxid.follows(database.last()),
@@ -142,6 +198,13 @@ impl Storage {
             );
             database.apply(&txn);
             database.remember(txn);
+        }
+        for (snapshot, claimed) in damaged {
+            if database.last() < claimed {
+                return Err(StorageError::Corrupt(snapshot));
+            }
+            crate::reached!("a coordination server came back from an older snapshot");
+            self.disk.remove(&snapshot).await?;
         }
         Ok((database, journal))
     }
@@ -194,6 +257,28 @@ impl Storage {
         }
         Ok(())
     }
+}
+
+/// Removes all that a distrusted server holds; its leader will hand it everything.
+async fn give_up(disk: &Disk) -> Result<(), StorageError> {
+    for name in disk.list("/data").await? {
+        let path = format!("/data/{name}");
+        if path == DISTRUSTED {
+            continue;
+        }
+        // A file, or the folder of a history, which stays as it may be the one in use again.
+        match disk.list(&path).await {
+            Ok(files) => {
+                for file in files {
+                    disk.remove(&format!("{path}/{file}")).await?;
+                }
+                disk.sync_dir(&path).await?;
+            }
+            Err(DiskError::NotFound) => disk.remove(&path).await?,
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(disk.sync_dir("/data").await?)
 }
 
 fn path(directory: &str, zxid: Zxid) -> String {

@@ -92,6 +92,11 @@ impl Ledger {
         self.damaged.contains(&host) || !torn && self.others(budget, host, at_least) < budget.damage_max
     }
 
+    /// Whether what some host holds may be damaged.
+    pub fn has_damaged(&self) -> bool {
+        !self.damaged.is_empty()
+    }
+
     /// Notes that what a host holds may be damaged from now on.
     pub fn damage(&mut self, host: HostId) {
         self.damaged.insert(host);

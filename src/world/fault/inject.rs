@@ -534,6 +534,11 @@ impl Injector {
         self.note("bit_rot", Some(host), (&text, Duration::ZERO), |count| count.injected += 1);
     }
 
+    /// Whether some host may hold damaged data. What is left of a system when the others are cut off need not suffice then.
+    pub fn has_damaged(&self) -> bool {
+        self.0.ledger.borrow().has_damaged()
+    }
+
     fn may_damage(&self, host: HostId) -> bool {
         let mut ledger = self.0.ledger.borrow_mut();
         ledger.heal(|host| self.0.tank.is_ready(host));
