@@ -98,8 +98,8 @@ impl Journal {
             let found = scan(bytes.clone());
             let is_last = at + 1 == files.len();
             if found.torn {
-                // The known bug takes any damage for a torn end, and goes on as if it had never acknowledged what it cuts off.
-                if !is_last || tail == Tail::Whole && !bug("Z24") {
+                // The known bugs take any damage for a torn end, and go on as if they had never acknowledged what they cut off.
+                if !is_last || tail == Tail::Whole && !bug("Z24") && !bug("Z10") {
                     return Err(StorageError::Corrupt(journal.path(*first)));
                 }
                 crate::reached!("coordination cut a torn transaction log");
