@@ -5,7 +5,7 @@ cargo build --release
 wavetank=target/release/wavetank
 gallery=reports/gallery
 work=target/gallery
-rm -rf "$work"
+rm -rf "$work" "$gallery/finding.toml"
 
 # One sweep. It ends with exit code 1: a historical bug is switched on, and found.
 $wavetank sweep scenarios/rejoin-and-fail.toml --seeds 1..41 --set 'bugs=["K01"]' \
