@@ -21,7 +21,7 @@ enum Damage {
     Insert(Vec<u8>),
 }
 
-/// One of `sound` after up to four things have happened to it, or bytes of pure chance.
+/// One of `sound` after up to three things have happened to it, or bytes of pure chance.
 pub fn damaged(sound: Vec<Vec<u8>>) -> impl Strategy<Value = Vec<u8>> {
     let number = prop_oneof![Just(i32::MAX), Just(i32::MIN), Just(-1), Just(0), any::<i32>()];
     let long = prop_oneof![Just(i64::MAX), Just(i64::MIN), Just(-1), any::<i64>()];

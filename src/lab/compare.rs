@@ -423,7 +423,8 @@ pub(crate) mod tests {
         Comparison::of(&plan, &axis, values[0], &[], &outcomes)
     }
 
-    fn swept(seeds: u64, values: &[&str], shape: impl Fn(&mut Outcome, usize)) -> (Plan, Axis, Vec<Outcome>) {
+    /// What is compared by it.
+    pub(crate) fn asked(seeds: u64, values: &[&str]) -> (Plan, Axis) {
         let values = values.iter().map(|value| (*value).to_owned()).collect();
         let axis = Axis { path: "systems.broker.brokers".to_owned(), values };
         let plan = Plan {
@@ -434,6 +435,11 @@ pub(crate) mod tests {
             end: seeds + 1,
             shard: (1, 1),
         };
+        (plan, axis)
+    }
+
+    fn swept(seeds: u64, values: &[&str], shape: impl Fn(&mut Outcome, usize)) -> (Plan, Axis, Vec<Outcome>) {
+        let (plan, axis) = asked(seeds, values);
         let mut outcomes = Vec::new();
         for seed in 1..=seeds {
             for (index, value) in axis.values.iter().enumerate() {

@@ -8,7 +8,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::base::{HostId, SimTime};
-use crate::lab::Run;
+use crate::lab::{Run, kind_of};
 use crate::world::Record;
 use crate::world::trace::{Level, What};
 
@@ -104,11 +104,6 @@ impl<'run> Course<'run> {
         }
         steps
     }
-}
-
-/// A host's name without its number: `broker` of `broker-2`.
-fn kind_of(name: &str) -> &str {
-    name.trim_end_matches(|c: char| c.is_ascii_digit()).trim_end_matches('-')
 }
 
 /// What happened in only one of two runs, in the order of time, each thing once. Nothing is said of the time after the shorter has ended.

@@ -413,13 +413,13 @@ pub(super) fn runs(side: &Side) -> String {
 }
 
 /// A p-value; none is told more precisely than it is known.
-pub(super) fn p_value(p: f64) -> String {
+fn p_value(p: f64) -> String {
     if p < 0.001 { format!("{p:.4}") } else { format!("{p:.3}") }
 }
 
-fn row(metric: &Compared, estimate: &Estimate) -> Vec<String> {
-    vec![
-        metric.name.clone(),
+/// What is told of a metric, between its name and the remark.
+pub(super) fn numbers(metric: &Compared, estimate: &Estimate) -> [String; 7] {
+    [
         with_unit(estimate.baseline, &metric.unit),
         with_unit(estimate.other, &metric.unit),
         difference(metric, estimate),
@@ -427,8 +427,14 @@ fn row(metric: &Compared, estimate: &Estimate) -> Vec<String> {
         p_value(estimate.p),
         p_value(estimate.p_holm),
         metric.pairs.len().to_string(),
-        remark(metric, estimate),
     ]
+}
+
+fn row(metric: &Compared, estimate: &Estimate) -> Vec<String> {
+    let mut row = vec![metric.name.clone()];
+    row.extend(numbers(metric, estimate));
+    row.push(remark(metric, estimate));
+    row
 }
 
 /// What is equal in every pair: of shares that does not say that they are the same.
@@ -481,7 +487,7 @@ fn write_rows(out: &mut String, rows: &[Vec<String>]) -> fmt::Result {
 pub(crate) mod tests {
     use super::*;
     use crate::base::Figure;
-    use crate::lab::compare::tests::compared;
+    use crate::lab::compare::tests::{asked, compared};
     use crate::lab::sweep::{Ended, Outcome};
 
     /// Something of every kind: what differs, what does not, and runs without a value.
@@ -509,16 +515,7 @@ pub(crate) mod tests {
 
     pub(crate) fn with_report<T>(seeds: u64, tell: impl FnOnce(CompareReport<'_>) -> T) -> T {
         let comparison = compared(seeds, &["3", "5"], shaped);
-        let values = ["3", "5"].map(str::to_owned).to_vec();
-        let axis = Axis { path: "systems.broker.brokers".to_owned(), values };
-        let plan = Plan {
-            files: vec!["scenarios/a.toml".into()],
-            set: vec!["acts.stir=20s".to_owned()],
-            axes: vec![axis.clone()],
-            first: 1,
-            end: seeds + 1,
-            shard: (1, 1),
-        };
+        let (plan, axis) = asked(seeds, &["3", "5"]);
         tell(CompareReport {
             plan: &plan,
             axis: &axis,

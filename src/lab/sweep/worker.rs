@@ -14,8 +14,8 @@ use serde_json::Value;
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use crate::base::Figure;
-use crate::lab::Verdict;
 use crate::lab::sweep::{Limits, Point};
+use crate::lab::{Verdict, kind_of};
 
 /// How often a child is looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(10);
@@ -295,8 +295,6 @@ fn trouble_of(ended: Ended, told: &Value) -> Option<Trouble> {
         let example = example.split_whitespace().collect::<Vec<_>>().join(" ");
         Some(Trouble { ended, what, place, example })
     };
-    // `broker-2` is one of the brokers: which of them is chance.
-    let kind = |host: &str| host.trim_end_matches(|c: char| c.is_ascii_digit() || c == '-').to_owned();
     match ended {
         Ended::Held => None,
         Ended::BadInput => {
@@ -319,7 +317,8 @@ fn trouble_of(ended: Ended, told: &Value) -> Option<Trouble> {
         Ended::Violated | Ended::Hung | Ended::OutOfMemory | Ended::Died => {
             let violation = &told["violation"];
             if violation.is_object() {
-                let place = kind(violation["host"].as_str().unwrap_or_default());
+                // `broker-2` is one of the brokers: which of them is chance.
+                let place = kind_of(violation["host"].as_str().unwrap_or_default()).to_owned();
                 return trouble(text(&violation["property"]), place, text(&violation["detail"]));
             }
             let broken = told["checks"].as_array().into_iter().flatten();

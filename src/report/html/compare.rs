@@ -4,7 +4,7 @@ use std::fmt::{self, Write};
 
 use crate::lab::compare::{Compared, Comparison, Contrast, Estimate, Finding};
 use crate::report::compare::{
-    CompareReport, TITLES, change, difference, equal, is_better, left_out, of_left_out, p_value, remark,
+    CompareReport, TITLES, change, difference, equal, is_better, left_out, numbers, of_left_out, remark,
     runs, unit_of_difference,
 };
 use crate::report::html::pairs::{Pairs, Way, forest_axis, forest_row, forest_scale};
@@ -191,16 +191,7 @@ impl CompareReport<'_> {
             }
             let told = metrics().filter_map(|metric| {
                 let estimate = metric.estimate.as_ref()?;
-                let numbers = [
-                    with_unit(estimate.baseline, &metric.unit),
-                    with_unit(estimate.other, &metric.unit),
-                    difference(metric, estimate),
-                    change(estimate),
-                    p_value(estimate.p),
-                    p_value(estimate.p_holm),
-                    metric.pairs.len().to_string(),
-                ];
-                Some((metric, numbers, remark(metric, estimate)))
+                Some((metric, numbers(metric, estimate), remark(metric, estimate)))
             });
             let told: Vec<_> = told.collect();
             let rows = told.iter().map(|(metric, numbers, remark)| {

@@ -86,11 +86,8 @@ impl Segment {
             latest: VecDeque::new(),
         };
         let mut found: Vec<Batch> = Vec::new();
-        for parsed in batches(&bytes, true) {
+        for parsed in verified(&bytes, base, written) {
             let Ok((_, batch)) = parsed else { break };
-            if !segment.is_next(&batch, segment.end, written) {
-                break;
-            }
             segment.note(&batch);
             found.push(batch);
         }
@@ -106,11 +103,6 @@ impl Segment {
             segment.write_index().await?;
         }
         Ok((segment, found, torn))
-    }
-
-    /// Whether a batch is the one that must stand at `expected`. Its checksum covers neither its base nor its epoch.
-    fn is_next(&self, batch: &Batch, expected: Offset, epochs: &Epochs) -> bool {
-        batch.base == expected && epochs.at(expected) == Some(batch.epoch)
     }
 
     fn damaged(&self) -> LogError {
@@ -204,17 +196,12 @@ impl Segment {
             let bytes = self.file.read_at(start, length).await?;
             let reached_end = start + bytes.len() as u64 == self.size;
             let (mut first, mut end) = (None, 0);
-            let mut expected = base;
-            for parsed in batches(&bytes, true) {
+            for parsed in verified(&bytes, base, epochs) {
                 let (at, batch) = match parsed {
                     Ok(found) => found,
                     Err(BatchError::Truncated) if !reached_end => break,
                     Err(_) => return Err(self.damaged()),
                 };
-                if !self.is_next(&batch, expected, epochs) {
-                    return Err(self.damaged());
-                }
-                expected = batch.last.next();
                 if batch.last < from {
                     continue;
                 }
@@ -241,17 +228,9 @@ impl Segment {
     /// All batches of the segment, verified.
     pub async fn scan(&self, epochs: &Epochs) -> Result<Vec<(u64, Batch)>, LogError> {
         let bytes = self.file.read_at(0, self.size as usize).await?;
-        let mut all = Vec::new();
-        let mut expected = self.base;
-        for parsed in batches(&bytes, true) {
-            let (at, batch) = parsed.map_err(|_| self.damaged())?;
-            if !self.is_next(&batch, expected, epochs) {
-                return Err(self.damaged());
-            }
-            expected = batch.last.next();
-            all.push((at as u64, batch));
-        }
-        Ok(all)
+        let all =
+            verified(&bytes, self.base, epochs).map(|parsed| parsed.map(|(at, batch)| (at as u64, batch)));
+        all.collect::<Result<_, _>>().map_err(|_| self.damaged())
     }
 
     /// Cuts everything from the batch that holds `to` on.
@@ -277,4 +256,22 @@ impl Segment {
         self.index_file.sync().await?;
         Ok(())
     }
+}
+
+/// The batches in `bytes`, each at the offset at which the one before ends, the first at `base`, and of the epoch that was written down:
+/// a batch's checksum covers neither its base nor its epoch. Up to the first error.
+fn verified(
+    bytes: &[u8],
+    base: Offset,
+    epochs: &Epochs,
+) -> impl Iterator<Item = Result<(usize, Batch), BatchError>> {
+    let mut expected = base;
+    batches(bytes, true).map(move |parsed| {
+        let (at, batch) = parsed?;
+        if batch.base != expected || epochs.at(expected) != Some(batch.epoch) {
+            return Err(BatchError::Corrupt);
+        }
+        expected = batch.last.next();
+        Ok((at, batch))
+    })
 }

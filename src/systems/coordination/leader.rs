@@ -289,7 +289,9 @@ impl Leader {
     /// Tells a distrusted follower that holds everything that it counts again, if the epoch began without it: what it may have promised
     /// other leaders is void then. Otherwise it waits for the next epoch.
     fn trust(&self, id: LearnerId) {
-        let Some(Learner { server: Some(server), distrusted: true, .. }) = self.learners.get(&id) else {
+        let learner = self.learners.get(&id);
+        let Some(Learner { server: Some(server), distrusted: true, stage: Stage::Holding, .. }) = learner
+        else {
             return;
         };
         if !self.promised.contains(server) && self.has_quorum() {
@@ -415,11 +417,7 @@ impl Leader {
             .buggify_delay("coordination: before the first UpToDate", Duration::from_millis(500))
             .await;
         self.broadcast_to_holding(&ToFollower::UpToDate);
-        self.learners.keys().for_each(|id| {
-            if self.learners[id].stage == Stage::Holding {
-                self.trust(*id);
-            }
-        });
+        self.learners.keys().for_each(|id| self.trust(*id));
         self.service.open().await;
     }
 
