@@ -13,5 +13,5 @@ pub use figure::{Better, Figure};
 pub use id::HostId;
 pub use problem::Problem;
 pub use seed::{Seed, Stream};
-pub use time::{SimTime, Span, WallTime};
+pub use time::{MonoTime, SimTime, Span, WallTime};
 pub use units::{ByteSize, Range, Rate, Share};

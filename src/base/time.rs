@@ -1,5 +1,6 @@
-//! Points and spans of time. A point is a [`SimTime`] (common, monotonic) or a [`WallTime`] (one host's calendar clock);
-//! a span is a [`Duration`], written in configuration as a [`Span`]. Only `SimTime - SimTime` gives a `Duration`.
+//! Points and spans of time. A point is a [`SimTime`] (true, known to the tank), a [`MonoTime`] (one host's monotonic clock) or a
+//! [`WallTime`] (one host's calendar clock); a span is a [`Duration`], written in configuration as a [`Span`]. Only two points of one
+//! kind give a `Duration`.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -12,75 +13,90 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::base::units::{UnitError, parse_number};
 
-/// A point in virtual time: nanoseconds since the start of the run.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct SimTime(u64);
+/// A clock that only goes forward, in nanoseconds: a type of its own for each, so that what one shows is never compared with another.
+macro_rules! monotonic {
+    ($(#[$docs:meta])* $Point:ident) => {
+        $(#[$docs])*
+        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
+        #[serde(transparent)]
+        pub struct $Point(u64);
 
-impl SimTime {
-    /// The start of the run.
-    pub const ZERO: Self = Self(0);
-    /// Later than any run lasts.
-    pub const NEVER: Self = Self(u64::MAX);
+        impl $Point {
+            /// Where the clock begins.
+            pub const ZERO: Self = Self(0);
+            /// Later than any run lasts.
+            pub const NEVER: Self = Self(u64::MAX);
 
-    /// The point this many nanoseconds after the start.
-    pub const fn from_nanos(nanos: u64) -> Self {
-        Self(nanos)
-    }
+            /// The point this many nanoseconds after the beginning.
+            pub const fn from_nanos(nanos: u64) -> Self {
+                Self(nanos)
+            }
 
-    /// Nanoseconds since the start.
-    pub const fn as_nanos(self) -> u64 {
-        self.0
-    }
+            /// Nanoseconds since the beginning.
+            pub const fn as_nanos(self) -> u64 {
+                self.0
+            }
 
-    /// Whole milliseconds since the start.
-    pub const fn as_millis(self) -> u64 {
-        self.0 / 1_000_000
-    }
+            /// Whole milliseconds since the beginning.
+            pub const fn as_millis(self) -> u64 {
+                self.0 / 1_000_000
+            }
 
-    /// Seconds since the start.
-    pub fn as_secs_f64(self) -> f64 {
-        self.0 as f64 / 1e9
-    }
+            /// Seconds since the beginning.
+            pub fn as_secs_f64(self) -> f64 {
+                self.0 as f64 / 1e9
+            }
 
-    /// The span since `earlier`, or zero if `earlier` is later.
-    pub const fn since(self, earlier: Self) -> Duration {
-        Duration::from_nanos(self.0.saturating_sub(earlier.0))
-    }
+            /// The span since `earlier`, or zero if `earlier` is later.
+            pub const fn since(self, earlier: Self) -> Duration {
+                Duration::from_nanos(self.0.saturating_sub(earlier.0))
+            }
+        }
+
+        impl Add<Duration> for $Point {
+            type Output = Self;
+            fn add(self, span: Duration) -> Self {
+                Self(self.0.saturating_add(u64::try_from(span.as_nanos()).unwrap_or(u64::MAX)))
+            }
+        }
+
+        impl AddAssign<Duration> for $Point {
+            fn add_assign(&mut self, span: Duration) {
+                *self = *self + span;
+            }
+        }
+
+        impl Sub for $Point {
+            type Output = Duration;
+            fn sub(self, earlier: Self) -> Duration {
+                assert!(earlier <= self, "a span cannot be negative: {self} - {earlier}");
+                Duration::from_nanos(self.0 - earlier.0)
+            }
+        }
+
+        impl fmt::Display for $Point {
+            fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(out, "{}.{:06}s", self.0 / 1_000_000_000, self.0 / 1_000 % 1_000_000)
+            }
+        }
+
+        impl fmt::Debug for $Point {
+            fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+                fmt::Display::fmt(self, out)
+            }
+        }
+    };
 }
 
-impl Add<Duration> for SimTime {
-    type Output = Self;
-    fn add(self, span: Duration) -> Self {
-        Self(self.0.saturating_add(u64::try_from(span.as_nanos()).unwrap_or(u64::MAX)))
-    }
-}
-
-impl AddAssign<Duration> for SimTime {
-    fn add_assign(&mut self, span: Duration) {
-        *self = *self + span;
-    }
-}
-
-impl Sub for SimTime {
-    type Output = Duration;
-    fn sub(self, earlier: Self) -> Duration {
-        assert!(earlier <= self, "a span cannot be negative: {self} - {earlier}");
-        Duration::from_nanos(self.0 - earlier.0)
-    }
-}
-
-impl fmt::Display for SimTime {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(out, "{}.{:06}s", self.0 / 1_000_000_000, self.0 / 1_000 % 1_000_000)
-    }
-}
-
-impl fmt::Debug for SimTime {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(self, out)
-    }
-}
+monotonic!(
+    /// A point in virtual time, from the start of the run: true, and known to nobody inside the tank.
+    SimTime
+);
+monotonic!(
+    /// What one machine's monotonic clock shows, from its last power-up (Linux: `CLOCK_BOOTTIME`). It never jumps; it may run fast
+    /// or slow. Timers, time-outs and leases are measured by it.
+    MonoTime
+);
 
 /// What one host's calendar clock shows: milliseconds since the Unix epoch. It may be wrong, drift, and jump either way.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]

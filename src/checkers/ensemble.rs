@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crate::base::SimTime;
+use crate::base::{MonoTime, SimTime};
 use crate::checkers::Check;
 
 /// What servers said of themselves. A zxid is an epoch in its upper and a counter in its lower 32 bits.
@@ -20,8 +20,8 @@ pub struct History {
     committed_max: i64,
     /// The last transaction that each server has said to be on its disk, and that nobody has had it remove.
     acknowledged: BTreeMap<u8, i64>,
-    /// When each leader last heard of each session, and the session's time-out.
-    heard: BTreeMap<(u8, i64), (SimTime, Duration)>,
+    /// When each leader last heard of each session, by its own clock, and the session's time-out.
+    heard: BTreeMap<(u8, i64), (MonoTime, Duration)>,
     agreement: Check,
     order: Check,
     leadership: Check,
@@ -141,25 +141,27 @@ impl History {
         });
     }
 
-    /// A leader takes a session into its books: it begins, or the leader does.
-    pub fn session_kept(&mut self, at: SimTime, leader: u8, session: i64, time_out: Duration) {
-        self.heard.insert((leader, session), (at, time_out));
+    /// A leader takes a session into its books, when its clock shows this: the session begins, or the leader does.
+    pub fn session_kept(&mut self, shown: MonoTime, leader: u8, session: i64, time_out: Duration) {
+        self.heard.insert((leader, session), (shown, time_out));
     }
 
-    /// A leader has heard of a session.
-    pub fn session_heard(&mut self, at: SimTime, leader: u8, session: i64) {
+    /// A leader has heard of a session, when its clock shows this.
+    pub fn session_heard(&mut self, shown: MonoTime, leader: u8, session: i64) {
         if let Some((heard, _)) = self.heard.get_mut(&(leader, session)) {
-            *heard = at;
+            *heard = shown;
         }
     }
 
-    /// A leader declares a session over because it has not heard of it.
-    pub fn session_expired(&mut self, at: SimTime, leader: u8, session: i64) {
+    /// A leader declares a session over because it has not heard of it. A time-out is measured by the leader's own clock: one that runs
+    /// fast ends sessions early by true time, and is within its rights.
+    pub fn session_expired(&mut self, (at, shown): (SimTime, MonoTime), leader: u8, session: i64) {
         let fault = match self.heard.remove(&(leader, session)) {
             None => Some(format!("{} expired session {session:#x}, which is none of its", host(leader))),
-            Some((heard, time_out)) if at < heard + time_out => Some(format!(
-                "{} expired session {session:#x}, of which it had heard at {heard}: time-out {time_out:?}",
-                host(leader)
+            Some((heard, time_out)) if shown < heard + time_out => Some(format!(
+                "{} expired session {session:#x}, of which it had heard {:?} before by its clock: time-out {time_out:?}",
+                host(leader),
+                shown.since(heard)
             )),
             Some(_) => None,
         };
@@ -256,17 +258,18 @@ mod tests {
 
     #[test]
     fn a_session_that_expires_before_its_time_is_seen() {
+        let shown = |seconds| MonoTime::ZERO + Duration::from_secs(seconds);
         let expired = |heard: u64, at_leader: u8| {
             broken(|h| {
-                h.session_kept(at(1), 1, 77, Duration::from_secs(4));
-                h.session_heard(at(heard), at_leader, 77);
-                h.session_expired(at(10), 1, 77);
+                h.session_kept(shown(101), 1, 77, Duration::from_secs(4));
+                h.session_heard(shown(heard), at_leader, 77);
+                h.session_expired((at(10), shown(110)), 1, 77);
             })
         };
         let name = "no session expires before its leader has not heard of it for its time-out";
-        assert_eq!(expired(6, 1), Vec::<&str>::new());
-        assert_eq!(expired(7, 1), [name]);
-        assert_eq!(expired(7, 2), Vec::<&str>::new(), "what another leader has heard does not count");
-        assert_eq!(broken(|h| h.session_expired(at(10), 1, 78)), [name]);
+        assert_eq!(expired(106, 1), Vec::<&str>::new());
+        assert_eq!(expired(107, 1), [name]);
+        assert_eq!(expired(107, 2), Vec::<&str>::new(), "what another leader has heard does not count");
+        assert_eq!(broken(|h| h.session_expired((at(10), shown(110)), 1, 78)), [name]);
     }
 }

@@ -128,8 +128,9 @@ fn actions(scenario: &Scenario, brokers: Vec<Address>, clickstreams: Vec<Rc<Clic
                         .for_each(|clickstream| clickstream.recreated(at));
                 };
                 tell(None);
+                let deadline = host.now() + deadline.since(host.true_time());
                 operation.carry_out(&host, &brokers, topic, choice.into(), deadline).await?;
-                tell(Some(host.now()));
+                tell(Some(host.true_time()));
                 Ok(())
             });
             deed

@@ -10,7 +10,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use crate::base::{HostId, SimTime, Stream, WallTime};
+use crate::base::{HostId, MonoTime, SimTime, Stream, WallTime};
 use crate::world::disk::Disk;
 use crate::world::kernel::{Event, EventKey, Kernel, TaskKey};
 use crate::world::network::{self, Address, ConnectError, Connection, ListenError, Listener};
@@ -83,23 +83,38 @@ impl Host {
         self.0.kernel.hosts.borrow()[self.0.id.get() as usize].cores_free.len() as u32
     }
 
-    /// The monotonic clock, common to all hosts and right.
-    pub fn now(&self) -> SimTime {
+    /// This machine's monotonic clock, counted from its power-up: it never jumps, but may run fast or slow. Another machine's shows
+    /// something else.
+    pub fn now(&self) -> MonoTime {
+        self.0.kernel.hosts.borrow()[self.0.id.get() as usize].clock.monotonic(self.0.kernel.now())
+    }
+
+    /// The true time, for notebooks of workloads and observers alone: no process can know it.
+    pub fn true_time(&self) -> SimTime {
         self.0.kernel.now()
     }
 
     /// This machine's calendar clock: it may be wrong, drift, and jump either way.
     pub fn wall_clock(&self) -> WallTime {
-        self.0.kernel.hosts.borrow()[self.0.id.get() as usize].clock.show(self.now())
+        self.0.kernel.hosts.borrow()[self.0.id.get() as usize].clock.calendar(self.true_time())
     }
 
-    /// Waits this long. Dropping the future cancels the timer.
+    /// Waits this long by this machine's monotonic clock. Dropping the future cancels the timer.
     pub fn sleep(&self, span: Duration) -> Sleep {
         self.sleep_until(self.now() + span)
     }
 
-    /// Waits until this point. Dropping the future cancels the timer.
-    pub fn sleep_until(&self, deadline: SimTime) -> Sleep {
+    /// Waits until this machine's monotonic clock shows this. Dropping the future cancels the timer.
+    pub fn sleep_until(&self, deadline: MonoTime) -> Sleep {
+        self.wait(Deadline::Shown(self.0.id, deadline))
+    }
+
+    /// Waits until a true point, as devices do: they know nothing of the machine's clock.
+    pub(crate) fn served(&self, done: SimTime) -> Sleep {
+        self.wait(Deadline::True(done))
+    }
+
+    fn wait(&self, deadline: Deadline) -> Sleep {
         Sleep { kernel: self.0.kernel.clone(), deadline, timer: None }
     }
 
@@ -140,7 +155,7 @@ impl Host {
     /// Works on one of this machine's cores for `cost` (at full speed), after what is queued there.
     pub async fn cpu(&self, cost: Duration) {
         let done = self.0.kernel.charge(self.0.id, cost);
-        self.sleep_until(done).await;
+        self.served(done).await;
     }
 
     /// Listens on a port.
@@ -186,7 +201,7 @@ impl Host {
     /// Writes a line of this system's log. `Info` and above are always kept, so they must be rare; `Debug` is built only on demand.
     pub fn log(&self, level: Level, text: impl FnOnce() -> String) {
         if self.is_alive() {
-            let now = self.now();
+            let now = self.true_time();
             self.0.kernel.trace.borrow_mut().log(now, self.0.id, self.0.system, level, text);
         }
     }
@@ -250,22 +265,39 @@ impl fmt::Debug for Host {
     }
 }
 
-/// Waits until a point of virtual time, to the nanosecond.
+/// Waits until a point of time, to the nanosecond.
 pub struct Sleep {
     kernel: Rc<Kernel>,
-    deadline: SimTime,
-    timer: Option<EventKey>,
+    deadline: Deadline,
+    timer: Option<(EventKey, SimTime)>,
+}
+
+#[derive(Clone, Copy)]
+enum Deadline {
+    /// When so much true time has passed.
+    True(SimTime),
+    /// When this host's monotonic clock shows this: whoever changes its rate wakes the host's tasks.
+    Shown(HostId, MonoTime),
 }
 
 impl Future for Sleep {
     type Output = ();
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
-        if self.deadline <= self.kernel.now() {
+        let due = match self.deadline {
+            Deadline::True(at) => at,
+            Deadline::Shown(host, at) => self.kernel.hosts.borrow()[host.get() as usize].clock.when(at),
+        };
+        if due <= self.kernel.now() {
             return Poll::Ready(());
         }
         match self.timer {
-            Some(timer) => self.kernel.rearm(timer, context.waker()),
-            None => self.timer = Some(self.kernel.at(self.deadline, Event::Wake(context.waker().clone()))),
+            Some((timer, at)) if at == due => self.kernel.rearm(timer, context.waker()),
+            other => {
+                if let Some((timer, _)) = other {
+                    self.kernel.cancel(timer);
+                }
+                self.timer = Some((self.kernel.at(due, Event::Wake(context.waker().clone())), due));
+            }
         }
         Poll::Pending
     }
@@ -273,7 +305,7 @@ impl Future for Sleep {
 
 impl Drop for Sleep {
     fn drop(&mut self) {
-        if let Some(timer) = self.timer {
+        if let Some((timer, _)) = self.timer {
             self.kernel.cancel(timer);
         }
     }

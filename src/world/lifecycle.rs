@@ -9,19 +9,13 @@ use std::rc::Rc;
 use std::task::Waker;
 use std::time::Duration;
 
-use rand::Rng;
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
-
-use crate::base::{HostId, Range, SimTime, Span, Stream, WallTime};
+use crate::base::{HostId, SimTime};
+use crate::world::clock::Clock;
 use crate::world::disk::DiskState;
 use crate::world::host::Host;
 use crate::world::kernel::{Kernel, LocalFuture};
 use crate::world::network::Network;
 use crate::world::trace::{What, name_hash};
-
-/// What the calendar shows at the start of a run on a host whose clock is right: 2026-01-01T00:00:00Z.
-const CALENDAR_START_MILLIS: i64 = 1_767_225_600_000;
 
 /// How long a supervisor waits before it restarts a process that ended itself.
 const SUPERVISOR_RESTART: Duration = Duration::from_millis(500);
@@ -37,64 +31,6 @@ pub(crate) enum Power {
     Crashed,
     /// No power.
     Off,
-}
-
-/// The calendar clocks of hosts, before any fault.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
-pub struct ClockConfig {
-    /// How far off the clock of each host is from the start until the heal; whether fast or slow is drawn, too (default 0s).
-    pub offset: Range<Span>,
-}
-
-impl ClockConfig {
-    /// The clock of a host at the start of a run.
-    pub(crate) fn draw(&self, mut stream: Stream) -> WallClock {
-        let by = self.offset.draw(&mut stream).as_nanos() as i128;
-        let offset_nanos = if stream.random_bool(0.5) { by } else { -by };
-        WallClock { offset_nanos, ..WallClock::default() }
-    }
-}
-
-/// A host's own calendar clock: as it was drawn, then whatever faults make of it.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct WallClock {
-    offset_nanos: i128,
-    drift_ppm: f64,
-    drift_since: SimTime,
-}
-
-impl WallClock {
-    fn drifted_nanos(&self, now: SimTime) -> i128 {
-        (now.since(self.drift_since).as_nanos() as f64 * self.drift_ppm / 1e6) as i128
-    }
-
-    pub(crate) fn show(&self, now: SimTime) -> WallTime {
-        let nanos = i128::from(now.as_nanos()) + self.offset_nanos(now);
-        WallTime::from_millis(CALENDAR_START_MILLIS + nanos.div_euclid(1_000_000) as i64)
-    }
-
-    /// How far it is off now: more than zero if it is fast.
-    pub(crate) fn offset_nanos(&self, now: SimTime) -> i128 {
-        self.offset_nanos + self.drifted_nanos(now)
-    }
-
-    /// The clock jumps by this many nanoseconds, either way.
-    pub(crate) fn jump(&mut self, nanos: i128) {
-        self.offset_nanos += nanos;
-    }
-
-    /// From now on the clock runs fast (or slow) by this many parts per million.
-    pub(crate) fn drift(&mut self, now: SimTime, ppm: f64) {
-        self.offset_nanos += self.drifted_nanos(now);
-        self.drift_since = now;
-        self.drift_ppm = ppm;
-    }
-
-    /// The clock is set right, as a time service does once it is reachable again.
-    pub(crate) fn correct(&mut self) {
-        *self = Self::default();
-    }
 }
 
 /// All the kernel knows of one machine.
@@ -114,7 +50,7 @@ pub(crate) struct HostState {
     /// The operator has asked the process to shut down in good order.
     pub(crate) shutdown: bool,
     pub(crate) shutdown_waiters: Vec<Waker>,
-    pub(crate) clock: WallClock,
+    pub(crate) clock: Clock,
     pub(crate) cores_free: Vec<SimTime>,
     pub(crate) cpu_factor: f64,
     pub(crate) disk: DiskState,
@@ -152,7 +88,10 @@ impl Kernel {
             let was_off = state.power == Power::Off;
             state.power = Power::Running;
             state.incarnation += 1;
-            state.boots += u32::from(was_off);
+            if was_off {
+                state.boots += 1;
+                state.clock.power_up(self.now());
+            }
             state.cores_free.fill(self.now());
             (state.boot.clone(), state.incarnation, was_off)
         };

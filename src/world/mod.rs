@@ -5,6 +5,7 @@
 //! record, `property` the promises; [`Tank`] builds and steers it all; [`Host`] is what real code sees of it.
 
 mod chance;
+mod clock;
 mod cooperation;
 pub mod disk;
 pub mod fault;
@@ -20,9 +21,9 @@ pub mod tank;
 pub mod trace;
 pub mod watch;
 
+pub use clock::ClockConfig;
 pub use disk::{Disk, DiskError, DiskOperation, DiskSpec, File, Open};
 pub use host::{Elapsed, Host, Sleep, Task};
-pub use lifecycle::ClockConfig;
 pub use network::{
     Address, ConnectError, Connection, ConnectionError, LinkConfig, Listener, Receiver, Sender,
 };

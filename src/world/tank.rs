@@ -9,10 +9,11 @@ use std::time::Duration;
 use rand::RngCore;
 
 use crate::base::{HostId, Seed, SimTime, Span, Stream};
+use crate::world::clock::ClockConfig;
 use crate::world::disk::{DiceKeys, DiskSpec, DiskState};
 use crate::world::host::Host;
 use crate::world::kernel::{Event, Kernel, Stopped};
-use crate::world::lifecycle::{ClockConfig, HostState, Power, boxed_boot};
+use crate::world::lifecycle::{HostState, Power, boxed_boot};
 use crate::world::metrics::Sample;
 use crate::world::network::{Address, Network, NetworkConfig};
 use crate::world::property::{self, Meeting, Properties, PropertyTally, Violation};
@@ -192,7 +193,7 @@ impl Tank {
         let id = HostId::new(hosts.len() as u32);
         let key = |what: &str| self.kernel.seed.stream(&format!("{what}/{}", spec.name)).next_u64();
         let dice_keys = DiceKeys { wear: key("disk"), lies: key("disk-lies") };
-        let clock = self.clocks.draw(self.kernel.seed.stream(&format!("clock/{}", spec.name)));
+        let clock = self.clocks.draw(self.kernel.seed.stream(&format!("clock/{}", spec.name)), self.now());
         let offset = clock.offset_nanos(self.now());
         let name = spec.name.clone();
         hosts.push(HostState {

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use wavetank::base::{Seed, SimTime};
 use wavetank::world::fault::operator::OPERATOR;
 use wavetank::world::fault::{
-    Action, Budget, FaultCount, FaultPlan, FaultRule, Injector, Operator, Order, Place, conduct,
+    Action, Budget, FaultCount, FaultPlan, FaultRule, Hurt, Injector, Operator, Order, Place, conduct,
 };
 use wavetank::world::trace::What;
 use wavetank::world::{Address, ConnectError, Host, Sender, Tank};
@@ -43,7 +43,7 @@ fn servers(tank: &Tank) -> (Starts, Injector) {
         hosts.push(tank.add_host(spec(name, zone), move |host: Host| {
             let seen = seen.clone();
             async move {
-                seen.borrow_mut().push((host.name().to_owned(), host.now()));
+                seen.borrow_mut().push((host.name().to_owned(), host.true_time()));
                 host.report_ready(true);
                 let file = host.disk().open("/data", wavetank::world::disk::Open::Create).await;
                 loop {
@@ -126,9 +126,9 @@ fn an_order_is_begun_anew_after_its_operator_failed_and_carried_out_after_the_he
         let deed = Rc::new(move |host: Host, order: Order| {
             let log = log.clone();
             let deed: std::pin::Pin<Box<dyn Future<Output = _>>> = Box::pin(async move {
-                log.borrow_mut().push((format!("begins to {order}"), host.now().as_millis()));
+                log.borrow_mut().push((format!("begins to {order}"), host.true_time().as_millis()));
                 host.sleep(Duration::from_secs(2)).await;
-                log.borrow_mut().push((format!("has done {order}"), host.now().as_millis()));
+                log.borrow_mut().push((format!("has done {order}"), host.true_time().as_millis()));
                 if order.subject == "b" { Err("nobody likes b".to_owned()) } else { Ok(()) }
             });
             deed
@@ -242,7 +242,7 @@ struct Slowed {
 /// Sends 0, 1, 2, … at each tenth of a second.
 async fn send_numbers(host: &Host, sender: Sender) {
     for number in 0..40u64 {
-        host.sleep_until(SimTime::ZERO + Duration::from_millis(100 * number)).await;
+        host.sleep((SimTime::ZERO + Duration::from_millis(100 * number)).since(host.true_time())).await;
         let text = Bytes::from(number.to_string());
         sender.send("Number", text).await.expect("the connection lasts as long as its ends");
     }
@@ -264,7 +264,7 @@ fn slowed_by(what: &'static str, length: &'static str) -> Slowed {
                     host.spawn("serve", async move {
                         while let Ok(bytes) = connection.receiver.recv().await {
                             let number = String::from_utf8_lossy(&bytes).parse().expect("a number");
-                            log.borrow_mut().arrivals.push((host2.now().as_millis(), number));
+                            log.borrow_mut().arrivals.push((host2.true_time().as_millis(), number));
                         }
                     });
                 }
@@ -286,13 +286,13 @@ fn slowed_by(what: &'static str, length: &'static str) -> Slowed {
                 let (host2, log2) = (host.clone(), log.clone());
                 host.spawn("notice", async move {
                     while mortal.receiver.recv().await.is_ok() {}
-                    log2.borrow_mut().crash_noticed = Some(host2.now().as_millis());
+                    log2.borrow_mut().crash_noticed = Some(host2.true_time().as_millis());
                 });
                 let host2 = host.clone();
                 host.spawn("connect", async move {
-                    host2.sleep_until(SimTime::ZERO + Duration::from_millis(2500)).await;
+                    host2.sleep((SimTime::ZERO + Duration::from_millis(2500)).since(host2.true_time())).await;
                     connect(host2.clone(), server).await;
-                    log.borrow_mut().connected = Some(host2.now().as_millis());
+                    log.borrow_mut().connected = Some(host2.true_time().as_millis());
                 });
                 send_numbers(&host, connection.sender).await;
             }
@@ -353,7 +353,7 @@ fn a_limit_that_ends_leaves_the_limits_that_last() {
                     let mut listener = host.listen(7).await.expect("the port is free");
                     let mut connection = listener.accept().await;
                     while connection.receiver.recv().await.is_ok() {
-                        log.borrow_mut().push(host.now().as_millis());
+                        log.borrow_mut().push(host.true_time().as_millis());
                     }
                     std::future::pending::<()>().await;
                 }
@@ -404,7 +404,7 @@ fn met(fault: &'static str, anew: bool) -> (Vec<&'static str>, usize) {
                     let (host2, log) = (host.clone(), log.clone());
                     host.spawn("echo", async move {
                         while let Ok(bytes) = connection.receiver.recv().await {
-                            log.borrow_mut().push(host2.now().as_millis());
+                            log.borrow_mut().push(host2.true_time().as_millis());
                             if connection.sender.send("Echo", bytes).await.is_err() {
                                 return;
                             }
@@ -510,17 +510,16 @@ fn what_is_cut_one_way_still_arrives_the_other_way() {
     assert_eq!(during, 0, "nothing arrives");
 }
 
-/// A host, a second, and how far the host's clock was off then, in milliseconds.
+/// A host, a true second, and how far the host's calendar was off then, in milliseconds.
 type Shown = (String, u64, i64);
 
 #[test]
-fn a_clock_that_jumps_or_drifts_is_wrong_until_the_heal_and_moves_no_timer() {
+fn a_clock_that_jumps_or_drifts_is_wrong_until_the_heal() {
     let rules = r#"faults = [
         { at = "1s", do = { clock_jump = { any_of = "s-1", by = "5s" } } },
         { at = "1s", do = { clock_drift = { any_of = "s-2", ppm = 100000, length = "4s" } } },
     ]"#;
     let (off, _) = in_tank(3, move |tank| async move {
-        // How far each clock is off at each whole second, in milliseconds.
         let off: Rc<RefCell<Vec<Shown>>> = Rc::default();
         for name in ["s-1", "s-2"] {
             let log = off.clone();
@@ -529,8 +528,8 @@ fn a_clock_that_jumps_or_drifts_is_wrong_until_the_heal_and_moves_no_timer() {
                 async move {
                     let began = host.wall_clock().millis();
                     for second in 1..10 {
-                        host.sleep(Duration::from_secs(1)).await;
-                        assert_eq!(host.now().as_millis(), second * 1000, "timers are not moved");
+                        host.cpu(Duration::from_secs(1)).await;
+                        assert_eq!(host.true_time().as_millis(), second * 1000, "work takes as long as ever");
                         let shown = host.wall_clock().millis() - began - second as i64 * 1000;
                         log.borrow_mut().push((host.name().to_owned(), second, shown));
                     }
@@ -555,4 +554,82 @@ fn a_clock_that_jumps_or_drifts_is_wrong_until_the_heal_and_moves_no_timer() {
     assert!(0 < drifted[0] && drifted[0] < drifted[1] && drifted[1] < drifted[2], "{drifted:?}");
     assert_eq!(drifted[2], drifted[3], "it runs right again, and is wrong still");
     assert_eq!((of("s-1", 9), of("s-2", 9)), (0, 0), "the heal sets them right");
+}
+
+/// When, in true nanoseconds, timers of a host ring that are set at the start, while its clock runs so much faster from the first to the
+/// fifth second and so much faster still from the third to the fourth.
+fn rings(first_ppm: f64, more_ppm: f64, spans_ms: &'static [u64]) -> Vec<u64> {
+    let (rung, _) = in_tank(3, move |tank| async move {
+        let rung: Rc<RefCell<Vec<u64>>> = Rc::default();
+        let log = rung.clone();
+        let id = tank.add_host(spec("s-1", "a"), move |host: Host| {
+            let log = log.clone();
+            async move {
+                let began = host.now();
+                for span in spans_ms.iter().copied().map(Duration::from_millis) {
+                    host.sleep_until(began + span).await;
+                    assert_eq!(
+                        host.now(),
+                        began + span,
+                        "it rings neither early nor late by the host's own clock"
+                    );
+                    log.borrow_mut().push(host.true_time().as_nanos());
+                }
+            }
+        });
+        let injector = Injector::new(tank.clone(), Vec::new(), false);
+        tank.sleep(Duration::from_secs(1)).await;
+        injector.drift_clock(id, first_ppm, Duration::from_secs(4));
+        tank.sleep(Duration::from_secs(2)).await;
+        injector.drift_clock(id, more_ppm, Duration::from_secs(1));
+        tank.sleep(Duration::from_secs(9)).await;
+        rung.take()
+    });
+    rung.expect("nothing is violated")
+}
+
+#[test]
+fn a_clock_that_drifts_moves_the_timers_of_its_host_and_those_that_run_already() {
+    const SPANS: &[u64] = &[500, 3_500, 6_000, 8_000];
+    assert_eq!(rings(0.0, 0.0, SPANS), [500_000_000, 3_500_000_000, 6_000_000_000, 8_000_000_000]);
+    // 25 % fast: 3.5 s are shown at the third second, and all is half a second and more ahead then.
+    let close = |rung: Vec<u64>, millis: [u64; 4]| {
+        let off = rung.iter().zip(millis).map(|(nanos, millis)| nanos.abs_diff(millis * 1_000_000));
+        assert!(off.max() <= Some(1), "{rung:?}");
+    };
+    close(rings(250_000.0, 0.0, SPANS), [500, 3_000, 5_000, 7_000]);
+    close(rings(-200_000.0, 0.0, SPANS), [500, 4_125, 6_800, 8_800]);
+    // Two drifts at once add up: 3.5 s are shown at the third second, 5 s at the fourth.
+    close(rings(250_000.0, 250_000.0, SPANS), [500, 3_000, 4_800, 6_750]);
+}
+
+#[test]
+fn no_two_machines_show_the_same_monotonic_time_and_a_power_up_begins_it_anew() {
+    let (shown, _) = in_tank(3, |tank| async move {
+        let shown: Rc<RefCell<Vec<(String, u64)>>> = Rc::default();
+        let ids: Vec<_> = ["s-1", "s-2"]
+            .into_iter()
+            .map(|name| {
+                let log = shown.clone();
+                tank.add_host(spec(name, "a"), move |host: Host| {
+                    let log = log.clone();
+                    async move { log.borrow_mut().push((host.name().to_owned(), host.now().as_nanos())) }
+                })
+            })
+            .collect();
+        let injector = Injector::new(tank.clone(), Vec::new(), false);
+        tank.sleep(Duration::from_secs(1)).await;
+        injector.take_down("crash", ids[0], Hurt::Crash, Duration::from_secs(1));
+        injector.take_down("power_loss", ids[1], Hurt::UnsyncedLoss, Duration::from_secs(1));
+        tank.sleep(Duration::from_secs(3)).await;
+        shown.take()
+    });
+    let shown = shown.expect("nothing is violated");
+    let of = |name: &str| -> Vec<u64> {
+        shown.iter().filter(|(host, _)| host == name).map(|(_, at)| *at).collect()
+    };
+    let (crashed, dark) = (of("s-1"), of("s-2"));
+    assert_ne!(crashed[0], dark[0]);
+    assert_eq!(crashed[1] - crashed[0], 2_000_000_000, "a crash leaves the machine up");
+    assert_eq!(dark[1], 0, "it is powered up at that moment");
 }

@@ -26,7 +26,7 @@ fn echo_server(tank: &Tank, seen: &Seen) -> HostId {
                 host.spawn("serve", async move {
                     while let Ok(bytes) = connection.receiver.recv().await {
                         let text = String::from_utf8_lossy(&bytes).into_owned();
-                        seen.borrow_mut().push((host2.now().as_millis(), text));
+                        seen.borrow_mut().push((host2.true_time().as_millis(), text));
                         let _ = connection.sender.send("Echo", bytes).await;
                     }
                 });
@@ -143,7 +143,7 @@ fn a_crash_is_seen_at_once_and_a_power_loss_only_after_the_restart() {
                     host.sleep(Duration::from_millis(1500)).await;
                     let _ = connection.sender.send("Number", Bytes::from("x")).await;
                     let ended = connection.receiver.recv().await.expect_err("the server is gone");
-                    log.borrow_mut().push((host.now().as_millis(), ended.to_string()));
+                    log.borrow_mut().push((host.true_time().as_millis(), ended.to_string()));
                     never_ends(host).await;
                 }
             });
@@ -184,7 +184,7 @@ fn a_full_window_stalls_the_sender_until_the_reader_reads() {
                     host.connect(Address { host: reader, port: 7 }).await.expect("the reader listens");
                 for _ in 0..40 {
                     connection.sender.send("Block", Bytes::from(vec![0; 100_000])).await.expect("open");
-                    log.borrow_mut().push(host.now().as_millis() / 1000);
+                    log.borrow_mut().push(host.true_time().as_millis() / 1000);
                 }
                 never_ends(host).await;
             }

@@ -98,7 +98,7 @@ fn a_paused_process_stands_still_and_its_timers_fire_late() {
             async move {
                 loop {
                     host.sleep(Duration::from_secs(1)).await;
-                    log.borrow_mut().push(host.now().as_millis());
+                    log.borrow_mut().push(host.true_time().as_millis());
                 }
             }
         });
@@ -124,7 +124,7 @@ fn work_queues_on_the_cores() {
                     let (host, log) = (host.clone(), log.clone());
                     host.clone().spawn("work", async move {
                         host.cpu(Duration::from_millis(10)).await;
-                        log.borrow_mut().push(host.now().as_millis());
+                        log.borrow_mut().push(host.true_time().as_millis());
                     });
                 }
                 host.sleep(Duration::from_secs(9)).await;
@@ -223,7 +223,10 @@ fn the_clock_of_each_host_is_off_by_what_was_drawn_for_it_until_the_heal() {
                             let shown = shown.clone();
                             async move {
                                 for at in [1000, 3000] {
-                                    host.sleep_until(SimTime::ZERO + Duration::from_millis(at)).await;
+                                    host.sleep(
+                                        (SimTime::ZERO + Duration::from_millis(at)).since(host.true_time()),
+                                    )
+                                    .await;
                                     // 2026-01-01T00:00:00Z is when the calendar of a right clock begins.
                                     let right = 1_767_225_600_000 + at as i64;
                                     shown

@@ -304,7 +304,7 @@ impl Reign {
                 .host
                 .buggify_delay("broker: before a controller writes", Duration::from_millis(500))
                 .await;
-            let began = self.seat.host.now();
+            let began = self.seat.observer.began();
             let before = state.version;
             state.controller_epoch = self.image.controller_epoch;
             state.version = before.next();
@@ -475,7 +475,7 @@ impl Reign {
         for (index, state) in topic.partitions.iter().enumerate() {
             writes.push(create(&format!("{path}/{index}"), json(state), Mode::Persistent));
         }
-        let began = self.seat.host.now();
+        let began = self.seat.observer.began();
         self.multi(writes).await?;
         for (index, state) in topic.partitions.iter().enumerate() {
             let part = TopicPartition::new(&config.name, index as i32);

@@ -29,18 +29,23 @@ impl Observer {
         self.history.borrow_mut().part(&id.to_string(), topic.get())
     }
 
+    /// What a decision that begins now is told with.
+    pub fn began(&self) -> SimTime {
+        self.host.true_time()
+    }
+
     /// As controller, it has written a state that it decided on at `began`.
     pub fn state_written(&self, began: SimTime, id: &TopicPartition, topic: TopicId, state: &PartitionState) {
         let part = self.part(id, topic);
         let mut history = self.history.borrow_mut();
-        history.written((began, self.host.now()), part, &written(state));
+        history.written((began, self.host.true_time()), part, &written(state));
     }
 
     /// As a new controller, it has found a state that was written before.
     pub fn state_found(&self, id: &TopicPartition, topic: TopicId, state: &PartitionState) {
         let part = self.part(id, topic);
         let mut history = self.history.borrow_mut();
-        history.found(self.host.now(), part, &written(state));
+        history.found(self.host.true_time(), part, &written(state));
     }
 
     /// An observer of its replica of a topic partition.
@@ -74,7 +79,7 @@ pub struct ReplicaObserver {
 impl ReplicaObserver {
     fn tell(&self, tell: impl FnOnce(&mut History, SimTime, Part, i32)) {
         let Observer { host, broker, history } = &self.observer;
-        tell(&mut history.borrow_mut(), host.now(), self.part, broker.get());
+        tell(&mut history.borrow_mut(), host.true_time(), self.part, broker.get());
     }
 
     /// The replica's log was opened.

@@ -9,7 +9,7 @@ use std::rc::{Rc, Weak};
 use bytes::Bytes;
 use tokio::sync::{Mutex, Notify};
 
-use crate::base::{ByteSize, SimTime};
+use crate::base::{ByteSize, MonoTime};
 use crate::checkers::replication::Standing;
 use crate::systems::broker::Observer;
 use crate::systems::broker::TopicConfig;
@@ -192,7 +192,7 @@ impl Partition {
     ///
     /// # Errors
     /// If the disk fails.
-    pub async fn on_state(&self, state: &PartitionState, now: SimTime) -> Result<(), LogError> {
+    pub async fn on_state(&self, state: &PartitionState, now: MonoTime) -> Result<(), LogError> {
         let mut log = self.log.lock().await;
         self.unclean.set(state.unclean);
         let me = self.replica.borrow().me;
@@ -259,7 +259,7 @@ impl Partition {
     ///
     /// # Errors
     /// See [`Refusal`].
-    pub async fn fetch(&self, from: FetchFrom, limit: Limit, now: SimTime) -> Result<Found, Refusal> {
+    pub async fn fetch(&self, from: FetchFrom, limit: Limit, now: MonoTime) -> Result<Found, Refusal> {
         let mut log = self.log.lock().await;
         self.leading(from.epoch)?;
         let diverging = from.last_epoch.and_then(|last| {

@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use crate::base::SimTime;
+use crate::base::MonoTime;
 use crate::systems::broker::id::{BrokerEpoch, BrokerId, LeaderEpoch, Offset, StateVersion};
 use crate::world::property::bug;
 
@@ -18,8 +18,8 @@ struct FollowerState {
     epoch: Option<BrokerEpoch>,
     log_end: Offset,
     /// When it last had all that the leader had.
-    caught_up_at: SimTime,
-    last_fetch_at: SimTime,
+    caught_up_at: MonoTime,
+    last_fetch_at: MonoTime,
     leader_end_at_last_fetch: Offset,
 }
 
@@ -133,7 +133,7 @@ impl Replica {
     }
 
     /// The controller says that this replica leads, or how the in-sync set stands. True if a new epoch begins.
-    pub fn lead(&mut self, state: LeaderState, log_end: Offset, now: SimTime) -> bool {
+    pub fn lead(&mut self, state: LeaderState, log_end: Offset, now: MonoTime) -> bool {
         if let Role::Leader(leadership) = &mut self.role
             && leadership.epoch == state.epoch
         {
@@ -188,7 +188,7 @@ impl Replica {
         &mut self,
         Progress { follower, epoch, offset, diverged }: Progress,
         log_end: Offset,
-        now: SimTime,
+        now: MonoTime,
     ) -> Option<Proposal> {
         let high_watermark = self.high_watermark;
         let Role::Leader(leadership) = &mut self.role else { return None };
@@ -232,7 +232,7 @@ impl Replica {
     }
 
     /// Time has passed: followers that lag too long are proposed for removal.
-    pub fn on_tick(&mut self, log_end: Offset, now: SimTime, lag_max: Duration) -> Option<Proposal> {
+    pub fn on_tick(&mut self, log_end: Offset, now: MonoTime, lag_max: Duration) -> Option<Proposal> {
         let me = self.me;
         let Role::Leader(leadership) = &mut self.role else { return None };
         if leadership.proposed.is_some() {
@@ -345,8 +345,8 @@ mod tests {
     fn at(offset: i64) -> Offset {
         Offset::new(offset)
     }
-    fn second(seconds: u64) -> SimTime {
-        SimTime::ZERO + Duration::from_secs(seconds)
+    fn second(seconds: u64) -> MonoTime {
+        MonoTime::ZERO + Duration::from_secs(seconds)
     }
     fn progress(follower: i32, offset: i64) -> Progress {
         Progress { follower: b(follower), epoch: BrokerEpoch::new(1), offset: at(offset), diverged: false }

@@ -32,7 +32,7 @@ use kafka_protocol::messages::{
 use tokio::sync::Notify;
 use uuid::Uuid;
 
-use crate::base::{ByteSize, SimTime, Span};
+use crate::base::{ByteSize, MonoTime, Span};
 use crate::systems::broker::TopicConfig;
 use crate::systems::broker::controller::json;
 use crate::systems::broker::id::{BrokerEpoch, BrokerId, LeaderEpoch, Offset, TopicId, TopicPartition};
@@ -367,7 +367,7 @@ impl Broker {
         partition: &Partition,
         last: Offset,
         epoch: LeaderEpoch,
-        deadline: SimTime,
+        deadline: MonoTime,
     ) -> Result<(), ResponseError> {
         let waiter = Rc::new(Notify::new());
         loop {

@@ -17,7 +17,7 @@ use kafka_protocol::protocol::{
     Decodable, Encodable, StrBytes, decode_request_header_from_buffer, encode_request_header_into_buffer,
 };
 
-use crate::base::{HostId, SimTime};
+use crate::base::{HostId, MonoTime};
 use crate::systems::broker::outline;
 use crate::world::line::{Line, Link};
 use crate::world::rpc::CallError;
@@ -337,7 +337,7 @@ impl Channel {
         key: ApiKey,
         request: &Request,
         correlation: i32,
-        deadline: SimTime,
+        deadline: MonoTime,
     ) -> Result<(), CallError> {
         let frame = encode_request(key, correlation, &self.client, request);
         let left = deadline.since(self.host.now());

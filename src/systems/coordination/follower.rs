@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use tokio::sync::mpsc;
 
-use crate::base::SimTime;
+use crate::base::MonoTime;
 use crate::systems::coordination::Ended;
 use crate::systems::coordination::database::Database;
 use crate::systems::coordination::journal::Journal;
@@ -246,7 +246,7 @@ struct Follower {
     out: mpsc::UnboundedSender<(&'static str, bytes::Bytes)>,
     outstanding: VecDeque<Txn>,
     touched: BTreeSet<SessionId>,
-    heard: SimTime,
+    heard: MonoTime,
     serving: bool,
     epoch: PeerEpoch,
     unlogged: Vec<Txn>,

@@ -9,7 +9,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::sync::mpsc;
 
-use crate::base::SimTime;
+use crate::base::MonoTime;
 use crate::systems::coordination::Ended;
 use crate::systems::coordination::database::Database;
 use crate::systems::coordination::journal::Journal;
@@ -63,7 +63,7 @@ struct Learner {
     /// It counts in no quorum.
     distrusted: bool,
     acked: Zxid,
-    heard: SimTime,
+    heard: MonoTime,
 }
 
 impl Learner {

@@ -25,23 +25,23 @@ impl Observer {
 
     /// The server has applied a committed transaction; its state's digest is this now.
     pub fn committed(&self, zxid: Zxid, digest: u64) {
-        self.history.borrow_mut().committed(self.host.now(), self.server.get(), zxid.get(), digest);
+        self.history.borrow_mut().committed(self.host.true_time(), self.server.get(), zxid.get(), digest);
     }
 
     /// The server has applied a transaction of the history that a leader hands on.
     pub fn taken_over(&self, zxid: Zxid, digest: u64) {
-        self.history.borrow_mut().taken_over(self.host.now(), self.server.get(), zxid.get(), digest);
+        self.history.borrow_mut().taken_over(self.host.true_time(), self.server.get(), zxid.get(), digest);
     }
 
     /// A quorum holds the history of this new leader, which ends with `zxid`.
     pub fn established(&self, epoch: PeerEpoch, zxid: Zxid) {
-        let (now, server) = (self.host.now(), self.server.get());
+        let (now, server) = (self.host.true_time(), self.server.get());
         self.history.borrow_mut().established(now, server, epoch.get(), zxid.get());
     }
 
     /// The server begins to serve at this state.
     pub fn restored(&self, database: &Database) {
-        let (now, zxid) = (self.host.now(), database.last());
+        let (now, zxid) = (self.host.true_time(), database.last());
         self.history.borrow_mut().restored(now, self.server.get(), zxid.get(), database.digest());
         self.orphans(zxid, database.orphans().collect());
     }
@@ -58,20 +58,20 @@ impl Observer {
 
     /// The server has read its disk; `None` if that has never been written.
     pub fn recovered(&self, zxid: Option<Zxid>) {
-        let (now, server) = (self.host.now(), self.server.get());
+        let (now, server) = (self.host.true_time(), self.server.get());
         self.history.borrow_mut().recovered(now, server, zxid.map(Zxid::get));
     }
 
     /// The ephemeral znodes without a session in the server's state.
     pub fn orphans(&self, zxid: Zxid, orphans: Vec<String>) {
-        self.history.borrow_mut().orphans(self.host.now(), self.server.get(), zxid.get(), &orphans);
+        self.history.borrow_mut().orphans(self.host.true_time(), self.server.get(), zxid.get(), &orphans);
     }
 
     /// This leader takes a session with this time-out in milliseconds into its books.
     pub fn session_kept(&self, session: SessionId, time_out: i32) {
         let time_out = Duration::from_millis(u64::try_from(time_out).unwrap_or(0));
-        let (now, server) = (self.host.now(), self.server.get());
-        self.history.borrow_mut().session_kept(now, server, session.get(), time_out);
+        let (shown, server) = (self.host.now(), self.server.get());
+        self.history.borrow_mut().session_kept(shown, server, session.get(), time_out);
     }
 
     /// This leader has heard of a session.
@@ -81,6 +81,7 @@ impl Observer {
 
     /// This leader declares a session over because it has not heard of it.
     pub fn session_expired(&self, session: SessionId) {
-        self.history.borrow_mut().session_expired(self.host.now(), self.server.get(), session.get());
+        let now = (self.host.true_time(), self.host.now());
+        self.history.borrow_mut().session_expired(now, self.server.get(), session.get());
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crate::base::SimTime;
+use crate::base::MonoTime;
 use crate::systems::coordination::zxid::{ServerId, SessionId};
 
 /// The sessions of an ensemble, as its leader sees them. Time-outs are rounded up to the tick, so that many end together.
@@ -16,7 +16,7 @@ pub struct SessionTracker {
 #[derive(Debug)]
 struct Tracked {
     time_out: Duration,
-    deadline: SimTime,
+    deadline: MonoTime,
     owner: Option<ServerId>,
     /// Its end is proposed, but not committed: it is touched no more.
     closing: bool,
@@ -29,7 +29,7 @@ impl SessionTracker {
     }
 
     /// Notes a session with its time-out in milliseconds. A new leader gives every session a full time-out from `now`.
-    pub fn add(&mut self, session: SessionId, time_out: i32, now: SimTime) {
+    pub fn add(&mut self, session: SessionId, time_out: i32, now: MonoTime) {
         let time_out = Duration::from_millis(u64::try_from(time_out).unwrap_or(0));
         let deadline = self.round_up(now + time_out);
         self.sessions.entry(session).or_insert(Tracked { time_out, deadline, owner: None, closing: false });
@@ -46,7 +46,7 @@ impl SessionTracker {
     }
 
     /// The session was heard of.
-    pub fn touch(&mut self, session: SessionId, now: SimTime) {
+    pub fn touch(&mut self, session: SessionId, now: MonoTime) {
         let tick = self.tick;
         if let Some(tracked) = self.sessions.get_mut(&session)
             && !tracked.closing
@@ -70,7 +70,7 @@ impl SessionTracker {
     }
 
     /// The sessions that have expired by `now`; each is named once.
-    pub fn expire(&mut self, now: SimTime) -> Vec<SessionId> {
+    pub fn expire(&mut self, now: MonoTime) -> Vec<SessionId> {
         let expired: Vec<SessionId> = self
             .sessions
             .iter()
@@ -93,14 +93,14 @@ impl SessionTracker {
         self.sessions.remove(&session);
     }
 
-    fn round_up(&self, deadline: SimTime) -> SimTime {
+    fn round_up(&self, deadline: MonoTime) -> MonoTime {
         round_up(deadline, self.tick)
     }
 }
 
-fn round_up(deadline: SimTime, tick: Duration) -> SimTime {
+fn round_up(deadline: MonoTime, tick: Duration) -> MonoTime {
     let tick = tick.as_nanos() as u64;
-    SimTime::from_nanos(deadline.as_nanos().div_ceil(tick) * tick)
+    MonoTime::from_nanos(deadline.as_nanos().div_ceil(tick) * tick)
 }
 
 #[cfg(test)]
@@ -109,7 +109,7 @@ mod tests {
 
     #[test]
     fn a_silent_session_expires_once_and_a_touched_one_lives() {
-        let at = |millis| SimTime::ZERO + Duration::from_millis(millis);
+        let at = |millis| MonoTime::ZERO + Duration::from_millis(millis);
         let (silent, touched) = (SessionId::new(1), SessionId::new(2));
         let mut tracker = SessionTracker::new(Duration::from_millis(100));
         tracker.add(silent, 1000, at(50));

@@ -174,7 +174,7 @@ impl Client {
     async fn replay(&self, host: &Host, producer: &Producer, share: Share, outcomes: &Outcomes) {
         let Share { index, parts, start, life } = share;
         let first = self.impressions[0].timestamp_ns;
-        let began = host.now();
+        let began = host.true_time();
         for (event, impression) in (0..).zip(self.impressions.iter()) {
             let key = impression.group.as_bytes();
             // Another hash than the one that chooses the part, so that each producer meets every part.
@@ -186,11 +186,11 @@ impl Client {
             if due < began {
                 continue;
             }
-            host.sleep_until(due).await;
+            host.sleep(due.since(host.true_time())).await;
             let value = impression.encode(event);
             let payload = payload_hash(key, &value);
             let sent = Sent { event, producer: life, partition: partition_for(key, parts), payload };
-            self.notebook.history.borrow_mut().sent(host.now(), sent);
+            self.notebook.history.borrow_mut().sent(host.true_time(), sent);
             host.count("clickstream.sent", 1);
             host.log(Level::Debug, || format!("sends event {event} to part {}", sent.partition));
             let message = Message {
@@ -250,7 +250,7 @@ impl Client {
             Some(event) => host.log(Level::Debug, || format!("reads event {event} at {part}{offset}")),
             None => host.log(Level::Debug, || format!("reads what is no event at {part}{offset}")),
         }
-        self.notebook.history.borrow_mut().read(host.now(), read);
+        self.notebook.history.borrow_mut().read(host.true_time(), read);
         host.count("clickstream.read", 1);
     }
 
@@ -258,7 +258,7 @@ impl Client {
     async fn watch_ends(self, host: Host, parts: Vec<i32>) {
         loop {
             for part in &parts {
-                let asked = host.now();
+                let asked = host.true_time();
                 let id = TopicPartition::new(&self.config.topic, *part);
                 let Bounds { end, leader_epoch, .. } = api::bounds(&host, &self.brokers, &id).await;
                 let told =
@@ -358,7 +358,7 @@ async fn note_ends(
             host.count("clickstream.acknowledged", 1);
         }
         host.log(Level::Debug, || format!("event {event} ends: {outcome:?}"));
-        notebook.history.borrow_mut().outcome(host.now(), event, outcome);
+        notebook.history.borrow_mut().outcome(host.true_time(), event, outcome);
         *open.borrow_mut() -= 1;
     }
 }

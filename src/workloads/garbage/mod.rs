@@ -267,7 +267,7 @@ impl Client {
 
     fn note(&self, host: &Host, server: Server, garbage: &Garbage, reaction: Reaction, other: Option<bool>) {
         let Garbage { what, errors, .. } = *garbage;
-        let (at, server) = (host.now(), server.name());
+        let (at, server) = (host.true_time(), server.name());
         self.notebook.history.borrow_mut().attempted(Attempt {
             at,
             server,

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use rand::{Rng, RngCore};
 
-use crate::base::{SimTime, Stream};
+use crate::base::{MonoTime, Stream};
 use crate::checkers::registers::{Ask, Outcome};
 use crate::systems::coordination::api::{Code, Error, Lock, Mode, Session};
 use crate::workloads::registers::visit::{Visit, value};
@@ -165,7 +165,7 @@ impl Client {
         self.locking.set(false);
     }
 
-    async fn work(self: &Rc<Self>, visit: &Visit, until: SimTime, tasks: &mut Vec<Task<()>>) {
+    async fn work(self: &Rc<Self>, visit: &Visit, until: MonoTime, tasks: &mut Vec<Task<()>>) {
         let period = self.config.rate.period().unwrap_or(Duration::from_secs(1));
         while self.host.now() < until
             && self.notebook.phase.get() == Phase::Drive
@@ -334,6 +334,7 @@ impl Client {
         let tag = format!("{:016x}", self.draw_token());
         if let Ok(lock) = Lock::acquire(&visit.session, &self.lock_root(), &tag).await {
             crate::reached!("a client held a lock");
+            let _holding = self.notebook.hold();
             visit.note_held(lock.fence(), lock.since());
             let hold = self.draw_wait(self.config.hold.get() / 2).min(self.config.hold.get());
             self.host.sleep(hold).await;

@@ -91,6 +91,28 @@ struct Notebook {
     quiet: RefCell<BTreeSet<u32>>,
     /// What the last reader waits for; `None` once it has read everything.
     awaited: RefCell<Option<String>>,
+    /// How many clients believe that they hold the lock.
+    holders: Cell<u32>,
+}
+
+impl Notebook {
+    /// A client believes that it holds the lock, as long as the answer lives.
+    fn hold(self: &Rc<Self>) -> Holding {
+        self.holders.set(self.holders.get() + 1);
+        if 1 < self.holders.get() {
+            // One's session is over, and it does not know yet: only its fencing number keeps it from doing harm.
+            crate::reached!("two clients held a lock at once, in good faith");
+        }
+        Holding(self.clone())
+    }
+}
+
+struct Holding(Rc<Notebook>);
+
+impl Drop for Holding {
+    fn drop(&mut self) {
+        self.0.holders.set(self.0.holders.get() - 1);
+    }
 }
 
 /// A registers workload in a tank.
@@ -109,6 +131,7 @@ impl Registers {
             prepared: watch::Sender::new(false),
             quiet: RefCell::default(),
             awaited: RefCell::new(Some("the load to end".to_owned())),
+            holders: Cell::new(0),
         };
         Self {
             config: Rc::new(config.clone()),

@@ -149,7 +149,7 @@ impl Visit {
     }
 
     fn now(&self) -> SimTime {
-        self.session.host().now()
+        self.session.host().true_time()
     }
 
     /// Notes the watches that have fired: before every answer, so that a client that dies has told of all it was told.

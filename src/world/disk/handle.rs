@@ -35,7 +35,7 @@ impl Disk {
     fn trace(&self, operation: &'static str, path_hash: u64, detail: u64, text: impl FnOnce() -> String) {
         let words = [name_hash(operation), path_hash, detail];
         self.host.kernel().trace.borrow_mut().event(
-            self.host.now(),
+            self.host.true_time(),
             Some(self.host.id()),
             What::Disk,
             words,
@@ -45,7 +45,7 @@ impl Disk {
 
     /// Waits until the device has served what it will have served by `done`.
     async fn served(&self, done: SimTime) {
-        self.host.sleep_until(done).await;
+        self.host.served(done).await;
         poll_fn(|context| {
             self.with(|disk| {
                 if disk.faults.stalled == 0 {
@@ -158,7 +158,7 @@ impl Disk {
             disk.fails(DiskOperation::Fsync)?;
             let covered = disk.pending.get(path).map_or(0, Vec::len);
             let latency = disk.spec.sync;
-            Ok((covered, disk.serve(self.host.now(), latency, 4096)))
+            Ok((covered, disk.serve(self.host.true_time(), latency, 4096)))
         })?;
         self.served(done).await;
         self.with(|disk| {
@@ -303,7 +303,7 @@ impl File {
                 return Ok((bytes, None, Vec::new()));
             }
             let latency = disk.spec.read;
-            let done = disk.serve(self.disk.host.now(), latency, whole);
+            let done = disk.serve(self.disk.host.true_time(), latency, whole);
             let (bytes, told) =
                 if lies { disk.misread(inode, &self.path, start, bytes) } else { (bytes, Vec::new()) };
             Ok((bytes, Some(done), told))
@@ -407,7 +407,7 @@ impl File {
         let done = self.with(|disk, inode| {
             let bytes = disk.files.get_mut(&inode).expect("checked by with").begin_sync();
             let latency = disk.spec.sync;
-            Ok(disk.serve(self.disk.host.now(), latency, bytes))
+            Ok(disk.serve(self.disk.host.true_time(), latency, bytes))
         })?;
         self.disk.served(done).await;
         under_way.finish()

@@ -8,7 +8,7 @@ pub mod plan;
 pub mod rule;
 mod weaken;
 
-pub use budget::Budget;
+pub use budget::{Budget, Hurt};
 pub use conduct::conduct;
 pub use inject::{Fate, FaultCount, Injector, RollingRestart};
 pub use operator::{Action, Operator, Order};

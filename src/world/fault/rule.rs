@@ -156,9 +156,9 @@ host_fault!(
     }
 );
 host_fault!(
-    /// A host's calendar clock runs fast or slow for a while.
+    /// A host's clocks run fast or slow for a while: the calendar, and with the monotonic clock every timer, time-out and lease.
     ClockDrift {
-        /// Parts per million at most; the direction is drawn.
+        /// Parts per million at most, from 0 to 100000; the direction is drawn. A good crystal is off by 50.
         ppm: f64,
         /// How long.
         length: Range<Span>,
@@ -362,7 +362,7 @@ pub enum FaultKind {
     ZoneOutage(ZoneOutage),
     /// The calendar clock jumps and stays wrong.
     ClockJump(ClockJump),
-    /// The calendar clock runs fast or slow.
+    /// Both clocks run fast or slow.
     ClockDrift(ClockDrift),
     /// Hosts cannot reach one another.
     Partition(Partition),

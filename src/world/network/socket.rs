@@ -326,13 +326,13 @@ async fn knock(host: &Host, number: u64, path: Path, dice: &mut SplitMix, kind: 
     }
     {
         let mut network = host.kernel().network.borrow_mut();
-        let frame = network.wires.transit(host.now(), path, dice, kind, 0);
+        let frame = network.wires.transit(host.true_time(), path, dice, kind, 0);
         network.knocks.insert(number, Knock { path, frame, waker: None });
     }
     let _forget = Forget(host, number);
     let due = || host.kernel().network.borrow().knocks[&number].frame.due();
     let mut planned = due();
-    while host.now() < planned {
+    while host.true_time() < planned {
         let sooner = poll_fn(|context| {
             if due() < planned {
                 return Poll::Ready(());
@@ -343,7 +343,7 @@ async fn knock(host: &Host, number: u64, path: Path, dice: &mut SplitMix, kind: 
             Poll::Pending
         });
         crate::world::select! {
-            () = host.sleep_until(planned) => {}
+            () = host.served(planned) => {}
             () = sooner => {}
         }
         planned = due();

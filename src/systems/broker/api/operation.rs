@@ -5,7 +5,7 @@ use std::time::Duration;
 use kafka_protocol::error::ResponseError;
 use rand::seq::SliceRandom;
 
-use crate::base::{Seed, SimTime};
+use crate::base::{MonoTime, Seed};
 use crate::systems::broker::TopicConfig;
 use crate::systems::broker::api::admin::{Admin, AdminError};
 use crate::systems::broker::id::{BrokerId, TopicId};
@@ -47,7 +47,7 @@ impl Operation {
         brokers: &[Address],
         topic: &TopicConfig,
         choice: u64,
-        deadline: SimTime,
+        deadline: MonoTime,
     ) -> Result<(), String> {
         let admin = Admin::new(host, brokers);
         let work = Work { host, brokers, admin, settings: topic, topic: &topic.name, choice, deadline };
@@ -70,7 +70,7 @@ struct Work<'order> {
     settings: &'order TopicConfig,
     topic: &'order str,
     choice: u64,
-    deadline: SimTime,
+    deadline: MonoTime,
 }
 
 impl Work<'_> {

@@ -14,7 +14,7 @@ use kafka_protocol::messages::produce_request::{PartitionProduceData, TopicProdu
 use kafka_protocol::messages::{ApiKey, InitProducerIdRequest, ProduceRequest, TopicName};
 use tokio::sync::{Notify, oneshot};
 
-use crate::base::SimTime;
+use crate::base::MonoTime;
 use crate::systems::broker::api::partitioner::partition_for;
 use crate::systems::broker::api::view::View;
 use crate::systems::broker::id::{Offset, TopicPartition};
@@ -89,12 +89,12 @@ pub type Delivery = oneshot::Receiver<Result<Acknowledgement, SendError>>;
 struct Batch {
     messages: Vec<(Message, oneshot::Sender<Result<Acknowledgement, SendError>>)>,
     bytes: usize,
-    begun: SimTime,
+    begun: MonoTime,
     /// The number of its first record, once it has been sent.
     sequence: Option<i32>,
     in_flight: bool,
     attempts: u32,
-    not_before: SimTime,
+    not_before: MonoTime,
     /// Which batch this is, as answers come in any order.
     number: u64,
 }
@@ -293,7 +293,7 @@ impl State {
     }
 
     /// Sends every batch whose turn it is; tells when to look again.
-    fn send_ready(self: &Rc<Self>) -> SimTime {
+    fn send_ready(self: &Rc<Self>) -> MonoTime {
         let now = self.host.now();
         let mut look_again = now + Duration::from_secs(1);
         let mut by_leader: BTreeMap<Address, Vec<Outgoing>> = BTreeMap::new();
