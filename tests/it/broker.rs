@@ -230,7 +230,7 @@ fn offsets_are_listed_from_both_ends_and_by_the_time_of_each_record() {
         assert_eq!(stage.produce(0, leader, ALL, batch(&[40], None)).await, Ok(3));
         assert_eq!(stage.bounds(0).await, (0, 4));
         for (timestamp, offset) in [(0, Some(0)), (11, Some(1)), (30, Some(2)), (31, Some(3)), (41, None)] {
-            let found = api::offset_at(&stage.host, &stage.cluster.servers, &id(0), timestamp).await;
+            let found = stage.offsets().at(&id(0), timestamp).await;
             assert_eq!(found.map(Offset::get), offset, "at {timestamp}");
         }
         for (timestamp, epoch, expected) in
@@ -243,6 +243,28 @@ fn offsets_are_listed_from_both_ends_and_by_the_time_of_each_record() {
             let answer = &stage.ask(leader, request).await.topics[0].partitions[0];
             assert_eq!(error(answer.error_code).map(|()| answer.offset), expected, "{timestamp} in {epoch}");
         }
+    });
+}
+
+#[test]
+fn who_asks_for_offsets_again_and_again_follows_the_leader_and_the_topic() {
+    on_three(45, |stage, part| async move {
+        let offsets = stage.offsets();
+        let ends = async || {
+            let bounds = offsets.bounds(&id(0)).await;
+            (bounds.end.get(), bounds.leader_epoch)
+        };
+        stage.fill(0..5).await;
+        assert_eq!(ends().await, (5, part.leader_epoch));
+        let next = stage.fail_over(&part).await;
+        stage.fill(5..8).await;
+        assert_eq!(ends().await, (8, next.leader_epoch));
+        stage.start(part.leader.expect("it had a leader"));
+        stage.in_sync(3).await;
+        assert_eq!(stage.admin().delete_topic(T).await, Ok(()));
+        let anew = stage.create(TopicConfig::new(T, 1, 3, 2)).await;
+        stage.fill(0..2).await;
+        assert_eq!(ends().await, (2, anew.leader_epoch));
     });
 }
 

@@ -16,7 +16,7 @@ use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 use crate::base::SimTime;
 use crate::checkers::delivery::{History, Judgement, Outcome, Read, Sent, ToldEnd};
 use crate::systems::broker::api::{
-    self, Acknowledgement, Bounds, Consumer, ConsumerConfig, Delivery, Message, Offset, Producer,
+    self, Acknowledgement, Bounds, Consumer, ConsumerConfig, Delivery, Message, Offset, Offsets, Producer,
     ProducerConfig, SendError, TopicPartition, partition_for,
 };
 use crate::workloads::clickstream::impression::{Impression, decode};
@@ -205,18 +205,20 @@ impl Client {
 
     /// The life of a consumer: it reads the parts that fall to the `index`th of `consumers`.
     pub async fn consume(self, host: Host, index: u32) {
-        let parts = api::wait_for_topic(&host, &self.brokers, &self.config.topic).await;
+        let offsets = Rc::new(Offsets::new(&host, &self.brokers));
+        let parts = offsets.wait_for_topic(&self.config.topic).await;
         let own: Vec<i32> = (0..parts).filter(|part| *part as u32 % self.config.consumers == index).collect();
         let live = self.reader(&host, &own);
         self.notebook.has_prepared(&host);
         host.report_ready(true);
         let mut orders = self.notebook.orders.subscribe();
         let reading = host.spawn("clickstream-consumer", self.clone().read_on(host.clone(), live));
-        let watching = host.spawn("clickstream-lag", self.clone().watch_ends(host.clone(), own.clone()));
+        let watch = self.clone().watch_ends(host.clone(), offsets.clone(), own.clone());
+        let watching = host.spawn("clickstream-lag", watch);
         ordered(&mut orders, |order| *order == Order::ReadBack).await;
         reading.abort();
         watching.abort();
-        self.read_back(&host, own).await;
+        self.read_back(&host, &offsets, own).await;
         std::future::pending::<()>().await;
     }
 
@@ -255,12 +257,12 @@ impl Client {
     }
 
     /// Asks again and again where its parts end, as whoever watches the lag of consumers does.
-    async fn watch_ends(self, host: Host, parts: Vec<i32>) {
+    async fn watch_ends(self, host: Host, offsets: Rc<Offsets>, parts: Vec<i32>) {
         loop {
             for part in &parts {
                 let asked = host.true_time();
                 let id = TopicPartition::new(&self.config.topic, *part);
-                let Bounds { end, leader_epoch, .. } = api::bounds(&host, &self.brokers, &id).await;
+                let Bounds { end, leader_epoch, .. } = offsets.bounds(&id).await;
                 let told =
                     ToldEnd { partition: *part, asked, leader_epoch: leader_epoch.get(), end: end.get() };
                 self.notebook.history.borrow_mut().told_end(told);
@@ -270,10 +272,10 @@ impl Client {
     }
 
     /// Reads everything from the first record to where each part ends now.
-    async fn read_back(&self, host: &Host, parts: Vec<i32>) {
+    async fn read_back(&self, host: &Host, offsets: &Offsets, parts: Vec<i32>) {
         let mut ends: BTreeMap<i32, Offset> = BTreeMap::new();
         for part in parts {
-            let Bounds { start, end, .. } = self.bounds(host, part).await;
+            let Bounds { start, end, .. } = self.bounds(offsets, part).await;
             if start == end {
                 self.notebook.read_back.borrow_mut().insert(part);
             } else {
@@ -289,16 +291,16 @@ impl Client {
             if ends.get(&part).is_some_and(|end| *end <= consumed.offset.next()) {
                 ends.remove(&part);
                 // What was removed while it was read is not lost either.
-                self.bounds(host, part).await;
+                self.bounds(offsets, part).await;
                 self.notebook.read_back.borrow_mut().insert(part);
             }
         }
     }
 
     /// Where a part begins, which the notebook is told, and where it ends.
-    async fn bounds(&self, host: &Host, part: i32) -> Bounds {
+    async fn bounds(&self, offsets: &Offsets, part: i32) -> Bounds {
         let id = TopicPartition::new(&self.config.topic, part);
-        let bounds = api::bounds(host, &self.brokers, &id).await;
+        let bounds = offsets.bounds(&id).await;
         self.notebook.history.borrow_mut().starts_at(part, bounds.start.get());
         bounds
     }

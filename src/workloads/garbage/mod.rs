@@ -21,7 +21,7 @@ use crate::base::{Problem, Rate, SimTime, Stream};
 use crate::checkers::Check;
 use crate::checkers::refusal::{self, Attempt, History, Reaction};
 use crate::checkers::service::Request;
-use crate::systems::broker::api::{self, TopicPartition};
+use crate::systems::broker::api::{Offsets, TopicPartition};
 use crate::systems::coordination::api::Session;
 use crate::workloads::{LocalBoxFuture, Workload};
 use crate::world::{Address, Connection, DiskSpec, Host, HostSpec, Tank};
@@ -306,10 +306,11 @@ impl Client {
         };
         if !brokers.addresses.is_empty() {
             let topic = &self.config.topic;
-            let parts = api::wait_for_topic(host, &brokers.addresses, topic).await;
+            let offsets = Offsets::new(host, &brokers.addresses);
+            let parts = offsets.wait_for_topic(topic).await;
             for part in 0..parts {
                 let id = TopicPartition::new(topic, part);
-                let end = api::bounds(host, &brokers.addresses, &id).await.end;
+                let end = offsets.bounds(&id).await.end;
                 looked(id.to_string(), (end.get() != 0).then(|| format!("{} records", end.get())));
             }
         }

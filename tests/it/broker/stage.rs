@@ -23,7 +23,7 @@ use wavetank::base::{HostId, Span};
 use wavetank::checkers::replication;
 pub use wavetank::systems::broker::api::PartitionDescription as Part;
 use wavetank::systems::broker::api::{
-    self, Acks, Admin, AdminError, BrokerId, Consumer, ConsumerConfig, Message, Offset, Producer,
+    Acks, Admin, AdminError, BrokerId, Consumer, ConsumerConfig, Message, Offset, Offsets, Producer,
     ProducerConfig, Reset, SendError, TopicPartition,
 };
 use wavetank::systems::broker::records::{Sequenced, decode, encode};
@@ -252,8 +252,12 @@ impl Stage {
         Consumer::begin(&self.host, &self.cluster.servers, from, &config)
     }
 
+    pub fn offsets(&self) -> Offsets {
+        Offsets::new(&self.host, &self.cluster.servers)
+    }
+
     pub async fn bounds(&self, index: i32) -> (i64, i64) {
-        let bounds = api::bounds(&self.host, &self.cluster.servers, &id(index)).await;
+        let bounds = self.offsets().bounds(&id(index)).await;
         (bounds.start.get(), bounds.end.get())
     }
 

@@ -10,7 +10,7 @@ mod view;
 
 pub use admin::{Admin, AdminError, PartitionDescription};
 pub use consumer::{Consumed, Consumer, ConsumerConfig, Reset};
-pub use offsets::{Bounds, bounds, offset_at, wait_for_topic};
+pub use offsets::{Bounds, Offsets};
 pub use operation::Operation;
 pub use partitioner::partition_for;
 pub use producer::{Acknowledgement, Acks, Delivery, Producer, ProducerConfig, SendError};

@@ -1,5 +1,8 @@
 //! Where a topic partition begins and ends, as its leader knows (ListOffsets).
 
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::rc::Rc;
 use std::time::Duration;
 
 use kafka_protocol::messages::list_offsets_request::{ListOffsetsPartition, ListOffsetsTopic};
@@ -49,13 +52,6 @@ pub(super) async fn ask(
     (found.error_code == 0).then(|| (0 <= found.offset).then(|| Offset::new(found.offset)))
 }
 
-/// A connection to whoever leads, as a random broker knows it now.
-async fn leader(host: &Host, view: &View, id: &TopicPartition) -> Option<(Channel, LeaderEpoch)> {
-    view.refresh(&id.topic).await;
-    let (leader, epoch) = view.leader(id)?;
-    Some((Channel::new(host, leader, host.name()), epoch))
-}
-
 /// Where a topic partition begins and ends.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Bounds {
@@ -67,41 +63,64 @@ pub struct Bounds {
     pub leader_epoch: LeaderEpoch,
 }
 
-/// Where a topic partition begins and ends, asking as long as it takes.
-pub async fn bounds(host: &Host, brokers: &[Address], id: &TopicPartition) -> Bounds {
-    let view = View::new(host, brokers, "broker/offsets");
-    loop {
-        if let Some((channel, epoch)) = leader(host, &view, id).await {
-            let start = ask(&channel, id, epoch, Which::Earliest).await.flatten();
-            if let (Some(start), Some(end)) = (start, ask(&channel, id, epoch, Which::Latest).await.flatten())
+/// Asks leaders for offsets. For its life it keeps what it knows of the cluster, and a connection to each leader; it looks for another
+/// leader when the one it knows does not tell.
+pub struct Offsets {
+    host: Host,
+    view: View,
+    channels: RefCell<BTreeMap<Address, Rc<Channel>>>,
+}
+
+impl Offsets {
+    /// A client that finds the cluster through these brokers.
+    pub fn new(host: &Host, brokers: &[Address]) -> Self {
+        let view = View::new(host, brokers, "broker/offsets");
+        Self { host: host.clone(), view, channels: RefCell::default() }
+    }
+
+    /// Waits until a topic is known; returns how many parts it has.
+    pub async fn wait_for_topic(&self, topic: &str) -> i32 {
+        self.view.wait_for(topic).await
+    }
+
+    /// Where a topic partition begins and ends, asking as long as it takes.
+    pub async fn bounds(&self, id: &TopicPartition) -> Bounds {
+        loop {
+            if let Some((channel, epoch)) = self.leader(id).await
+                && let Some(start) = ask(&channel, id, epoch, Which::Earliest).await.flatten()
+                && let Some(end) = ask(&channel, id, epoch, Which::Latest).await.flatten()
             {
                 return Bounds { start, end, leader_epoch: epoch };
             }
+            self.look_again(id).await;
         }
-        host.sleep(BACK_OFF).await;
     }
-}
 
-/// The offset of the first committed record that was made at this time or later, in milliseconds since the Unix epoch, asking as
-/// long as it takes; `None` if there is no such record yet.
-pub async fn offset_at(
-    host: &Host,
-    brokers: &[Address],
-    id: &TopicPartition,
-    timestamp: i64,
-) -> Option<Offset> {
-    let view = View::new(host, brokers, "broker/offsets");
-    loop {
-        if let Some((channel, epoch)) = leader(host, &view, id).await
-            && let Some(answer) = ask(&channel, id, epoch, Which::At(timestamp)).await
-        {
-            return answer;
+    /// The offset of the first committed record that was made at this time or later, in milliseconds since the Unix epoch, asking as
+    /// long as it takes; `None` if there is no such record yet.
+    pub async fn at(&self, id: &TopicPartition, timestamp: i64) -> Option<Offset> {
+        loop {
+            if let Some((channel, epoch)) = self.leader(id).await
+                && let Some(answer) = ask(&channel, id, epoch, Which::At(timestamp)).await
+            {
+                return answer;
+            }
+            self.look_again(id).await;
         }
-        host.sleep(BACK_OFF).await;
     }
-}
 
-/// Waits until a topic is known; returns how many parts it has.
-pub async fn wait_for_topic(host: &Host, brokers: &[Address], topic: &str) -> i32 {
-    View::new(host, brokers, "broker/offsets").wait_for(topic).await
+    /// The connection to whoever leads, as far as is known, and its epoch.
+    async fn leader(&self, id: &TopicPartition) -> Option<(Rc<Channel>, LeaderEpoch)> {
+        self.view.wait_for(&id.topic).await;
+        let (address, epoch) = self.view.leader(id)?;
+        let mut channels = self.channels.borrow_mut();
+        let made = || Rc::new(Channel::new(&self.host, address, self.host.name()));
+        Some((channels.entry(address).or_insert_with(made).clone(), epoch))
+    }
+
+    /// There is no leader, or it did not tell: another may lead by now.
+    async fn look_again(&self, id: &TopicPartition) {
+        self.view.refresh(&id.topic).await;
+        self.host.sleep(BACK_OFF).await;
+    }
 }
