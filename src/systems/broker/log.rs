@@ -153,7 +153,10 @@ impl Log {
             torn = cut;
             log.end = found.last().map_or(*base, |last| last.last.plus(1));
             log.segments.push_back(segment);
-            found.iter().for_each(|batch| log.note(batch));
+            for batch in &found {
+                log.epochs.note(batch.epoch, batch.base);
+                log.note(batch);
+            }
         }
         crate::sometimes!(torn, "a broker cut a torn tail in recovery");
         if log.segments.is_empty() {
@@ -167,7 +170,6 @@ impl Log {
     }
 
     fn note(&mut self, batch: &Batch) {
-        self.epochs.note(batch.epoch, batch.base);
         self.producers.note(batch);
         self.recent.push_back(*batch);
     }
