@@ -32,6 +32,11 @@ impl Epochs {
         if self.latest().is_some_and(|latest| epoch <= latest) {
             return false;
         }
+        // All records of the one before were removed from the start of the log: with none left, it begins where this one does. Kafka's
+        // cache lets it go too.
+        if self.0.last().is_some_and(|(_, start)| *start == offset) {
+            self.0.pop();
+        }
         crate::always!(
             self.0.last().is_none_or(|(_, start)| *start < offset),
             "leader epochs begin at increasing offsets",
@@ -110,6 +115,15 @@ mod tests {
         let at = |offset| log.at(Offset::new(offset)).map(LeaderEpoch::get);
         assert_eq!([at(0), at(9), at(10), at(99)], [Some(1), Some(1), Some(3), Some(4)]);
         assert_eq!(Epochs::default().at(Offset::new(0)), None);
+    }
+
+    #[test]
+    fn an_epoch_without_records_makes_way_for_the_next() {
+        let mut log = epochs(&[(1, 0), (3, 10)]);
+        log.truncate_start(Offset::new(20));
+        assert_eq!(log, epochs(&[(3, 20)]), "an empty log still tells who led last");
+        assert!(log.note(LeaderEpoch::new(4), Offset::new(20)));
+        assert_eq!(log, epochs(&[(4, 20)]));
     }
 
     /// A log as the list of its records' epochs.
