@@ -135,6 +135,7 @@ pub struct History {
     advance: Check,
     coverage: Check,
     truncation: Check,
+    starts: Check,
     control: Check,
 }
 
@@ -150,6 +151,7 @@ impl Default for History {
             advance: Check::new("a high watermark never moves back within a leader epoch"),
             coverage: Check::new("every replica in sync holds what comes to lie below the high watermark"),
             truncation: Check::new("no replica cuts what is committed"),
+            starts: Check::new("a follower's log begins no earlier than its leader's did at the last fetch"),
             control: Check::new("states are written by one controller at a time, each on the one before"),
         }
     }
@@ -364,6 +366,17 @@ impl History {
         self.values.look(now, fault);
     }
 
+    /// A follower has taken over what a fetch brought from its leader, whose log began there: what that has removed, it has removed too.
+    pub fn followed(&mut self, now: SimTime, part: Part, broker: i32, leader_start: i64) {
+        let known = &self.parts[part.0];
+        let Some(replica) = known.replicas.get(&broker) else { return };
+        let start = replica.standing.start;
+        self.starts.expect(leader_start <= start, now, || {
+            let (id, follower) = (&known.id, host(broker));
+            format!("{id}: the log of {follower} begins at @{start}, its leader's at @{leader_start}")
+        });
+    }
+
     /// A replica is about to cut its log.
     pub fn truncated(&mut self, now: SimTime, part: Part, broker: i32, cut: Cut) {
         let known = &mut self.parts[part.0];
@@ -378,10 +391,12 @@ impl History {
 }
 
 /// What the history shows: one value an offset (S2, S3), epochs (S3), high watermarks (S4), leadership and joining (S5), truncation
-/// (S6), control (S7).
+/// (S6), log starts, control (S7).
 pub fn check(history: &History) -> Vec<Check> {
-    let History { values, epochs, leadership, joining, advance, coverage, truncation, control, .. } = history;
-    [values, epochs, leadership, joining, advance, coverage, truncation, control]
+    let History {
+        values, epochs, leadership, joining, advance, coverage, truncation, starts, control, ..
+    } = history;
+    [values, epochs, leadership, joining, advance, coverage, truncation, starts, control]
         .into_iter()
         .cloned()
         .collect()
@@ -400,6 +415,7 @@ mod tests {
     const ADVANCE: &str = "a high watermark never moves back within a leader epoch";
     const COVERAGE: &str = "every replica in sync holds what comes to lie below the high watermark";
     const TRUNCATION: &str = "no replica cuts what is committed";
+    const STARTS: &str = "a follower's log begins no earlier than its leader's did at the last fetch";
     const CONTROL: &str = "states are written by one controller at a time, each on the one before";
 
     fn at(second: u64) -> SimTime {
@@ -465,6 +481,7 @@ mod tests {
         history.written((at(3), at(3)), part, &state(1, &[1, 2, 3]));
         history.stands(at(4), part, 1, leading(10, 10, 1));
         history.truncated(at(5), part, 2, Cut { to: 5, high_watermark: 5, unclean: false });
+        history.followed(at(6), part, 3, 0);
         for check in check(&history) {
             assert!(check.held() && 0 < check.looked_at, "{check:?}");
         }
@@ -555,6 +572,19 @@ mod tests {
             h.stands(at(3), part, 1, leading(10, 10, 0));
         });
         assert_eq!(lost, NONE, "it had held that, and its disk lost it");
+    }
+
+    #[test]
+    fn a_follower_that_keeps_what_its_leader_has_removed_is_seen() {
+        let follows = |start, leader_start| {
+            broken(|h, part| {
+                h.stands(at(3), part, 2, Standing { start, ..standing(10, 5) });
+                h.followed(at(3), part, 2, leader_start);
+            })
+        };
+        assert_eq!(follows(5, 5), NONE);
+        assert_eq!(follows(7, 5), NONE, "its own retention was ahead");
+        assert_eq!(follows(4, 5), [STARTS]);
     }
 
     #[test]

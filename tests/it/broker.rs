@@ -595,6 +595,60 @@ fn retention_by_time_removes_what_is_too_old_down_to_an_empty_log() {
 }
 
 #[test]
+fn a_follower_that_was_away_while_records_were_removed_begins_where_its_leader_does() {
+    // Long enough that all is over before the follower's own look for old segments.
+    let config = Config { retention_check_every: Span::secs(20), ..brokers(3) };
+    let play_at = |seed, topic: TopicConfig, held: i64, bounds: (i64, i64)| {
+        let config = config.clone();
+        play(seed, config, move |stage| async move {
+            let topic = TopicConfig { segment: ByteSize::new(400), ..topic };
+            let part = stage.create(topic).await;
+            let now = stage.host.wall_clock().millis();
+            stage.fill(0..held).await;
+            let away = part.replicas[2];
+            stage.crash(away);
+            let part = stage.in_sync(2).await;
+            stage.fill(held..bounds.1 - 1).await;
+            assert_eq!(stage.bounds(0).await, (0, bounds.1 - 1), "nothing is removed yet");
+            stage.sleep(22_000).await;
+            stage.start(away);
+            stage.in_sync(3).await;
+            stage.fill([now]).await;
+            assert_eq!(stage.bounds(0).await, bounds, "the leader has removed what is old");
+            // By then the follower knows that the last one is committed too.
+            stage.sleep(500).await;
+            part.in_sync.iter().for_each(|broker| stage.crash(*broker));
+            stage.led_by(Some(away)).await;
+            assert_eq!(stage.bounds(0).await, bounds);
+            let before = fetch(&[(0, bounds.0 - 1)]);
+            assert_eq!(stage.fetch(Some(away), before).await.0, [Err(OffsetOutOfRange)]);
+            assert_eq!(stage.offsets().at(&id(0), 0).await, Some(Offset::new(bounds.0)));
+            // It remembers that when it starts again.
+            stage.sleep(6000).await;
+            stage.crash(away);
+            stage.start(away);
+            stage.led_by(Some(away)).await;
+            assert_eq!(stage.bounds(0).await, bounds);
+        })
+    };
+    let topic = TopicConfig::new(T, 1, 3, 1);
+    let limit = ByteSize::new(13 * batch(&[40], None).len() as u64);
+    let by_size = TopicConfig { retention_size: Some(limit), ..topic.clone() };
+    let by_time = TopicConfig { retention: Some(Span::secs(120)), ..topic };
+    let (raised, began) = (
+        "a follower raised its log start to its leader's",
+        "a follower began anew at its leader's log start",
+    );
+    let outcome = play_at(46, by_size.clone(), 50, (40, 54));
+    assert_eq!((hits(&outcome, raised), hits(&outcome, began)), (1, 0), "it held the first that was left");
+    let outcome = play_at(47, by_size, 20, (40, 54));
+    assert_eq!((hits(&outcome, raised), hits(&outcome, began)), (0, 1), "it held nothing that was left");
+    // The leader has closed a segment of two records for its age, which are in the middle of the follower's.
+    let outcome = play_at(48, by_time, 12, (12, 13));
+    assert_eq!((hits(&outcome, raised), hits(&outcome, began)), (1, 0), "all was removed, and it held all");
+}
+
+#[test]
 fn replicas_stand_in_different_zones_and_leaders_are_spread() {
     play(21, brokers(4), |stage| async move {
         stage.create(TopicConfig::new(T, 12, 2, 1)).await;

@@ -73,6 +73,8 @@ pub struct Log {
     directory: String,
     settings: LogSettings,
     segments: VecDeque<Segment>,
+    /// May lie within the first segment.
+    start: Offset,
     end: Offset,
     epochs: Epochs,
     producers: Producers,
@@ -127,6 +129,7 @@ impl Log {
             directory: directory.to_owned(),
             settings,
             segments: VecDeque::new(),
+            start: bases.first().copied().unwrap_or_default(),
             end: Offset::new(0),
             epochs: Epochs::default(),
             producers: Producers::default(),
@@ -176,7 +179,7 @@ impl Log {
 
     /// The offset of the first record that is kept.
     pub fn start(&self) -> Offset {
-        self.segments.front().map_or(self.end, |segment| segment.base)
+        self.start
     }
 
     /// The offset that the next record will have.
@@ -316,7 +319,7 @@ impl Log {
                 let records =
                     decode(segment.read((batch.base, batch.last.next()), one_batch, &self.epochs).await?);
                 let mut made = records.into_iter().flatten().map(|(at, record)| (at, record.timestamp));
-                if let Some(found) = made.find(|(_, made)| timestamp <= *made) {
+                if let Some(found) = made.find(|(at, made)| self.start <= *at && timestamp <= *made) {
                     return Ok(Some(found));
                 }
             }
@@ -365,7 +368,7 @@ impl Log {
         while let Some(segment) = self.segments.pop_back() {
             self.remove(&segment).await?;
         }
-        self.end = offset;
+        (self.start, self.end) = (offset, offset);
         self.epochs.clear();
         self.producers.clear();
         self.recent.clear();
@@ -403,16 +406,46 @@ impl Log {
             if !is_old(&self.segments[0]) && !large {
                 break;
             }
-            let segment = self.segments.pop_front().expect("more than one");
-            self.remove(&segment).await?;
+            self.remove_first().await?;
             removed += 1;
         }
         if 0 < removed {
-            let start = self.start();
-            self.epochs.truncate_start(start);
-            self.write_epochs().await?;
+            self.start = self.start.max(self.segments[0].base);
+            self.forget_removed().await?;
         }
         Ok(removed)
+    }
+
+    /// The log begins no earlier than at `to`, or at its end: segments that lie wholly before are removed, and what else does is read no
+    /// more. True if that changed where it begins.
+    ///
+    /// # Errors
+    /// If the disk fails.
+    pub async fn raise_start(&mut self, to: Offset) -> Result<bool, LogError> {
+        let to = to.min(self.end);
+        if to <= self.start {
+            return Ok(false);
+        }
+        self.start = to;
+        let before = self.segments.len();
+        while 1 < self.segments.len() && self.segments[1].base <= to {
+            self.remove_first().await?;
+        }
+        if self.segments.len() < before {
+            self.forget_removed().await?;
+        }
+        Ok(true)
+    }
+
+    async fn remove_first(&mut self) -> Result<(), LogError> {
+        let segment = self.segments.pop_front().expect("there is one to remove");
+        self.remove(&segment).await
+    }
+
+    /// Epochs are kept as far back as there are batches, also of those that are read no more: at the next start each must fit its epoch.
+    async fn forget_removed(&mut self) -> Result<(), LogError> {
+        self.epochs.truncate_start(self.segments[0].base);
+        self.write_epochs().await
     }
 
     /// Makes durable all that it holds.

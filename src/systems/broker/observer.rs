@@ -100,6 +100,11 @@ impl ReplicaObserver {
         });
     }
 
+    /// The replica has taken over what a fetch brought from its leader, whose log starts there.
+    pub fn followed(&self, leader_start: Offset) {
+        self.tell(|history, now, part, broker| history.followed(now, part, broker, leader_start.get()));
+    }
+
     /// The broker begins to lead, with a log that ends there.
     pub fn leads(&self, epoch: LeaderEpoch, end: Offset) {
         self.tell(|history, now, part, broker| history.leads(now, part, broker, epoch.get(), end.get()));

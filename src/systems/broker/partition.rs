@@ -318,6 +318,7 @@ impl Partition {
         if !follows {
             return Ok(());
         }
+        let mut followed = false;
         if let Some(answer) = fetched.diverging {
             let to = diverges_at(log.epochs(), log.end(), answer);
             self.cut(&mut log, to).await?;
@@ -325,8 +326,23 @@ impl Partition {
             log.append_as_follower(&fetched.records).await?;
             let leader_watermark = fetched.high_watermark;
             self.replica.borrow_mut().on_leader_watermark(leader_watermark, log.end());
+            let (leader_start, known) = (fetched.log_start, self.high_watermark());
+            crate::always!(
+                leader_start <= known,
+                "a leader has removed only what its followers know to be committed",
+                "{}: it starts at {leader_start}, committed up to {known}",
+                self.id
+            );
+            // KIP-107: what the leader has removed shall not come back when this one leads.
+            if log.raise_start(leader_start).await? {
+                crate::reached!("a follower raised its log start to its leader's");
+            }
+            followed = true;
         }
         self.note(&mut log);
+        if followed {
+            self.observer.followed(fetched.log_start);
+        }
         Ok(())
     }
 
@@ -345,6 +361,8 @@ impl Partition {
         if log.end() < leader_start {
             crate::reached!("a follower began anew at its leader's log start");
             log.start_at(leader_start).await?;
+            // What the leader has removed was committed.
+            self.replica.borrow_mut().on_leader_watermark(leader_start, log.end());
         }
         self.note(&mut log);
         Ok(())

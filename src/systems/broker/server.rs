@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
 use tokio::sync::{Mutex, mpsc, oneshot};
 
 use crate::systems::broker::cluster::{AlterError, Image, PartitionState, Registration, Topic};
@@ -30,13 +31,21 @@ const PATIENCE: Duration = Duration::from_secs(2);
 /// How often a leader looks for lagging followers, and a broker whether it is ready.
 const TICK: Duration = Duration::from_millis(100);
 
-/// How often high watermarks are written down (`replica.high.watermark.checkpoint.interval.ms`).
+/// How often high watermarks and log starts are written down (`replica.high.watermark.checkpoint.interval.ms`).
 const CHECKPOINT_EVERY: Duration = Duration::from_secs(5);
 
 const CLEAN_SHUTDOWN: &str = "/data/clean-shutdown";
 const BOOT_ID: &str = "/data/boot-id";
-const WATERMARKS: &str = "/data/replication-offset-checkpoint";
+/// Kafka writes log starts into a file of their own.
+const CHECKPOINT: &str = "/data/replication-offset-checkpoint";
 const LOGS: &str = "/data/logs";
+
+/// How far a replica was when that was written down last.
+#[derive(Clone, Copy, Default, Serialize, Deserialize)]
+struct Checkpointed {
+    high_watermark: Offset,
+    log_start: Offset,
+}
 
 /// A broker while its process runs.
 pub struct Broker {
@@ -62,7 +71,7 @@ pub struct Broker {
     intact: Cell<bool>,
     /// Whether a controller has taken account of this life of the process, and of what it may have lost.
     counted: Cell<bool>,
-    watermarks: BTreeMap<String, Offset>,
+    checkpoint: BTreeMap<String, Checkpointed>,
     failure: watch::Sender<Option<LogError>>,
 }
 
@@ -104,7 +113,7 @@ async fn live(
         disk.remove(CLEAN_SHUTDOWN).await?;
         disk.sync_dir("/data").await?;
     }
-    let watermarks = read_watermarks(host).await?;
+    let checkpoint = read_checkpoint(host).await?;
     let session = Rc::new(RefCell::new(Session::begin(host, servers, config.session_timeout.get())));
     let broker = Rc::new(Broker {
         host: host.clone(),
@@ -120,7 +129,7 @@ async fn live(
         image_lock: Mutex::new(()),
         intact: Cell::new(false),
         counted: Cell::new(false),
-        watermarks,
+        checkpoint,
         failure: watch::Sender::new(None),
     });
     broker.intact.set(broker.load(trust).await?);
@@ -139,10 +148,10 @@ async fn live(
     }
 }
 
-/// The high watermarks as they were last written down, by the directories of the logs.
-async fn read_watermarks(host: &Host) -> Result<BTreeMap<String, Offset>, LogError> {
-    let bytes = host.disk().read(WATERMARKS).await?.unwrap_or_default();
-    // Without them, or if they are damaged, a replica learns from its leader again how far all is committed.
+/// What was last written down, by the directories of the logs.
+async fn read_checkpoint(host: &Host) -> Result<BTreeMap<String, Checkpointed>, LogError> {
+    let bytes = host.disk().read(CHECKPOINT).await?.unwrap_or_default();
+    // Without it, or if it is damaged, a replica learns from its leader again how far all is committed, and what is removed.
     Ok(unsealed(&bytes).and_then(|body| serde_json::from_slice(body).ok()).unwrap_or_default())
 }
 
@@ -200,9 +209,13 @@ impl Broker {
         };
         let directory = log_directory(id, topic.id);
         // The load has verified what there is.
-        let log = Log::open(&self.host.disk(), &directory, settings, Trust::Closed).await?;
+        let mut log = Log::open(&self.host.disk(), &directory, settings, Trust::Closed).await?;
         self.host.disk().sync_dir(LOGS).await?;
-        let watermark = self.watermarks.get(&directory).copied().unwrap_or_default().min(log.end());
+        let Checkpointed { high_watermark, log_start } =
+            self.checkpoint.get(&directory).copied().unwrap_or_default();
+        log.raise_start(log_start).await?;
+        // Only what is committed is removed.
+        let watermark = high_watermark.max(log.start()).min(log.end());
         let replica = Replica::new(self.me, topic.config.min_in_sync, watermark);
         let partition = Rc::new(Partition::new(id.clone(), topic, log, replica, &self.observer));
         self.partitions.borrow_mut().insert(id.clone(), partition.clone());
@@ -508,7 +521,7 @@ impl Broker {
             self.host.report_ready(self.is_ready());
             if checkpoint.1 <= now {
                 checkpoint = every(checkpoint.0);
-                self.write_watermarks().await?;
+                self.write_checkpoint().await?;
             }
             if retention.1 <= now {
                 retention = every(retention.0);
@@ -571,15 +584,17 @@ impl Broker {
             })
     }
 
-    async fn write_watermarks(&self) -> Result<(), LogError> {
-        let watermarks: BTreeMap<String, Offset> = {
+    async fn write_checkpoint(&self) -> Result<(), LogError> {
+        let checkpoint: BTreeMap<String, Checkpointed> = {
             let partitions = self.partitions.borrow();
-            let watermark = |partition: &Rc<Partition>| {
-                (log_directory(&partition.id, partition.topic), partition.high_watermark())
+            let checkpointed = |partition: &Rc<Partition>| {
+                let (high_watermark, log_start) = (partition.high_watermark(), partition.log_start());
+                let checkpointed = Checkpointed { high_watermark, log_start };
+                (log_directory(&partition.id, partition.topic), checkpointed)
             };
-            partitions.values().map(watermark).collect()
+            partitions.values().map(checkpointed).collect()
         };
-        Ok(self.host.disk().replace(WATERMARKS, &sealed(&json(&watermarks))).await?)
+        Ok(self.host.disk().replace(CHECKPOINT, &sealed(&json(&checkpoint))).await?)
     }
 
     /// Stops in good order: leadership first, then the logs, then the registration.
@@ -595,7 +610,7 @@ impl Broker {
         for partition in partitions {
             partition.flush().await?;
         }
-        self.write_watermarks().await?;
+        self.write_checkpoint().await?;
         if self.has_all_that_counts() {
             self.host.disk().replace(CLEAN_SHUTDOWN, b"").await?;
         } else {
