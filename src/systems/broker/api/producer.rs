@@ -3,6 +3,10 @@
 //! An idempotent producer (KIP-98) numbers its batches. A batch that must be sent again keeps its number and its records, and stands
 //! before all that follow it, so that nothing is duplicated and nothing overtakes. Where a number is lost for good, its epoch rises
 //! and the numbers begin anew (KIP-360): what of the old epoch is still on its way is fenced off by the first batch of the new one.
+//!
+//! A batch goes to whichever topic has its name: Fetch names topics by their ids (KIP-516), Produce does so from version 13 on, which
+//! is not spoken here. What was meant for a topic that has since been deleted and created anew is appended to its successor, whose log
+//! knows nothing of the producer and takes any number for its first (KIP-360). So it is in Kafka, up to that version.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, VecDeque};
