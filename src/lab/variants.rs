@@ -82,7 +82,7 @@ impl Original {
         let Ok(plan) = serde_json::from_value::<FaultPlan>(told["plan"].clone()) else { return Ok(None) };
         let drawn = told["drawn"].as_object().into_iter().flatten();
         let constants = drawn
-            .filter(|(path, _)| path.starts_with("systems."))
+            .filter(|(path, _)| path.starts_with("systems.") || path.starts_with("workloads."))
             .filter_map(|(path, value)| Some(format!("{path}={}", value.as_str()?)));
         let set: Vec<String> = constants.chain(["swarm=false".to_owned()]).collect();
         let (mut draft, _) = self.draft(&set)?;

@@ -159,14 +159,18 @@ impl Scenario {
         if !self.swarm {
             return (scenario, all);
         }
-        let mut note = |system: &str, drawn: Vec<(String, String)>| {
-            all.extend(drawn.into_iter().map(|(name, value)| (format!("systems.{system}.{name}"), value)));
+        let mut note = |part: &str, drawn: Vec<(String, String)>| {
+            all.extend(drawn.into_iter().map(|(name, value)| (format!("{part}.{name}"), value)));
         };
         if let Some(config) = &mut scenario.systems.coordination {
-            note("coordination", config.swarm(&mut seed.stream("swarm/coordination")));
+            note("systems.coordination", config.swarm(&mut seed.stream("swarm/coordination")));
         }
         if let Some(config) = &mut scenario.systems.broker {
-            note("broker", config.swarm(&mut seed.stream("swarm/broker")));
+            note("systems.broker", config.swarm(&mut seed.stream("swarm/broker")));
+        }
+        for (index, config) in scenario.workloads.clickstream.iter_mut().enumerate() {
+            let mut stream = seed.stream(&format!("swarm/{}", config.name));
+            note(&format!("workloads.clickstream.{index}"), config.swarm(&mut stream));
         }
         (scenario, all)
     }

@@ -53,7 +53,7 @@ const KNOWN: &[Known] = &[
     known("K26", "unheard-answer", &["acts.stir=15s"], 1),
     known("K27", "late-proposal", &["acts.stir=22s"], 1),
     known("K19", "deposed-controller", &["acts.stir=15s"], 1),
-    known("K25", "mixed-swarm", &[], 1),
+    known("K25", "mixed-swarm", &[], 2),
     known("X02", "bit-rot", &["acts.stir=12s"], 19),
     known("Z25", "sessions-move", &[], 15),
     known("Z26", "coordination-storm", &["acts.stir=8s"], 1),

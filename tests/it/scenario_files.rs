@@ -1,5 +1,6 @@
 //! Scenario files: what is read, how parts are laid over one another, and what is said of those that are wrong.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -145,7 +146,21 @@ fn a_swarm_draws_constants_from_the_seed_alone() {
     let draws: Vec<_> = (1..=8).map(|seed| swarm.drawn(Seed::new(seed)).1).collect();
     assert_eq!(draws[0], swarm.drawn(Seed::new(1)).1);
     assert!(draws.iter().any(|draw| *draw != draws[0]), "{draws:?}");
-    assert!(draws[0].iter().all(|(name, _)| name.starts_with("systems.")), "{draws:?}");
+    let told: BTreeSet<&str> = draws.iter().flatten().map(|(name, _)| name.as_str()).collect();
+    assert!(told.contains("systems.broker.index_interval"), "{told:?}");
+    assert!(told.contains("workloads.clickstream.0.batch"), "{told:?}");
+}
+
+#[test]
+fn what_a_swarm_has_drawn_can_be_set_in_its_place() {
+    let folder = folder("swarm_set", &[("s.toml", GOOD)]);
+    let swarm = load(&folder, &["swarm=true"]).expect("it is good");
+    for seed in (1..=20).map(Seed::new) {
+        let (drawn, constants) = swarm.drawn(seed);
+        let set: Vec<String> = constants.iter().map(|(path, value)| format!("{path}={value}")).collect();
+        let same = load(&folder, &set.iter().map(String::as_str).collect::<Vec<_>>()).expect("it can be set");
+        assert_eq!((same.systems, same.workloads), (drawn.systems, drawn.workloads), "{set:?}");
+    }
 }
 
 #[test]

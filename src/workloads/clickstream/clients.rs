@@ -224,7 +224,11 @@ impl Client {
 
     fn reader(&self, host: &Host, parts: &[i32]) -> Consumer {
         let from = parts.iter().map(|part| (TopicPartition::new(&self.config.topic, *part), None)).collect();
-        Consumer::begin(host, &self.brokers, from, &ConsumerConfig::default())
+        let bytes_max = i32::try_from(self.config.fetch.get()).unwrap_or(i32::MAX);
+        let mut config = ConsumerConfig { bytes_max, ..ConsumerConfig::default() };
+        // A fetch that could not bring what it waits for would always wait to its end.
+        config.bytes_min = config.bytes_min.min(bytes_max / 4);
+        Consumer::begin(host, &self.brokers, from, &config)
     }
 
     async fn read_on(self, host: Host, mut consumer: Consumer) {

@@ -9,10 +9,11 @@ use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
 
+use rand::Rng;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::base::{Better, ByteSize, Figure, Problem, SimTime, Span};
+use crate::base::{Better, ByteSize, Figure, Problem, SimTime, Span, Stream};
 use crate::checkers::Check;
 use crate::checkers::delivery::{self, History, Judgement, Loss, Promise};
 use crate::checkers::service::Request;
@@ -95,15 +96,19 @@ pub struct Config {
     /// Whether an operator may create the topic anew (default false). What was sent before that was done may get lost then.
     #[serde(default)]
     pub recreated: bool,
-    /// How long a producer waits for a batch to fill (default 5ms).
+    /// How long a producer waits for a batch to fill (default 5ms; drawn from 0ms to 50ms in a swarm).
     #[serde(default = "Config::linger_default")]
     pub linger: Span,
-    /// A batch is sent when it has grown to this (default 16KiB).
+    /// A batch is sent when it has grown to this (default 16KiB; drawn from 64B to 32KiB in a swarm).
     #[serde(default = "Config::batch_default")]
     pub batch: ByteSize,
     /// How long a producer tries to deliver an event (default 30s).
     #[serde(default = "Config::delivery_timeout_default")]
     pub delivery_timeout: Span,
+    /// A consumer takes at most this much of a part at once, but always a batch (`max.partition.fetch.bytes`, default 1MiB; drawn from
+    /// 256B to 128KiB in a swarm).
+    #[serde(default = "Config::fetch_default")]
+    pub fetch: ByteSize,
 }
 
 impl Config {
@@ -125,9 +130,11 @@ impl Config {
     fn batch_default() -> ByteSize {
         ByteSize::new(16 << 10)
     }
-
     fn delivery_timeout_default() -> Span {
         Span::secs(30)
+    }
+    fn fetch_default() -> ByteSize {
+        ByteSize::new(1 << 20)
     }
 
     /// What no run could make of these settings. (Whether the source can be read is found where it is read.)
@@ -148,6 +155,26 @@ impl Config {
             );
         }
         problems
+    }
+
+    /// Draws the constants that a swarm varies; returns what was drawn, by name. Small batches, and many of them, leave more moments at
+    /// which a record is on some replicas and not on others.
+    pub fn swarm(&mut self, stream: &mut Stream) -> Vec<(String, String)> {
+        let mut drawn = Vec::new();
+        let mut note = |name: &str, value: String| drawn.push((name.to_owned(), value));
+        if stream.random_bool(0.5) {
+            self.linger = Span::millis(stream.random_range(0..=50));
+            note("linger", self.linger.to_string());
+        }
+        if stream.random_bool(0.5) {
+            self.batch = ByteSize::new(64 << stream.random_range(0..10));
+            note("batch", self.batch.to_string());
+        }
+        if stream.random_bool(0.5) {
+            self.fetch = ByteSize::new(256 << stream.random_range(0..10));
+            note("fetch", self.fetch.to_string());
+        }
+        drawn
     }
 }
 
