@@ -2,7 +2,7 @@
 //!
 //! Memory follows the number of transactions, not of servers: of each transaction one digest is kept, and who told it first.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use crate::base::{MonoTime, SimTime};
@@ -22,6 +22,8 @@ pub struct History {
     acknowledged: BTreeMap<u8, i64>,
     /// When each leader last heard of each session, by its own clock, and the session's time-out.
     heard: BTreeMap<(u8, i64), (MonoTime, Duration)>,
+    /// The sessions that have begun and whose end no leader has decided on.
+    living: BTreeSet<i64>,
     agreement: Check,
     order: Check,
     leadership: Check,
@@ -29,6 +31,7 @@ pub struct History {
     disks: Check,
     orphans: Check,
     expiry: Check,
+    survival: Check,
 }
 
 impl Default for History {
@@ -40,6 +43,7 @@ impl Default for History {
             committed_max: 0,
             acknowledged: BTreeMap::new(),
             heard: BTreeMap::new(),
+            living: BTreeSet::new(),
             agreement: Check::new("servers have equal states at equal transactions"),
             order: Check::new("each server applies transactions in order, without holes"),
             leadership: Check::new("an epoch has one established leader, and epochs increase"),
@@ -47,6 +51,7 @@ impl Default for History {
             disks: Check::new("a server that starts again holds all that it has acknowledged"),
             orphans: Check::new("every ephemeral znode has a living session"),
             expiry: Check::new("no session expires before its leader has not heard of it for its time-out"),
+            survival: Check::new("a leader knows every session that has begun and not ended"),
         }
     }
 }
@@ -146,6 +151,27 @@ impl History {
         self.heard.insert((leader, session), (shown, time_out));
     }
 
+    /// A session has begun: a quorum holds that, so that every later leader knows it.
+    pub fn session_begun(&mut self, session: i64) {
+        self.living.insert(session);
+    }
+
+    /// A session has asked for its end.
+    pub fn session_closed(&mut self, session: i64) {
+        self.living.remove(&session);
+    }
+
+    /// A leader tells a client that its session is over. One that does not know yet that it was replaced need not know the sessions of
+    /// its successors.
+    pub fn session_refused(&mut self, at: SimTime, leader: u8, session: i64) {
+        let newest = self.leaders.last_key_value().map(|(_, (newest, _))| *newest);
+        if newest == Some(leader) {
+            self.survival.expect(!self.living.contains(&session), at, || {
+                format!("{} refused session {session:#x}, which had not ended", host(leader))
+            });
+        }
+    }
+
     /// A leader has heard of a session, when its clock shows this.
     pub fn session_heard(&mut self, shown: MonoTime, leader: u8, session: i64) {
         if let Some((heard, _)) = self.heard.get_mut(&(leader, session)) {
@@ -156,6 +182,7 @@ impl History {
     /// A leader declares a session over because it has not heard of it. A time-out is measured by the leader's own clock: one that runs
     /// fast ends sessions early by true time, and is within its rights.
     pub fn session_expired(&mut self, (at, shown): (SimTime, MonoTime), leader: u8, session: i64) {
+        self.living.remove(&session);
         let fault = match self.heard.remove(&(leader, session)) {
             None => Some(format!("{} expired session {session:#x}, which is none of its", host(leader))),
             Some((heard, time_out)) if shown < heard + time_out => Some(format!(
@@ -170,10 +197,13 @@ impl History {
 }
 
 /// What the history shows: agreement (S9), order and contiguity (S10), one leader an epoch (S10), durability (S8), ephemerals (S6),
-/// expiry (S7).
+/// expiry and survival of sessions (S7).
 pub fn check(history: &History) -> Vec<Check> {
-    let History { agreement, order, leadership, durability, disks, orphans, expiry, .. } = history;
-    [agreement, order, leadership, durability, disks, orphans, expiry].into_iter().cloned().collect()
+    let History { agreement, order, leadership, durability, disks, orphans, expiry, survival, .. } = history;
+    [agreement, order, leadership, durability, disks, orphans, expiry, survival]
+        .into_iter()
+        .cloned()
+        .collect()
 }
 
 #[cfg(test)]
@@ -182,6 +212,10 @@ mod tests {
 
     fn at(second: u64) -> SimTime {
         SimTime::ZERO + Duration::from_secs(second)
+    }
+
+    fn shown(second: u64) -> MonoTime {
+        MonoTime::ZERO + Duration::from_secs(second)
     }
 
     fn broken(tell: impl FnOnce(&mut History)) -> Vec<&'static str> {
@@ -258,7 +292,6 @@ mod tests {
 
     #[test]
     fn a_session_that_expires_before_its_time_is_seen() {
-        let shown = |seconds| MonoTime::ZERO + Duration::from_secs(seconds);
         let expired = |heard: u64, at_leader: u8| {
             broken(|h| {
                 h.session_kept(shown(101), 1, 77, Duration::from_secs(4));
@@ -271,5 +304,23 @@ mod tests {
         assert_eq!(expired(107, 1), [name]);
         assert_eq!(expired(107, 2), Vec::<&str>::new(), "what another leader has heard does not count");
         assert_eq!(broken(|h| h.session_expired((at(10), shown(110)), 1, 78)), [name]);
+    }
+
+    #[test]
+    fn a_session_that_is_forgotten_is_seen() {
+        let refused = |end: fn(&mut History), by: u8| {
+            broken(|h| {
+                h.session_kept(shown(101), 1, 77, Duration::from_secs(4));
+                h.session_begun(77);
+                end(h);
+                h.established(at(9), 2, 2, 1 << 32 | 2);
+                h.session_refused(at(10), by, 77);
+            })
+        };
+        assert_eq!(refused(|_| {}, 2), ["a leader knows every session that has begun and not ended"]);
+        assert_eq!(refused(|_| {}, 1), Vec::<&str>::new(), "it has been replaced");
+        assert_eq!(refused(|h| h.session_closed(77), 2), Vec::<&str>::new());
+        assert_eq!(refused(|h| h.session_expired((at(6), shown(106)), 1, 77), 2), Vec::<&str>::new());
+        assert_eq!(broken(|h| h.session_refused(at(9), 1, 78)), Vec::<&str>::new(), "it never began");
     }
 }

@@ -87,6 +87,19 @@ fn a_crash_at_a_time_takes_the_host_down_for_as_long_as_planned() {
 }
 
 #[test]
+fn a_full_restart_stops_all_hosts_and_starts_them_together() {
+    // These servers do not hear that they are asked to stop, so that they are killed after ten seconds.
+    let (starts, faults) = starts_after(
+        r#"faults = [{ at = "2s", do = { full_restart = { all_of = "s-*", down = "4s" } } }]"#,
+        1,
+    );
+    let again: Vec<_> = starts[3..].iter().map(|(_, at)| at.since(SimTime::ZERO).as_secs()).collect();
+    assert_eq!(again, [17, 17, 17], "{starts:?}");
+    let counted = |what: &str| faults.iter().filter(|fault| fault.contains(what)).count();
+    assert_eq!((counted("is asked to shut down"), counted("crash of s-")), (3, 3), "{faults:?}");
+}
+
+#[test]
 fn a_fault_that_waits_for_an_event_hits_the_host_of_the_event() {
     let (starts, _) = starts_after(
         r#"faults = [{ on = { event = "a test server beat", nth = 3 }, do = { power_loss = { any_of = "@event", down = "1s" } } }]"#,

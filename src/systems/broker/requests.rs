@@ -325,9 +325,16 @@ impl Broker {
                         _ => Ok(()),
                     };
                     match committed {
-                        Ok(()) => response
-                            .with_base_offset(base.get())
-                            .with_log_start_offset(partition.log_start().get()),
+                        Ok(()) => {
+                            if !self.session.borrow().is_connected() {
+                                crate::reached!(
+                                    "a broker acknowledged a record while it had no coordination"
+                                );
+                            }
+                            response
+                                .with_base_offset(base.get())
+                                .with_log_start_offset(partition.log_start().get())
+                        }
                         Err(error) => response.with_error_code(error.code()).with_base_offset(-1),
                     }
                 }

@@ -395,6 +395,8 @@ impl Leader {
             let database = &desk.database;
             for (session, time_out) in &database.sessions {
                 self.server.observer.session_kept(*session, *time_out);
+                self.server.observer.session_begun(*session);
+                // As in ZooKeeper a new leader cannot tell how long nobody has been there to hear of it, and gives it all of its time.
                 sessions.add(*session, *time_out, now);
             }
             self.server.observer.established(epoch, database.last());
@@ -456,11 +458,14 @@ impl Leader {
         let now = self.server.host.now();
         let reign = self.reign.as_mut()?;
         if !reign.sessions.is_open(session) {
+            self.server.observer.session_refused(session);
             return None;
         }
         self.server.observer.session_heard(session);
         reign.sessions.touch(session, now);
-        reign.sessions.set_owner(session, at);
+        if reign.sessions.set_owner(session, at) {
+            crate::reached!("a session went on under a new leader");
+        }
         self.service.desk.borrow().database.sessions.get(&session).copied()
     }
 
@@ -516,6 +521,7 @@ impl Leader {
                 Asked::Refuse(Code::SessionExpired)
             }
             ForwardedRequest::CloseSession => {
+                self.server.observer.session_closed(session);
                 reign.sessions.set_closing(session);
                 Asked::CloseSession
             }
@@ -558,8 +564,10 @@ impl Leader {
                 return;
             }
             let txn = reign.outstanding.pop_front().expect("its front was just seen");
-            if let Change::CloseSession { .. } = txn.change {
-                reign.sessions.remove(txn.session);
+            match txn.change {
+                Change::CreateSession { .. } => self.server.observer.session_begun(txn.session),
+                Change::CloseSession { .. } => reign.sessions.remove(txn.session),
+                _ => {}
             }
             self.server.host.buggify_delay("coordination: before a commit", Duration::from_millis(5)).await;
             self.broadcast(&ToFollower::Commit(txn.zxid));

@@ -74,6 +74,21 @@ impl Observer {
         self.history.borrow_mut().session_kept(shown, server, session.get(), time_out);
     }
 
+    /// A session of this leader has begun for good: a quorum holds that.
+    pub fn session_begun(&self, session: SessionId) {
+        self.history.borrow_mut().session_begun(session.get());
+    }
+
+    /// A session has asked this leader for its end.
+    pub fn session_closed(&self, session: SessionId) {
+        self.history.borrow_mut().session_closed(session.get());
+    }
+
+    /// This leader tells a client that its session is over.
+    pub fn session_refused(&self, session: SessionId) {
+        self.history.borrow_mut().session_refused(self.host.true_time(), self.server.get(), session.get());
+    }
+
     /// This leader has heard of a session.
     pub fn session_heard(&self, session: SessionId) {
         self.history.borrow_mut().session_heard(self.host.now(), self.server.get(), session.get());

@@ -56,11 +56,10 @@ impl SessionTracker {
         }
     }
 
-    /// The session talks through this server now.
-    pub fn set_owner(&mut self, session: SessionId, owner: ServerId) {
-        if let Some(tracked) = self.sessions.get_mut(&session) {
-            tracked.owner = Some(owner);
-        }
+    /// The session talks through this server now. True if this leader has it from its predecessor, and had not heard of it before.
+    pub fn set_owner(&mut self, session: SessionId, owner: ServerId) -> bool {
+        let tracked = self.sessions.get_mut(&session);
+        tracked.is_some_and(|tracked| tracked.owner.replace(owner).is_none())
     }
 
     /// Whether a request of the session through this server is stale, because the session has moved to another.

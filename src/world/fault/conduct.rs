@@ -167,6 +167,7 @@ impl Conductor {
                 let (down, gap) = (down.get(), gap.get());
                 injector.rolling_restart(RollingRestart { hosts, graceful: *graceful, down, gap });
             }
+            PlannedKind::FullRestart { down, .. } => injector.full_restart(hosts, down.get()),
             PlannedKind::ClockJump { ms, .. } => {
                 each(&|host| injector.jump_clock(host, i128::from(*ms) * 1_000_000));
             }

@@ -369,25 +369,52 @@ impl Injector {
                 if injector.is_over() {
                     return;
                 }
-                if graceful && injector.is_up(host) {
-                    let text = format!("{} is asked to shut down", injector.name(host));
-                    injector.kernel().fault_event(Some(host), &text);
-                    injector.kernel().request_shutdown(host);
-                    let gone = injector.clone();
-                    tank.wait_until(GRACE, Duration::from_millis(5), || !gone.is_up(host)).await;
+                if graceful {
+                    injector.ask_to_stop(&[host]).await;
                 }
-                if injector.is_up(host) {
-                    injector.take_down("rolling_restart", host, Hurt::Crash, down);
-                } else {
-                    let text = format!("{} shut down in good order, down {down:?}", injector.name(host));
-                    injector.note("rolling_restart", Some(host), (&text, down), |count| count.injected += 1);
-                    injector.hold_down(host, down);
-                }
+                injector.keep_down("rolling_restart", host, down);
                 tank.sleep(down).await;
                 tank.wait_until(READY_PATIENCE, Duration::from_millis(50), || tank.is_ready(host)).await;
                 tank.sleep(gap).await;
             }
         });
+    }
+
+    /// Restarts hosts together: all are asked to shut down, and from when the last has stopped they are down for as long.
+    pub fn full_restart(&self, hosts: Vec<HostId>, down: Duration) {
+        if self.is_over() {
+            return self.skipped("full_restart");
+        }
+        let injector = self.clone();
+        self.0.tank.spawn("full-restart", async move {
+            injector.ask_to_stop(&hosts).await;
+            hosts.into_iter().for_each(|host| injector.keep_down("full_restart", host, down));
+        });
+    }
+
+    /// Asks processes to shut down in good order, and waits until they have, for as long as they may take.
+    async fn ask_to_stop(&self, hosts: &[HostId]) {
+        let up: Vec<HostId> = hosts.iter().copied().filter(|host| self.is_up(*host)).collect();
+        for host in &up {
+            self.kernel().fault_event(Some(*host), &format!("{} is asked to shut down", self.name(*host)));
+            self.kernel().request_shutdown(*host);
+        }
+        let gone = || !up.iter().any(|host| self.is_up(*host));
+        self.0.tank.wait_until(GRACE, Duration::from_millis(5), gone).await;
+    }
+
+    /// Holds a host down that has been asked to stop, and kills it if it has not.
+    fn keep_down(&self, kind: &'static str, host: HostId, down: Duration) {
+        if self.is_up(host) {
+            return self.take_down(kind, host, Hurt::Crash, down);
+        }
+        if self.is_over() {
+            // Its process stopped as it was asked to, though all was healed meanwhile.
+            return self.kernel().start(host);
+        }
+        let text = format!("{} shut down in good order, down {down:?}", self.name(host));
+        self.note(kind, Some(host), (&text, down), |count| count.injected += 1);
+        self.hold_down(host, down);
     }
 
     /// Moves a host's calendar clock by this many nanoseconds, either way, until the heal.

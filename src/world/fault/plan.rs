@@ -68,6 +68,7 @@ pub enum PlannedKind {
     SlowCpu { host: String, factor: f64, length: Span },
     CrashLoop { host: String, times: u32, up: Span, down: Span },
     RollingRestart { hosts: Vec<String>, down: Span, gap: Span, graceful: bool },
+    FullRestart { hosts: Vec<String>, down: Span },
     ZoneOutage { zone: String, down: Span },
     ClockJump { host: String, ms: i64 },
     ClockDrift { host: String, ppm: f64, length: Span },
@@ -352,6 +353,9 @@ impl Draw<'_> {
                 graceful: rolling.graceful,
                 hosts,
             }],
+            FaultKind::FullRestart(full) => {
+                vec![PlannedKind::FullRestart { down: span(full.down, stream), hosts }]
+            }
             FaultKind::Isolate(isolate) => {
                 let (from, to) = if hosts == [EVENT_HOST] {
                     (hosts, vec!["*".to_owned()])
@@ -555,6 +559,7 @@ impl PlannedKind {
             Self::SlowCpu { .. } => "slow_cpu",
             Self::CrashLoop { .. } => "crash_loop",
             Self::RollingRestart { .. } => "rolling_restart",
+            Self::FullRestart { .. } => "full_restart",
             Self::ZoneOutage { .. } => "zone_outage",
             Self::ClockJump { .. } => "clock_jump",
             Self::ClockDrift { .. } => "clock_drift",
@@ -599,7 +604,9 @@ impl PlannedKind {
             | Self::MisdirectedRead { host, .. }
             | Self::StaleRead { host, .. }
             | Self::BitRot { host, .. } => PlannedTarget::Host(host),
-            Self::RollingRestart { hosts, .. } => PlannedTarget::Hosts(hosts),
+            Self::RollingRestart { hosts, .. } | Self::FullRestart { hosts, .. } => {
+                PlannedTarget::Hosts(hosts)
+            }
             Self::ZoneOutage { zone, .. } => PlannedTarget::Zone(zone),
             Self::Partition { from, to, .. } => PlannedTarget::Sides(from, to),
             Self::Delay { from, to, .. }
@@ -619,6 +626,7 @@ impl PlannedKind {
             Self::Crash { down, .. }
             | Self::PowerLoss { down, .. }
             | Self::DiskLoss { down, .. }
+            | Self::FullRestart { down, .. }
             | Self::ZoneOutage { down, .. } => down.get(),
             Self::CrashLoop { times, up, down, .. } => (up.get() + down.get()) * *times,
             Self::RollingRestart { hosts, down, gap, .. } => (down.get() + gap.get()) * hosts.len() as u32,

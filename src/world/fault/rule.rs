@@ -358,6 +358,9 @@ pub enum FaultKind {
     CrashLoop(CrashLoop),
     /// All matching hosts are restarted one after the other.
     RollingRestart(RollingRestart),
+    /// All matching hosts are restarted together, as an operator does it who plans to: each process is asked to shut down in good order,
+    /// and killed only if it does not; from when the last has stopped all are down for as long, and then start at once.
+    FullRestart(Down),
     /// A whole zone loses its power.
     ZoneOutage(ZoneOutage),
     /// The calendar clock jumps and stays wrong.
@@ -525,6 +528,7 @@ impl FaultKind {
             Self::SlowCpu(_) => "slow_cpu",
             Self::CrashLoop(_) => "crash_loop",
             Self::RollingRestart(_) => "rolling_restart",
+            Self::FullRestart(_) => "full_restart",
             Self::ZoneOutage(_) => "zone_outage",
             Self::ClockJump(_) => "clock_jump",
             Self::ClockDrift(_) => "clock_drift",
@@ -562,7 +566,9 @@ impl FaultKind {
     /// Which hosts a rule names, for the kinds that name hosts.
     pub(crate) fn target(&self) -> Option<Target<'_>> {
         match self {
-            Self::Crash(down) | Self::PowerLoss(down) | Self::DiskLoss(down) => Some(down.target()),
+            Self::Crash(down) | Self::PowerLoss(down) | Self::DiskLoss(down) | Self::FullRestart(down) => {
+                Some(down.target())
+            }
             Self::Pause(lasting) | Self::DiskFull(lasting) | Self::DiskStall(lasting) => {
                 Some(lasting.target())
             }

@@ -89,6 +89,11 @@ impl PlannedKind {
             Self::Crash { host, down } => vec![delay(host, *down), pause(host, *down)],
             Self::Pause { host, length } => vec![delay(host, *length)],
             Self::RollingRestart { hosts, down, .. } => hosts.iter().map(|host| crash(host, *down)).collect(),
+            Self::FullRestart { hosts, down } => {
+                let (each, gap) = (hosts.iter().map(|host| crash(host, *down)), Span::default());
+                let (hosts, down) = (hosts.clone(), *down);
+                each.chain([Self::RollingRestart { hosts, down, gap, graceful: true }]).collect()
+            }
             Self::DiskError { host, length, .. } | Self::DiskFull { host, length } => {
                 vec![slow_disk(host, *length)]
             }
@@ -135,7 +140,7 @@ impl PlannedKind {
     fn hosts_mut(&mut self) -> Vec<&mut Vec<String>> {
         match self {
             Self::Partition { from, to, .. } => vec![from, to],
-            Self::RollingRestart { hosts, .. } => vec![hosts],
+            Self::RollingRestart { hosts, .. } | Self::FullRestart { hosts, .. } => vec![hosts],
             _ => Vec::new(),
         }
     }
@@ -186,6 +191,7 @@ impl PlannedKind {
             Self::Crash { down, .. }
             | Self::PowerLoss { down, .. }
             | Self::DiskLoss { down, .. }
+            | Self::FullRestart { down, .. }
             | Self::ZoneOutage { down, .. } => vec![down],
             Self::CrashLoop { up, down, .. } => vec![up, down],
             Self::RollingRestart { down, gap, .. } => vec![down, gap],
@@ -228,6 +234,7 @@ fn one_digit(span: Duration) -> Duration {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::world::fault::plan::PlannedTarget;
 
     /// Follows the first variant again and again; how many steps it takes until there is none.
     fn steps_down(mut fault: PlannedFault) -> usize {
@@ -252,6 +259,9 @@ mod tests {
             [[faults]]
             at = "1.5s"
             do = { rolling_restart = { hosts = ["a-1", "a-2", "a-3"], down = "1s", gap = "2s", graceful = true } }
+            [[faults]]
+            at = "1.5s"
+            do = { full_restart = { hosts = ["a-1", "a-2", "a-3"], down = "12.5s" } }
             [[faults]]
             at = "1.5s"
             do = { partition = { from = ["a-1", "a-2"], to = ["a-3", "a-4"], one_way = false, length = "3.3s" } }
@@ -286,6 +296,15 @@ mod tests {
         let variants = PlannedKind::DiskLoss { host, down }.weaker();
         let names: Vec<&str> = variants.iter().map(PlannedKind::name).collect();
         assert_eq!(names[..4], ["delay", "pause", "crash", "power_loss"]);
+    }
+
+    #[test]
+    fn a_full_restart_is_tried_as_a_crash_of_each_host_first_and_then_as_a_rolling_one() {
+        let kind = r#"full_restart = { hosts = ["a-1", "a-2"], down = "3s" }"#;
+        let variants = toml::from_str::<PlannedKind>(kind).expect("it is well formed").weaker();
+        let names: Vec<&str> = variants.iter().map(PlannedKind::name).collect();
+        assert_eq!(names[..4], ["crash", "crash", "rolling_restart", "full_restart"]);
+        assert_eq!(variants[3].target(), PlannedTarget::Hosts(&["a-2".to_owned()]));
     }
 
     #[test]
