@@ -20,12 +20,36 @@ pub struct Written {
     pub version: i32,
     /// All replicas.
     pub replicas: Vec<i32>,
+    /// How many must be in sync for a write to be taken.
+    pub min_in_sync: u32,
     /// Who is in sync.
     pub in_sync: Vec<i32>,
     /// Who is not, but may lead.
     pub eligible: Vec<i32>,
     /// Whether the topic partition ever had a leader that did not hold all that was committed.
     pub unclean: bool,
+}
+
+/// How many copies of a topic partition could be counted on from some moment.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Copies {
+    /// How many were in sync.
+    pub in_sync: usize,
+    /// Of how many.
+    pub replicas: usize,
+    /// How many must be, for a write to be taken.
+    pub min_in_sync: usize,
+    /// Whether one of them led.
+    pub led: bool,
+}
+
+/// The in-sync set of a topic partition over time, as controllers wrote it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Course {
+    /// The topic partition: `clicks/3`.
+    pub id: String,
+    /// What it became and when, in the order of time.
+    pub changes: Vec<(SimTime, Copies)>,
 }
 
 /// A committed batch.
@@ -119,6 +143,8 @@ struct Known {
     epochs: BTreeMap<i32, (i64, i32)>,
     /// The states by their versions: what controllers learn late still stands in its place.
     states: BTreeMap<i32, Written>,
+    /// What became of the in-sync set, and when that was known.
+    changes: Vec<(SimTime, Copies)>,
     replicas: BTreeMap<i32, Replica>,
     unclean: bool,
 }
@@ -183,6 +209,23 @@ impl Known {
         })
     }
 
+    /// The newest state that is known changes what can be counted on.
+    fn follow(&mut self, now: SimTime) {
+        let Some((_, Written { leader, replicas, min_in_sync, in_sync, .. })) = self.states.last_key_value()
+        else {
+            return;
+        };
+        let copies = Copies {
+            in_sync: in_sync.len(),
+            replicas: replicas.len(),
+            min_in_sync: *min_in_sync as usize,
+            led: leader.is_some(),
+        };
+        if self.changes.last().is_none_or(|(_, last)| *last != copies) {
+            self.changes.push((now, copies));
+        }
+    }
+
     /// A broker leads an epoch, or is to.
     fn lead(&mut self, broker: i32, epoch: i32) -> Option<String> {
         let first = *self.leaders.entry(epoch).or_insert(broker);
@@ -230,10 +273,28 @@ impl History {
         self.parts.iter().filter_map(|known| known.states.values().next_back())
     }
 
+    /// The in-sync set of each topic partition over time. One that was created anew follows on its predecessor.
+    pub fn courses(&self) -> Vec<Course> {
+        let mut places: BTreeMap<&str, usize> = BTreeMap::new();
+        let mut courses: Vec<Course> = Vec::new();
+        for Known { id, changes, .. } in &self.parts {
+            let Some((began, _)) = changes.first() else { continue };
+            let place = *places.entry(id).or_insert_with(|| {
+                courses.push(Course { id: id.clone(), changes: Vec::new() });
+                courses.len() - 1
+            });
+            let course = &mut courses[place].changes;
+            course.retain(|(at, _)| at < began);
+            course.extend(changes);
+        }
+        courses
+    }
+
     /// A controller has written a state. It `began` to when it had decided so, and knows now that it is written.
     pub fn written(&mut self, (began, now): (SimTime, SimTime), part: Part, state: &Written) {
         let known = &mut self.parts[part.0];
         self.control.look(now, known.take(state));
+        known.follow(now);
         known.unclean |= state.unclean;
         if let Some(leader) = state.leader {
             self.leadership.look(now, known.lead(leader, state.leader_epoch));
@@ -248,6 +309,7 @@ impl History {
     pub fn found(&mut self, now: SimTime, part: Part, state: &Written) {
         let known = &mut self.parts[part.0];
         self.control.look(now, known.take(state));
+        known.follow(now);
         known.unclean |= state.unclean;
     }
 
@@ -430,6 +492,7 @@ mod tests {
             leader_epoch: 1,
             version,
             replicas: vec![1, 2, 3],
+            min_in_sync: 2,
             in_sync,
             eligible: Vec::new(),
             unclean: false,
@@ -529,6 +592,26 @@ mod tests {
         assert_eq!(write(state(1, &[2])), [CONTROL], "its leader is not in sync");
         assert_eq!(write(state(0, &[1, 2])), NONE, "its writer heard late what a successor had found");
         assert_eq!(broken(|h, part| h.found(at(3), part, &state(0, &[1]))), [CONTROL]);
+    }
+
+    #[test]
+    fn an_in_sync_set_is_followed_over_time_even_into_a_topic_created_anew() {
+        let (mut history, part) = history();
+        history.written((at(3), at(3)), part, &state(2, &[1]));
+        history.found(at(4), part, &state(1, &[1, 2, 3]));
+        history.written((at(5), at(5)), part, &Written { leader: None, ..state(3, &[1]) });
+        let anew = history.part("t/0", 2);
+        history.written((at(6), at(6)), anew, &state(0, &[1, 2, 3]));
+        history.written((at(7), at(7)), part, &state(4, &[1, 2]));
+        history.part("t/1", 1);
+        let copies = |in_sync, led| Copies { in_sync, replicas: 3, min_in_sync: 2, led };
+        let told = [
+            (at(1), copies(2, true)),
+            (at(3), copies(1, true)),
+            (at(5), copies(1, false)),
+            (at(6), copies(3, true)),
+        ];
+        assert_eq!(history.courses(), [Course { id: "t/0".to_owned(), changes: told.into() }]);
     }
 
     #[test]

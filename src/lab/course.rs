@@ -8,7 +8,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::base::{Better, Figure, HostId, Seed, SimTime};
-use crate::checkers::{Check, service};
+use crate::checkers::{Check, replication, service};
 use crate::lab::platform::Platform;
 use crate::lab::{Act, Options, Progress, Run, Verdict};
 use crate::scenario::{Acts, Scenario, SettleForm};
@@ -87,6 +87,7 @@ fn tank_config(scenario: &Scenario, recording: &Recording) -> TankConfig {
 struct Notes {
     injector: Option<Injector>,
     workloads: Vec<Rc<dyn Workload>>,
+    replication: Option<Rc<RefCell<replication::History>>>,
     plan: FaultPlan,
     drawn: Vec<(String, String)>,
     acts: Vec<(Act, SimTime)>,
@@ -134,6 +135,7 @@ impl Play {
         {
             let mut notes = self.notes.borrow_mut();
             notes.workloads.clone_from(&platform.workloads);
+            notes.replication.clone_from(&platform.replication);
             notes.injector = Some(injector.clone());
         }
         if let Err(unmet) = self.build(&tank, &platform).await {
@@ -319,6 +321,7 @@ fn conclude(
         (workload.name().to_owned(), service::by_second(&workload.requests(), &workload.unread()))
     });
     let service = service.collect();
+    let in_sync = notes.replication.iter().flat_map(|history| history.borrow().courses()).collect();
     let excerpt = match (verdict, &violation) {
         (Verdict::Held | Verdict::CutShort, _) => Vec::new(),
         (Verdict::Violated, None) => {
@@ -360,6 +363,7 @@ fn conclude(
         counters: counters.collect(),
         figures,
         service,
+        in_sync,
         records: outcome.records,
         milestones: outcome.milestones,
         hashes: outcome.hashes,

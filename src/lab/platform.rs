@@ -26,6 +26,8 @@ pub(super) struct Platform {
     pub(super) workloads: Vec<Rc<dyn Workload>>,
     /// Who carries out orders, if any are given.
     pub(super) operator: Option<Operator>,
+    /// What brokers told of themselves, if there are any.
+    pub(super) replication: Option<Rc<RefCell<replication::History>>>,
     /// What judges the systems' own histories.
     judges: Vec<Box<dyn Fn() -> Vec<Check>>>,
 }
@@ -38,6 +40,7 @@ impl Platform {
             cores: Vec::new(),
             workloads: Vec::new(),
             operator: None,
+            replication: None,
             judges: Vec::new(),
         };
         let mut ensemble = Vec::new();
@@ -61,6 +64,7 @@ impl Platform {
             let cluster = broker::boot(tank, config, &ensemble, history.clone());
             platform.budgets.push(cluster.budget);
             platform.cores.push(cluster.core);
+            platform.replication = Some(history.clone());
             platform.judges.push(Box::new(move || replication::check(&history.borrow())));
             let request_max = config.request_max.get() as usize;
             victims.brokers = Servers { addresses: cluster.servers.clone(), request_max };

@@ -9,6 +9,7 @@ use serde::Serialize;
 
 use crate::base::{Figure, Seed, SimTime};
 use crate::checkers::Check;
+use crate::checkers::replication::Course;
 use crate::checkers::service::Second;
 use crate::lab::Act;
 use crate::world::fault::{Fate, FaultCount, FaultPlan};
@@ -118,6 +119,8 @@ pub struct Run {
     pub figures: Vec<Figure>,
     /// What the clients of each workload experienced, second by second.
     pub service: Vec<(String, Vec<Second>)>,
+    /// The in-sync set of each topic partition over time.
+    pub in_sync: Vec<Course>,
     /// The readable record.
     pub records: Vec<Record>,
     /// Faults, what processes did, and the first hundred hits of each property: the life of each host, however long the run.

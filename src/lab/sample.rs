@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use crate::base::{Better, Figure, HostId, Seed, SimTime};
 use crate::checkers::Check;
+use crate::checkers::replication::{Copies, Course};
 use crate::checkers::service::Second;
 use crate::lab::{Act, Run, Verdict};
 use crate::world::fault::{FaultCount, FaultPlan};
@@ -66,6 +67,15 @@ pub(crate) fn violated() -> Run {
                 .map(|(at, latency)| Second { at, served: 500, latency, unread: at as u64 })
                 .into(),
         )],
+        in_sync: vec![Course {
+            id: "clicks/3".to_owned(),
+            changes: [(2_000, 3, true), (12_400, 1, false), (12_900, 1, true), (14_900, 2, true)]
+                .map(|(millis, in_sync, led)| {
+                    let copies = Copies { in_sync, replicas: 3, min_in_sync: 2, led };
+                    (SimTime::ZERO + Duration::from_millis(millis), copies)
+                })
+                .into(),
+        }],
         records: Vec::new(),
         milestones: [
             (0, What::Process, "started, incarnation 1"),

@@ -3,6 +3,7 @@
 
 mod chart;
 mod compare;
+mod in_sync;
 mod pairs;
 mod run;
 mod sweep;
@@ -42,6 +43,15 @@ svg{display:block;width:100%;height:auto;font:12px system-ui,sans-serif}
 .axis{stroke:#8c8c8c}.grid{stroke:#e6e6e6}.gone{stroke:#b3b3b3;stroke-dasharray:2 3}
 .up{fill:#56b4e9}.unready{fill:#cce8f8}.paused{fill:#e69f00}.cut{fill:#cc79a7}
 .fault{fill:#d55e00;stroke:#fff;stroke-width:.7}.leader{fill:#000;stroke:#fff;stroke-width:.7}
+.short{fill:#e69f00}.scarce{fill:#d55e00}.leaderless{fill:#000}
+.strips{display:grid;grid-template-columns:18.54% 1fr;padding-right:1.67%;row-gap:.2rem;align-items:center;font-size:.75rem}
+.strips>span{text-align:right;padding-right:.5rem;white-space:nowrap}
+.strips svg{height:1rem;background:linear-gradient(#b3b3b3,#b3b3b3) bottom/100% 1px no-repeat}
+.strips path{vector-effect:non-scaling-stroke}
+.ticks{position:relative;height:2.5rem;color:#595959;border-top:1px solid #8c8c8c}
+.ticks i{position:absolute;top:.2rem;transform:translateX(-50%);font-style:normal}
+.ticks i:last-child{top:1.2rem;left:50%}
+@media (max-width:40rem){.strips{grid-template-columns:max-content 1fr}}
 .healed{stroke:#009e73;stroke-width:1.5;stroke-dasharray:6 3}.violation{stroke:#d55e00;stroke-width:2.5}
 .storm{stroke:#d55e00;stroke-opacity:.22}
 .line{fill:none;stroke-width:1.7;stroke-linejoin:round}

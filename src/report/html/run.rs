@@ -9,7 +9,7 @@ use crate::checkers::service::Second;
 use crate::lab::Verdict;
 use crate::report::Report;
 use crate::report::html::chart::{Line, LineChart, short};
-use crate::report::html::{Cell, Row, escaped, page, table, timeline};
+use crate::report::html::{Cell, Row, escaped, in_sync, page, table, timeline};
 use crate::report::lives::{is_end, moments};
 use crate::report::text::grouped;
 use crate::world::metrics::{Sample, SeriesKind};
@@ -37,6 +37,7 @@ impl Report<'_> {
             self.write_verdict(out)?;
             self.write_broken(out)?;
             timeline::write(out, run)?;
+            in_sync::write(out, run)?;
             self.write_excerpt(out)?;
             self.write_service(out)?;
             self.write_series(out)?;
@@ -441,6 +442,7 @@ mod tests {
             "event 7 was acknowledged; nothing was read there",
             "a leader was fenced",
             "<svg",
+            "In-sync sets shrank once and grew once; 1 of 1 topic partitions fell below min.insync.replicas",
             "clickstream: served: up to 500/s, at 3 s",
             "clickstream: latency: up to 1.5 s, at 3 s",
             "clickstream: acknowledged and not yet read: up to 3, at 3 s",

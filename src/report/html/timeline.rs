@@ -23,6 +23,10 @@ const NAME_MAX: usize = 26;
 /// How many marks a drawing holds.
 const MARKS_MAX: usize = 600;
 
+/// Lines across a whole drawing, and what they stand for.
+pub(super) const HEALED: (&str, &str) = ("<path class=\"healed\" d=\"M11 0V15\"/>", "all is healed");
+pub(super) const BROKEN: (&str, &str) = ("<path class=\"violation\" d=\"M11 0V15\"/>", "a promise is broken");
+
 /// Writes the timeline under its title.
 pub(super) fn write(out: &mut String, run: &Run) -> fmt::Result {
     let seconds = run.virtual_time.as_secs_f64();
@@ -78,14 +82,19 @@ fn write_key(out: &mut String) -> fmt::Result {
         (bar("cut"), "network fault"),
         (fault(11.0, 12.0), "fault begins"),
         (diamond(11.0, 7.5), "becomes leader or controller"),
-        ("<path class=\"healed\" d=\"M11 0V15\"/>".to_owned(), "all is healed"),
-        ("<path class=\"violation\" d=\"M11 0V15\"/>".to_owned(), "a promise is broken"),
+        (HEALED.0.to_owned(), HEALED.1),
+        (BROKEN.0.to_owned(), BROKEN.1),
     ];
     writeln!(out, "<div class=\"key\">")?;
     for (shape, words) in entries {
-        write!(out, "<span><svg viewBox=\"0 0 22 15\" aria-hidden=\"true\">{shape}</svg>{words}</span>")?;
+        write!(out, "{}", key_of((&shape, words)))?;
     }
     writeln!(out, "</div>")
+}
+
+/// An entry of a key: a shape, and what it stands for.
+pub(super) fn key_of((shape, words): (&str, &str)) -> String {
+    format!("<span><svg viewBox=\"0 0 22 15\" aria-hidden=\"true\">{shape}</svg>{words}</span>")
 }
 
 fn write_axis(out: &mut String, time: &Axis, bottom: f64) -> fmt::Result {

@@ -198,15 +198,15 @@ impl Reign {
         for name in session.children("/brokers/topics").await? {
             let path = format!("/brokers/topics/{name}");
             let (TopicRecord { id, config }, _, _) = read(session, &path).await?;
-            let mut partitions = Vec::new();
-            for index in 0..config.partitions {
+            let mut topic = Topic { id, config, partitions: Vec::new() };
+            for index in 0..topic.config.partitions {
                 let (mut state, version, _): (PartitionState, _, _) =
                     read(session, &format!("{path}/{index}")).await?;
                 state.version = StateVersion::new(version);
-                seat.observer.state_found(&TopicPartition::new(&name, index as i32), id, &state);
-                partitions.push(state);
+                seat.observer.state_found(&TopicPartition::new(&name, index as i32), &topic, &state);
+                topic.partitions.push(state);
             }
-            topics.insert(name, Topic { id, config, partitions });
+            topics.insert(name, topic);
         }
         let image = Image {
             controller: seat.me,
@@ -315,7 +315,7 @@ impl Reign {
                 self.seat.host.sleep(RETRY_FIRST).await;
             }
             if let Some(topic) = self.image.topics.get(&*id.topic) {
-                self.seat.observer.state_written(began, &id, topic.id, &state);
+                self.seat.observer.state_written(began, &id, topic, &state);
             }
             self.image.apply((id, state));
         }
@@ -479,7 +479,7 @@ impl Reign {
         self.multi(writes).await?;
         for (index, state) in topic.partitions.iter().enumerate() {
             let part = TopicPartition::new(&config.name, index as i32);
-            self.seat.observer.state_written(began, &part, id, state);
+            self.seat.observer.state_written(began, &part, &topic, state);
         }
         self.image.topics.insert(config.name, topic);
         self.publish();

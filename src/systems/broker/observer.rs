@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use crate::base::SimTime;
 use crate::checkers::replication::{self, Cut, History, Part, Standing, Written};
-use crate::systems::broker::cluster::PartitionState;
+use crate::systems::broker::cluster::{PartitionState, Topic};
 use crate::systems::broker::epochs::Epochs;
 use crate::systems::broker::id::{BrokerId, LeaderEpoch, Offset, TopicId, TopicPartition};
 use crate::systems::broker::records::Batch;
@@ -35,17 +35,17 @@ impl Observer {
     }
 
     /// As controller, it has written a state that it decided on at `began`.
-    pub fn state_written(&self, began: SimTime, id: &TopicPartition, topic: TopicId, state: &PartitionState) {
-        let part = self.part(id, topic);
+    pub fn state_written(&self, began: SimTime, id: &TopicPartition, topic: &Topic, state: &PartitionState) {
+        let part = self.part(id, topic.id);
         let mut history = self.history.borrow_mut();
-        history.written((began, self.host.true_time()), part, &written(state));
+        history.written((began, self.host.true_time()), part, &written(topic, state));
     }
 
     /// As a new controller, it has found a state that was written before.
-    pub fn state_found(&self, id: &TopicPartition, topic: TopicId, state: &PartitionState) {
-        let part = self.part(id, topic);
+    pub fn state_found(&self, id: &TopicPartition, topic: &Topic, state: &PartitionState) {
+        let part = self.part(id, topic.id);
         let mut history = self.history.borrow_mut();
-        history.found(self.host.true_time(), part, &written(state));
+        history.found(self.host.true_time(), part, &written(topic, state));
     }
 
     /// An observer of its replica of a topic partition.
@@ -55,13 +55,14 @@ impl Observer {
     }
 }
 
-fn written(state: &PartitionState) -> Written {
+fn written(topic: &Topic, state: &PartitionState) -> Written {
     Written {
         controller_epoch: state.controller_epoch.get(),
         leader: state.leader.map(BrokerId::get),
         leader_epoch: state.leader_epoch.get(),
         version: state.version.get(),
         replicas: state.replicas.iter().map(|broker| broker.get()).collect(),
+        min_in_sync: topic.config.min_in_sync,
         in_sync: state.in_sync.iter().map(|broker| broker.get()).collect(),
         eligible: state.eligible.iter().map(|broker| broker.get()).collect(),
         unclean: state.unclean,
