@@ -45,3 +45,8 @@ id!(
     HostId(u32),
     "h"
 );
+
+/// A host's name without its number: `broker` of `broker-2`.
+pub fn kind_of(host: &str) -> &str {
+    host.trim_end_matches(|c: char| c.is_ascii_digit() || c == '-')
+}

@@ -467,14 +467,12 @@ impl<'a> View<'a> {
         for (at, read) in self.log() {
             let Some(event) = read.event else { continue };
             let fault = match self.history.event(event) {
-                None => Some("never sent".to_owned()),
-                Some(event) if event.outcome == Outcome::Failed => Some("refused for good".to_owned()),
-                Some(event) if event.sent.partition != read.partition => {
-                    Some(format!("sent to part {}", event.sent.partition))
-                }
+                None => Some("never sent"),
+                Some(event) if event.outcome == Outcome::Failed => Some("refused for good"),
+                Some(event) if event.sent.partition != read.partition => Some("sent to another part"),
                 Some(_) => None,
             };
-            check.look(*at, fault.map(|fault| format!("{}, {fault}", self.history.show(read))));
+            check.look_at(*at, fault.map(|fault| (fault, format!("{}, {fault}", self.history.show(read)))));
         }
         check
     }

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use crate::base::{MonoTime, SimTime};
-use crate::checkers::Check;
+use crate::checkers::{Check, by_time};
 
 /// What servers said of themselves. A zxid is an epoch in its upper and a counter in its lower 32 bits.
 #[derive(Debug)]
@@ -80,14 +80,13 @@ impl History {
                 format!("{} applied {} right after {}", host(server), show(zxid), show(last))
             });
         }
-        self.compare(at, server, zxid, digest);
+        self.compare(at, server, (zxid, digest), "applied");
     }
 
-    fn compare(&mut self, at: SimTime, server: u8, zxid: i64, digest: u64) {
+    fn compare(&mut self, at: SimTime, server: u8, (zxid, digest): (i64, u64), how: &str) {
         let (known, first) = *self.digests.entry(zxid).or_insert((digest, server));
-        self.agreement.expect(known == digest, at, || {
-            format!("{}: {} has another state than {} had", show(zxid), host(server), host(first))
-        });
+        let other = || format!("{}: {} has another state than {} had", show(zxid), host(server), host(first));
+        self.agreement.look_at(at, (known != digest).then(|| (how, other())));
     }
 
     /// A quorum holds the history of a new leader, which ends with `zxid`.
@@ -95,13 +94,16 @@ impl History {
         let newest = self.leaders.last_key_value().map(|(epoch, _)| *epoch);
         let other = self.leaders.insert(epoch, (server, zxid)).map(|(other, _)| other);
         let fault = match (other, newest) {
-            (Some(other), _) => Some(format!("{} and {} both lead e{epoch}", host(other), host(server))),
+            (Some(other), _) => {
+                Some(("two leaders", format!("{} and {} both lead e{epoch}", host(other), host(server))))
+            }
             (None, Some(newest)) if epoch <= newest => {
-                Some(format!("{} leads e{epoch}, after e{newest} had begun", host(server)))
+                let late = format!("{} leads e{epoch}, after e{newest} had begun", host(server));
+                Some(("an old epoch", late))
             }
             _ => None,
         };
-        self.leadership.look(at, fault);
+        self.leadership.look_at(at, fault);
         let max = self.committed_max;
         self.durability.expect(max <= zxid, at, || {
             format!("{} leads e{epoch} from {} on, but {} was committed", host(server), show(zxid), show(max))
@@ -112,7 +114,7 @@ impl History {
     /// A server begins to serve at this state, recovered or copied.
     pub fn restored(&mut self, at: SimTime, server: u8, zxid: i64, digest: u64) {
         self.last.insert(server, zxid);
-        self.compare(at, server, zxid, digest);
+        self.compare(at, server, (zxid, digest), "recovered or copied");
     }
 
     /// A server says that all up to here is on its disk.
@@ -184,15 +186,21 @@ impl History {
     pub fn session_expired(&mut self, (at, shown): (SimTime, MonoTime), leader: u8, session: i64) {
         self.living.remove(&session);
         let fault = match self.heard.remove(&(leader, session)) {
-            None => Some(format!("{} expired session {session:#x}, which is none of its", host(leader))),
-            Some((heard, time_out)) if shown < heard + time_out => Some(format!(
-                "{} expired session {session:#x}, of which it had heard {:?} before by its clock: time-out {time_out:?}",
-                host(leader),
-                shown.since(heard)
+            None => Some((
+                "another's session",
+                format!("{} expired session {session:#x}, which is none of its", host(leader)),
+            )),
+            Some((heard, time_out)) if shown < heard + time_out => Some((
+                "too early",
+                format!(
+                    "{} expired session {session:#x}, of which it had heard {:?} before by its clock: time-out {time_out:?}",
+                    host(leader),
+                    shown.since(heard)
+                ),
             )),
             Some(_) => None,
         };
-        self.expiry.look(at, fault);
+        self.expiry.look_at(at, fault);
     }
 }
 
@@ -200,10 +208,8 @@ impl History {
 /// expiry and survival of sessions (S7).
 pub fn check(history: &History) -> Vec<Check> {
     let History { agreement, order, leadership, durability, disks, orphans, expiry, survival, .. } = history;
-    [agreement, order, leadership, durability, disks, orphans, expiry, survival]
-        .into_iter()
-        .cloned()
-        .collect()
+    let checks = [agreement, order, leadership, durability, disks, orphans, expiry, survival];
+    by_time(checks.into_iter().cloned().collect())
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! Refusal: what servers made of requests that no server may serve: malformed, oversized, cut short, of no known type.
 
 use crate::base::SimTime;
+use crate::base::id::kind_of;
 use crate::checkers::Check;
 
 /// What a server made of a senseless request.
@@ -89,17 +90,18 @@ pub fn check(history: &History) -> Vec<Check> {
             Reaction::Refused(error) => !attempt.errors.contains(&error),
             Reaction::Closed | Reaction::Silent => false,
         };
-        served.expect(!wrong, attempt.at, || told(attempt));
+        let server = kind_of(&attempt.server);
+        served.look_at(attempt.at, wrong.then(|| (server, told(attempt))));
         let Some(other_went_on) = attempt.other_went_on else { continue };
         let right = match attempt.reaction {
             Reaction::Closed => attempt.errors.is_empty(),
             Reaction::Refused(_) => true,
             Reaction::Served | Reaction::Silent => false,
         };
-        answered.expect(right, attempt.at, || told(attempt));
+        answered.look_at(attempt.at, (!right).then(|| (server, told(attempt))));
         let ended =
             || format!("{}: after {} another connection was at its end", attempt.server, attempt.what);
-        alone.expect(other_went_on, attempt.at, ended);
+        alone.look_at(attempt.at, (!other_went_on).then(|| (server, ended())));
     }
     for (place, found) in &history.looked {
         stored.look(None, found.as_ref().map(|found| format!("{place}: {found}")));

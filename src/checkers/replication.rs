@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 
 use crate::base::SimTime;
-use crate::checkers::Check;
+use crate::checkers::{Check, by_time};
 
 /// A state of a topic partition as a controller wrote it.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -189,15 +189,19 @@ fn host(broker: i32) -> String {
 
 impl Known {
     /// What is wrong with a state beside those that are known; it takes its place among them.
-    fn take(&mut self, state: &Written) -> Option<String> {
+    fn take(&mut self, state: &Written) -> Option<(&'static str, String)> {
         let (id, version) = (&self.id, state.version);
         if let Some(other) = self.states.insert(version, state.clone()) {
             // A successor may have read it before its writer knew.
-            let over = || format!("{id}: {} was written over {}", told(state), told(&other));
+            let over =
+                || ("over another", format!("{id}: {} was written over {}", told(state), told(&other)));
             return (other != *state).then(over);
         }
         if state.leader.is_some_and(|leader| !state.in_sync.contains(&leader)) {
-            return Some(format!("{id}: {}: the leader is not in sync", told(state)));
+            return Some((
+                "a leader out of sync",
+                format!("{id}: {}: the leader is not in sync", told(state)),
+            ));
         }
         let before = self.states.range(..version).next_back();
         let after = self.states.range(version + 1..).next();
@@ -205,7 +209,8 @@ impl Known {
         pairs.into_iter().flatten().find_map(|(one, next)| {
             let back = next.controller_epoch < one.controller_epoch || next.leader_epoch < one.leader_epoch;
             let swapped = next.leader_epoch == one.leader_epoch && next.leader != one.leader;
-            (back || swapped).then(|| format!("{id}: {} came after {}", told(next), told(one)))
+            let both = || ("epochs out of order", format!("{id}: {} came after {}", told(next), told(one)));
+            (back || swapped).then(both)
         })
     }
 
@@ -293,7 +298,7 @@ impl History {
     /// A controller has written a state. It `began` to when it had decided so, and knows now that it is written.
     pub fn written(&mut self, (began, now): (SimTime, SimTime), part: Part, state: &Written) {
         let known = &mut self.parts[part.0];
-        self.control.look(now, known.take(state));
+        self.control.look_at(now, known.take(state));
         known.follow(now);
         known.unclean |= state.unclean;
         if let Some(leader) = state.leader {
@@ -308,7 +313,7 @@ impl History {
     /// A controller has found this state written.
     pub fn found(&mut self, now: SimTime, part: Part, state: &Written) {
         let known = &mut self.parts[part.0];
-        self.control.look(now, known.take(state));
+        self.control.look_at(now, known.take(state));
         known.follow(now);
         known.unclean |= state.unclean;
     }
@@ -419,13 +424,15 @@ impl History {
         let found = known.batches.get(at).filter(|(other, _)| other.base <= batch.last).copied();
         let fault = found.filter(|(other, _)| *other != batch).map(|(other, first)| {
             let show = |Batch { base, last, epoch, crc }| format!("@{base}..={last} e{epoch} {crc:08x}");
+            let place =
+                if other.epoch == batch.epoch { "of one leader epoch" } else { "of two leader epochs" };
             let (one, other) = (show(other), show(batch));
-            format!("{}: {} has {other}, {} had {one}", known.id, host(broker), host(first))
+            (place, format!("{}: {} has {other}, {} had {one}", known.id, host(broker), host(first)))
         });
         if found.is_none() {
             known.batches.insert(at, (batch, broker));
         }
-        self.values.look(now, fault);
+        self.values.look_at(now, fault);
     }
 
     /// A follower has taken over what a fetch brought from its leader, whose log began there: what that has removed, it has removed too.
@@ -446,22 +453,22 @@ impl History {
         let committed = known.replicas.get(&broker).map_or(0, |replica| known.committed_in(replica));
         let due = cut.high_watermark.max(committed);
         let (id, to) = (&known.id, cut.to);
-        self.truncation.expect(known.unclean || due <= to, now, || {
-            format!("{id}: {} cut its log at @{to}, committed up to @{due}", host(broker))
-        });
+        let place =
+            if to < cut.high_watermark { "below its high watermark" } else { "above its high watermark" };
+        let text = || format!("{id}: {} cut its log at @{to}, committed up to @{due}", host(broker));
+        let broken = !known.unclean && to < due;
+        self.truncation.look_at(now, broken.then(|| (place, text())));
     }
 }
 
 /// What the history shows: one value an offset (S2, S3), epochs (S3), high watermarks (S4), leadership and joining (S5), truncation
-/// (S6), log starts, control (S7).
+/// (S6), log starts, control (S7). Of what is seen at once, the cause comes before its effect.
 pub fn check(history: &History) -> Vec<Check> {
     let History {
         values, epochs, leadership, joining, advance, coverage, truncation, starts, control, ..
     } = history;
-    [values, epochs, leadership, joining, advance, coverage, truncation, starts, control]
-        .into_iter()
-        .cloned()
-        .collect()
+    let checks = [control, values, epochs, leadership, joining, advance, coverage, truncation, starts];
+    by_time(checks.into_iter().cloned().collect())
 }
 
 #[cfg(test)]
@@ -578,7 +585,7 @@ mod tests {
     fn two_leaders_of_one_epoch_are_seen_wherever_they_are_named() {
         assert_eq!(broken(|h, part| h.leads(at(3), part, 2, 1, 10)), [LEADERSHIP]);
         let other = Written { leader: Some(2), ..state(1, &[1, 2]) };
-        assert_eq!(broken(|h, part| h.written((at(3), at(3)), part, &other)), [LEADERSHIP, CONTROL]);
+        assert_eq!(broken(|h, part| h.written((at(3), at(3)), part, &other)), [CONTROL, LEADERSHIP]);
         let next = Written { leader_epoch: 2, ..other };
         assert_eq!(broken(|h, part| h.written((at(3), at(3)), part, &next)), NONE);
     }

@@ -7,8 +7,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::base::id::kind_of;
 use crate::base::{HostId, SimTime};
-use crate::lab::{Run, kind_of};
+use crate::lab::Run;
 use crate::world::Record;
 use crate::world::trace::{Level, What};
 

@@ -77,8 +77,3 @@ impl Act {
         }
     }
 }
-
-/// A host's name without its number: `broker` of `broker-2`.
-fn kind_of(host: &str) -> &str {
-    host.trim_end_matches(|c: char| c.is_ascii_digit() || c == '-')
-}

@@ -61,7 +61,8 @@ struct Document<'run> {
     storm: Vec<Fault<'run>>,
     /// What ended the run early, or null.
     violation: Option<ViolationDocument<'run>>,
-    /// One entry for each check: `name`, `looked_at`, `violations`, and a few `examples`.
+    /// One entry for each check: `name`, `looked_at`, `violations`, in which `place` or way it was first
+    /// broken (empty where the name says it all), and a few `examples`.
     checks: &'run [Check],
     /// One entry for each property that was evaluated: `name`, `kind` (`always`, `sometimes`, `reached`), `evaluated`, `hit`.
     properties: &'run [PropertyTally],
@@ -273,6 +274,7 @@ mod tests {
               "name": "no acknowledged record is lost",
               "looked_at": 60000,
               "violations": 1,
+              "place": "",
               "examples": [
                 "12.300000s clicks/3@1042: event 7 was acknowledged; nothing was read there"
               ]
@@ -281,6 +283,7 @@ mod tests {
               "name": "no record stands twice",
               "looked_at": 0,
               "violations": 0,
+              "place": "",
               "examples": []
             }
           ],

@@ -2,6 +2,7 @@
 
 #![expect(clippy::disallowed_methods, reason = "tests read the files of a user's sweep, outside any run")]
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -140,6 +141,34 @@ fn a_sweep_that_cannot_be_is_told_before_anything_runs() {
         assert!(swept.err.contains(told), "{arguments:?}: {}", swept.err);
         assert!(!folder.join("sweep-out").exists(), "{arguments:?}");
     }
+}
+
+#[test]
+fn one_bug_is_one_finding_at_whatever_seeds_and_two_bugs_are_two() {
+    let folder = stage("sweep_bugs");
+    let storm = concat!(env!("CARGO_MANIFEST_DIR"), "/scenarios/rejoin-and-fail.toml");
+    let bugs = "bugs=[\"K01\"],[\"K04\"]";
+    let swept = ["sweep", storm, "--set", "acts.stir=15s", "--axis", bugs, "--seeds", "1..4"];
+    let swept = wavetank(&folder, &swept);
+    assert_eq!(swept.code, 1, "{}{}", swept.out, swept.err);
+    let journal = fs::read_to_string(folder.join("sweep-out/runs.jsonl")).expect("a sweep wrote it");
+    let mut found: BTreeMap<String, BTreeMap<(String, String), usize>> = BTreeMap::new();
+    for line in journal.lines() {
+        let told: serde_json::Value = serde_json::from_str(line).expect("a line is JSON");
+        let (set, trouble) = (&told["ended"]["point"]["set"], &told["ended"]["trouble"]);
+        if let (Some(bug), Some(what), Some(place)) =
+            (set[1].as_str(), trouble["what"].as_str(), trouble["place"].as_str())
+        {
+            let places = found.entry(bug.to_owned()).or_default();
+            *places.entry((what.to_owned(), place.to_owned())).or_default() += 1;
+        }
+    }
+    // Either bug breaks other checks too, at some of these seeds.
+    let [one, other] = ["K01", "K04"].map(|bug| &found[&format!("bugs=[\"{bug}\"]")]);
+    for places in [one, other] {
+        assert_eq!(places.values().collect::<Vec<_>>(), [&3], "{found:#?}");
+    }
+    assert_ne!(one, other);
 }
 
 #[test]

@@ -134,19 +134,22 @@ fn nothing_outlives(history: &History, lives: &Lives<'_>) -> Check {
             let late = lives.end(life).filter(|ended| *ended <= answer.zxid);
             let fault = early.map(|zxid| (zxid, "created")).or(late.map(|zxid| (zxid, "gone")));
             let fault = fault.map(|(zxid, how)| {
-                format!("{} shows {}, {how} at {}", history.show(key), super::name(&path), Shown(zxid))
+                let (who, name) = (history.show(key), super::name(&path));
+                (how, format!("{who} shows {name}, {how} at {}", Shown(zxid)))
             });
-            check.look(op.at, fault);
+            check.look_at(op.at, fault);
         }
     }
     for (path, life) in &lives.lives {
         let Some((closed, created)) = lives.closings.get(&life.session).copied().zip(life.created) else {
             continue;
         };
-        check.expect(created <= closed, None, || {
+        let fault = (closed < created).then(|| {
             let who = history.who(life.session);
-            format!("{who} created {path} at {}, closed at {}", Shown(created), Shown(closed))
+            let told = format!("{who} created {path} at {}, closed at {}", Shown(created), Shown(closed));
+            ("created after the close", told)
         });
+        check.look_at(None, fault);
     }
     check
 }
@@ -186,7 +189,12 @@ fn refusals_are_just(history: &History, lives: &Lives<'_>) -> Check {
             }
             _ => continue,
         };
-        check.expect(just, op.at, || history.show(key));
+        let place = match (&op.ask, &answer.outcome) {
+            (Ask::Create { .. }, _) => "a create",
+            (_, Outcome::Refused(_)) => "a delete, refused",
+            _ => "a delete, carried out",
+        };
+        check.look_at(op.at, (!just).then(|| (place, history.show(key))));
     }
     check
 }

@@ -117,15 +117,18 @@ fn values_were_written(history: &History) -> Check {
             let Some(token) = token else { continue };
             let first = *effects.entry((path, token)).or_insert(seen.mzxid);
             let fault = match writers.get(&(path, token)) {
-                _ if first != seen.mzxid => Some(format!("took effect at {} too", Shown(first))),
+                _ if first != seen.mzxid => Some(("twice", format!("took effect at {} too", Shown(first)))),
                 _ if token == 0 => None,
-                None => Some("nobody wrote this".to_owned()),
+                None => Some(("from nowhere", "nobody wrote this".to_owned())),
                 Some(writer) => {
                     let may_be_read = may_take_effect(history, *writer, ended);
-                    (!may_be_read).then(|| format!("but {}", history.show(*writer)))
+                    (!may_be_read).then(|| {
+                        ("refused, or before it was asked", format!("but {}", history.show(*writer)))
+                    })
                 }
             };
-            check.look(op.at, fault.map(|fault| format!("{}; {fault}", history.show(key))));
+            let fault = fault.map(|(place, fault)| (place, format!("{}; {fault}", history.show(key))));
+            check.look_at(op.at, fault);
         }
     }
     check
@@ -157,10 +160,10 @@ fn writes_follow_real_time(history: &History) -> Check {
         let answered_before = newest.partition_point(|(ended, ..)| *ended < op.began);
         let earlier = answered_before.checked_sub(1).map(|at| newest[at]);
         let late = earlier.filter(|(_, earlier, _)| zxid <= earlier).map(|(.., other)| other);
-        let both = |other, how| format!("{}, {how} {}", history.show(*key), history.show(other));
+        let both = |other, how| (how, format!("{}, {how} {}", history.show(*key), history.show(other)));
         let fault =
             twin.map(|other| both(other, "one transaction with")).or(late.map(|o| both(o, "asked after")));
-        check.look(op.at, fault);
+        check.look_at(op.at, fault);
     }
     check
 }
@@ -200,7 +203,9 @@ fn refusals_are_just(history: &History, registers: &BTreeMap<&str, Register>) ->
             (Outcome::Refused(refusal), _) => *refusal == Refusal::Session,
             _ => true,
         };
-        check.expect(just, op.at, || history.show(key));
+        let refused = matches!(answer.outcome, Outcome::Refused(_));
+        let place = if refused { "refused" } else { "carried out" };
+        check.look_at(op.at, (!just).then(|| (place, history.show(key))));
     }
     check
 }
@@ -265,11 +270,12 @@ fn reads_are_whole(history: &History, registers: &BTreeMap<&str, Register>) -> C
             let newest = registers[path].at(answer.zxid);
             let missed = newest.filter(|(mzxid, _)| seen.mzxid < *mzxid).map(|(_, value)| value.told_by);
             let fault = match missed {
-                _ if answer.zxid < seen.mzxid => Some("it shows the future".to_owned()),
-                Some(missed) => Some(format!("but {}", history.show(missed))),
+                _ if answer.zxid < seen.mzxid => Some(("the future", "it shows the future".to_owned())),
+                Some(missed) => Some(("the past", format!("but {}", history.show(missed)))),
                 None => None,
             };
-            check.look(op.at, fault.map(|fault| format!("{}; {fault}", history.show(key))));
+            let fault = fault.map(|(place, fault)| (place, format!("{}; {fault}", history.show(key))));
+            check.look_at(op.at, fault);
         }
     }
     check

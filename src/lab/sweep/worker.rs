@@ -14,8 +14,9 @@ use serde_json::Value;
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use crate::base::Figure;
+use crate::base::id::kind_of;
+use crate::lab::Verdict;
 use crate::lab::sweep::{Limits, Point};
-use crate::lab::{Verdict, kind_of};
 
 /// How often a child is looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(10);
@@ -68,7 +69,8 @@ pub struct Trouble {
     pub ended: Ended,
     /// The check or property that was broken, or what did not come to rest.
     pub what: String,
-    /// The kind of host that saw it: `broker`. Empty where a checker saw it.
+    /// The kind of host that saw it: `broker`. Of a check, in which way it was broken; of what did not come to rest, what it waited for.
+    /// Never anything that a seed chooses.
     pub place: String,
     /// One example, on one line.
     pub example: String,
@@ -77,7 +79,7 @@ pub struct Trouble {
 impl fmt::Display for Trouble {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(out, "{}: {}", self.ended.words(), self.what)?;
-        if self.place.is_empty() { Ok(()) } else { write!(out, " on a {}", self.place) }
+        if self.place.is_empty() { Ok(()) } else { write!(out, " ({})", self.place) }
     }
 }
 
@@ -310,9 +312,10 @@ fn trouble_of(ended: Ended, told: &Value) -> Option<Trouble> {
         }
         Ended::NotConverged => {
             let first = text(&told["unmet"][0]);
-            // Which hosts, how many records: chance. What follows the colon tells it.
-            let what = first.split(':').next().unwrap_or_default().to_owned();
-            trouble(format!("everything comes to rest: {what}"), String::new(), first)
+            let (what, awaited) = first.split_once(':').unwrap_or((&first, ""));
+            // Which hosts, how many records: chance. Of several hosts the first stands deepest.
+            let awaited = awaited.split(',').next().unwrap_or_default().trim();
+            trouble(format!("everything comes to rest: {what}"), without_numbers(awaited), first)
         }
         Ended::Violated | Ended::Hung | Ended::OutOfMemory | Ended::Died => {
             let violation = &told["violation"];
@@ -324,9 +327,22 @@ fn trouble_of(ended: Ended, told: &Value) -> Option<Trouble> {
             let broken = told["checks"].as_array().into_iter().flatten();
             let mut broken = broken.filter(|check| 0 < check["violations"].as_u64().unwrap_or(0));
             let first = broken.next()?;
-            trouble(text(&first["name"]), String::new(), text(&first["examples"][0]))
+            trouble(text(&first["name"]), text(&first["place"]), text(&first["examples"][0]))
         }
     }
+}
+
+/// A text with `#` in the place of each number.
+fn without_numbers(text: &str) -> String {
+    let mut out = String::new();
+    for c in text.chars() {
+        match (c.is_ascii_digit(), out.ends_with('#')) {
+            (true, true) => {}
+            (true, false) => out.push('#'),
+            (false, _) => out.push(c),
+        }
+    }
+    out
 }
 
 #[cfg(test)]
@@ -350,14 +366,27 @@ mod tests {
 
     #[test]
     fn what_a_checker_found_and_what_did_not_come_to_rest_are_told() {
-        let check = |name: &str, violations: u64| json!({ "name": name, "violations": violations, "examples": ["e 1", "e 2"] });
+        let check = |name: &str, violations: u64| json!({ "name": name, "violations": violations, "place": "here", "examples": ["e 1", "e 2"] });
         let told =
             json!({ "violation": null, "checks": [check("fine", 0), check("lost", 3), check("twice", 1)] });
         let lost = trouble_of(Ended::Violated, &told).expect("it is one");
-        assert_eq!((lost.what.as_str(), lost.example.as_str()), ("lost", "e 1"));
+        assert_eq!((lost.what.as_str(), lost.place.as_str(), lost.example.as_str()), ("lost", "here", "e 1"));
+        assert_eq!(lost.to_string(), "violated: lost (here)");
         let told = json!({ "unmet": ["not ready: broker-1, broker-3"] });
         let rest = trouble_of(Ended::NotConverged, &told).expect("it is one");
-        assert_eq!(rest.what, "everything comes to rest: not ready");
+        let kind = |unmet: &str| {
+            let trouble = trouble_of(Ended::NotConverged, &json!({ "unmet": [unmet] })).expect("it is one");
+            trouble.fingerprint()
+        };
+        assert_eq!(
+            (rest.what.as_str(), rest.place.as_str()),
+            ("everything comes to rest: not ready", "broker-#")
+        );
+        assert_eq!(rest.fingerprint(), kind("not ready: broker-12"));
+        assert_ne!(rest.fingerprint(), kind("not ready: coordination-1, broker-1"));
+        let unread = "clickstream: 4 of 12 parts are read back to their end";
+        assert_eq!(kind(unread), kind("clickstream: 11 of 12 parts are read back to their end"));
+        assert_ne!(kind(unread), kind("clickstream: 1 of 3 producers have finished"));
         assert_eq!(trouble_of(Ended::Held, &json!({})), None);
     }
 
