@@ -6,7 +6,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use wavetank::base::{Seed, SimTime};
+use wavetank::base::{HostId, Seed, SimTime};
 use wavetank::world::fault::operator::OPERATOR;
 use wavetank::world::fault::{
     Action, Budget, FaultCount, FaultPlan, FaultRule, Hurt, Injector, Operator, Order, Place, conduct,
@@ -262,27 +262,39 @@ async fn send_numbers(host: &Host, sender: Sender) {
     std::future::pending().await
 }
 
+/// What a server was told, and when, in milliseconds.
+type Told = Rc<RefCell<Vec<(u64, Bytes)>>>;
+
+/// A server that echoes what it is told.
+fn echoing(tank: &Tank) -> (HostId, Told) {
+    let told = Told::default();
+    let log = told.clone();
+    let server = tank.add_host(spec("s-1", "a"), move |host: Host| {
+        let log = log.clone();
+        async move {
+            let mut listener = host.listen(7).await.expect("the port is free");
+            loop {
+                let mut connection = listener.accept().await;
+                let (host2, log) = (host.clone(), log.clone());
+                host.spawn("echo", async move {
+                    while let Ok(bytes) = connection.receiver.recv().await {
+                        log.borrow_mut().push((host2.true_time().as_millis(), bytes.clone()));
+                        if connection.sender.send("Echo", bytes).await.is_err() {
+                            return;
+                        }
+                    }
+                });
+            }
+        }
+    });
+    (server, told)
+}
+
 fn slowed_by(what: &'static str, length: &'static str) -> Slowed {
     let rules = format!(r#"faults = [{{ at = "1s", do = {{ {what}, length = "{length}" }} }} }}]"#);
     let (seen, _) = in_tank(5, move |tank| async move {
         let seen = Rc::new(RefCell::new(Slowed::default()));
-        let log = seen.clone();
-        let server = tank.add_host(spec("s-1", "a"), move |host: Host| {
-            let log = log.clone();
-            async move {
-                let mut listener = host.listen(7).await.expect("the port is free");
-                loop {
-                    let mut connection = listener.accept().await;
-                    let (host2, log) = (host.clone(), log.clone());
-                    host.spawn("serve", async move {
-                        while let Ok(bytes) = connection.receiver.recv().await {
-                            let number = String::from_utf8_lossy(&bytes).parse().expect("a number");
-                            log.borrow_mut().arrivals.push((host2.true_time().as_millis(), number));
-                        }
-                    });
-                }
-            }
-        });
+        let (server, told) = echoing(&tank);
         let victim = tank.add_host(spec("s-3", "a"), |host: Host| async move {
             let mut listener = host.listen(7).await.expect("the port is free");
             send_numbers(&host, listener.accept().await.sender).await;
@@ -318,7 +330,9 @@ fn slowed_by(what: &'static str, length: &'static str) -> Slowed {
         tank.sleep(Duration::from_millis(500)).await;
         injector.heal();
         tank.sleep(Duration::from_secs(2)).await;
-        seen.take()
+        let number = |bytes: &Bytes| String::from_utf8_lossy(bytes).parse().expect("a number");
+        let arrivals = told.borrow().iter().map(|(at, bytes)| (*at, number(bytes))).collect();
+        Slowed { arrivals, ..seen.take() }
     });
     seen.expect("nothing is violated")
 }
@@ -406,26 +420,7 @@ fn a_limit_that_ends_leaves_the_limits_that_last() {
 fn met(fault: &'static str, anew: bool) -> (Vec<&'static str>, usize) {
     let (seen, _) = in_tank(5, move |tank| async move {
         let seen: Rc<RefCell<Vec<&'static str>>> = Rc::default();
-        let asked: Rc<RefCell<Vec<u64>>> = Rc::default();
-        let log = asked.clone();
-        let server = tank.add_host(spec("s-1", "a"), move |host: Host| {
-            let log = log.clone();
-            async move {
-                let mut listener = host.listen(7).await.expect("the port is free");
-                loop {
-                    let mut connection = listener.accept().await;
-                    let (host2, log) = (host.clone(), log.clone());
-                    host.spawn("echo", async move {
-                        while let Ok(bytes) = connection.receiver.recv().await {
-                            log.borrow_mut().push(host2.true_time().as_millis());
-                            if connection.sender.send("Echo", bytes).await.is_err() {
-                                return;
-                            }
-                        }
-                    });
-                }
-            }
-        });
+        let (server, asked) = echoing(&tank);
         let log = seen.clone();
         tank.add_host(spec("s-2", "b"), move |host: Host| {
             let log = log.clone();
@@ -483,7 +478,7 @@ fn met(fault: &'static str, anew: bool) -> (Vec<&'static str>, usize) {
         let rules = format!(r#"faults = [{{ at = "1s", do = {{ {fault} }} }}]"#);
         conduct(&plan(&rules, &places(), 1), places(), &injector);
         tank.sleep(Duration::from_secs(4)).await;
-        let during = asked.borrow().iter().filter(|at| (1100..1900).contains(*at)).count();
+        let during = asked.borrow().iter().filter(|(at, _)| (1100..1900).contains(at)).count();
         (seen.take(), during)
     });
     seen.expect("nothing is violated")
