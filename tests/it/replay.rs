@@ -173,6 +173,41 @@ fn a_run_that_fails_is_told_apart_from_the_nearest_that_does_not() {
 }
 
 #[test]
+fn a_run_that_fails_without_any_fault_is_told_apart_from_a_neighbouring_seed() {
+    let repository = Path::new(env!("CARGO_MANIFEST_DIR"));
+    // The known bug strikes while nothing is broken, and not under every seed.
+    let replayed = |seed: u64, more: &[&str]| {
+        let seed = seed.to_string();
+        let set = ["--set", "acts.stir=1s", "--set", "faults=[]", "--set", "bugs=[\"Z12\"]"];
+        let first = ["replay", "scenarios/coordination-storm.toml", "--seed", &seed];
+        wavetank(repository, &[&first, set.as_slice(), more].concat())
+    };
+    let is_at_edge = |seed: &u64| {
+        let [this, next] = [*seed, seed + 1].map(|seed| replayed(seed, &["--timeline"]).code);
+        (this, next) == (1, 0)
+    };
+    let seed = (1..40).find(is_at_edge).expect("the bug strikes at some seed and not at the next");
+    let told = replayed(seed, &["--diff-passing"]);
+    assert_eq!(told.code, 1, "the exit code is that of the run in question: {}", told.err);
+    assert!(told.out.contains(&format!("--seed {seed} ")), "{}", told.out);
+    let other = told.out.lines().find(|line| line.starts_with("the other  held ")).expect("one is told");
+    // Seeds are tried upwards first.
+    assert!(other.contains(&format!("--seed {} ", seed + 1)), "{other}");
+    assert!(!told.out.contains("the same seed without"), "{}", told.out);
+}
+
+#[test]
+fn without_a_passing_run_nearby_there_is_nothing_to_tell_apart() {
+    let repository = Path::new(env!("CARGO_MANIFEST_DIR"));
+    // The known bug strikes without faults, and under every seed.
+    let set = ["--set", "acts.stir=1s", "--set", "faults=[]", "--set", "bugs=[\"Z18\"]"];
+    let first = ["replay", "scenarios/coordination-storm.toml", "--seed", "1", "--diff-passing"];
+    let told = wavetank(repository, &[first.as_slice(), &set].concat());
+    assert_eq!(told.code, 1, "{}{}", told.out, told.err);
+    assert!(told.err.contains("it fails without its faults, and under every seed nearby"), "{}", told.err);
+}
+
+#[test]
 #[expect(clippy::disallowed_methods, reason = "the test reads the files that a replay left")]
 fn two_runs_told_apart_leave_the_files_of_both() {
     let folder = folder("replay_both", &[("s.toml", SHORT)]);
