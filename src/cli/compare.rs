@@ -1,13 +1,13 @@
 //! `wavetank compare`: what differs between values of a setting, seed by seed.
 
 use crate::cli::run::{create_parent, write_page};
-use crate::cli::sweep::{failed, limits, loads, swept};
+use crate::cli::sweep::{failed, limits, loads, possible, swept};
 use crate::cli::{CompareArguments, Format, print, tell};
-use crate::lab::Verdict;
-use crate::lab::compare::{Comparison, metrics};
+use crate::lab::compare::{Comparison, HELD, metrics};
 use crate::lab::sweep::{Axis, Plan};
+use crate::lab::{Verdict, figure_names};
 use crate::report::CompareReport;
-use crate::scenario::nearest;
+use crate::scenario::advice;
 
 /// Carries the command out; returns its exit code.
 #[expect(
@@ -24,8 +24,10 @@ pub(super) fn run(arguments: &CompareArguments) -> u8 {
         Ok(swept) => swept,
         Err(code) => return code,
     };
-    if let Err(code) = known(&arguments.metric, &metrics(journal.outcomes())) {
-        return code;
+    let met = metrics(journal.outcomes());
+    if let Err(unmet) = known(&arguments.metric, &met, &met) {
+        tell(&format!("no run has it: {unmet}\n  --resume compares the same runs again\n"));
+        return Verdict::BAD_INPUT;
     }
     let comparison = Comparison::of(&plan, &axis, &baseline, &arguments.metric, journal.outcomes());
     let report =
@@ -69,21 +71,20 @@ fn asked(arguments: &CompareArguments) -> Result<(Plan, Axis, String), u8> {
         end: arguments.seeds.1,
         shard: (1, 1),
     };
-    loads(&plan)?;
+    let scenarios = loads(&plan)?;
+    let figures = [HELD.to_owned()].into_iter().chain(scenarios.iter().flat_map(figure_names));
+    let figures: Vec<String> = figures.collect();
+    let events = possible(&plan).into_iter().map(str::to_owned);
+    let all: Vec<String> = figures.iter().cloned().chain(events).collect();
+    known(&arguments.metric, &all, &figures).map_err(refused)?;
     Ok((plan, axis, baseline))
 }
 
-/// Whether each name asked for is part of a metric's; what is not has been told, and the exit code is returned.
-fn known(wanted: &[String], metrics: &[String]) -> Result<(), u8> {
-    let names = || metrics.iter().map(String::as_str);
-    let found = |wanted: &&String| names().any(|name| name.contains(wanted.as_str()));
+/// Whether each name asked for is part of a metric's; else what is wrong, with the nearest name, or all of the `main` ones.
+fn known(wanted: &[String], metrics: &[String], main: &[String]) -> Result<(), String> {
+    let found = |wanted: &&String| metrics.iter().any(|name| name.contains(wanted.as_str()));
     let Some(wanted) = wanted.iter().find(|wanted| !found(wanted)) else { return Ok(()) };
-    let advice = nearest(wanted, names()).map_or_else(
-        || format!("there are {}", names().collect::<Vec<_>>().join(", ")),
-        |name| format!("did you mean `{name}`?"),
-    );
-    tell(&format!(
-        "no metric of these runs is called `{wanted}`; {advice}\n  --resume compares the same runs again\n"
-    ));
-    Err(Verdict::BAD_INPUT)
+    let of = |names: &[String]| advice(wanted, names.iter().map(String::as_str));
+    let mend = of(metrics).or_else(|| of(main)).map(|advice| format!("; {advice}")).unwrap_or_default();
+    Err(format!("no metric is called `{wanted}`{mend}"))
 }

@@ -6,7 +6,7 @@ use crate::cli::sweep::{limits, swept};
 use crate::cli::{HuntArguments, load, print, tell};
 use crate::lab::Verdict;
 use crate::lab::sweep::{Ended, Limits, Outcome, Plan};
-use crate::scenario::{Scenario, nearest};
+use crate::scenario::{Scenario, advice};
 use crate::systems::bugs::BUGS;
 
 /// What a hunt for one bug brought.
@@ -67,10 +67,9 @@ fn keys(list: &str) -> Result<Vec<&'static str>, String> {
     }
     let find = |asked: &str| {
         known().find(|key| *key == asked).ok_or_else(|| {
-            let near =
-                nearest(asked, known()).map(|key| format!("; did you mean {key}?")).unwrap_or_default();
+            let mend = advice(asked, known()).map(|advice| format!("; {advice}")).unwrap_or_default();
             format!(
-                "no known bug is called `{asked}`{near}\n  `wavetank bugs` lists them; `all` hunts them all\n"
+                "no known bug is called `{asked}`{mend}\n  `wavetank bugs` lists them; `all` hunts them all\n"
             )
         })
     };
@@ -164,6 +163,6 @@ mod tests {
         assert_eq!(keys("K26, Z01"), Ok(vec!["K26", "Z01"]));
         assert_eq!(keys("all").map(|keys| keys.len()), Ok(BUGS.len()));
         let told = keys("K25,K2").expect_err("there is no K2");
-        assert!(told.contains("`K2`; did you mean K"), "{told}");
+        assert!(told.contains("`K2`; did you mean `K"), "{told}");
     }
 }

@@ -121,9 +121,9 @@ fn plan(arguments: &SweepArguments) -> Result<Plan, u8> {
 }
 
 /// What cannot be run is told before anything is, and not once for each seed.
-pub(super) fn loads(plan: &Plan) -> Result<(), u8> {
+pub(super) fn loads(plan: &Plan) -> Result<Vec<Scenario>, u8> {
     let one_seed = Plan { end: plan.first + 1, shard: (1, 1), ..plan.clone() };
-    one_seed.points().iter().try_for_each(|point| load(&point.file, &point.set).map(|_| ()))
+    one_seed.points().iter().map(|point| load(&point.file, &point.set)).collect()
 }
 
 /// Writes sweep.json (and JUnit XML and a page, if asked for), prints the summary, and returns the exit code.
@@ -154,7 +154,7 @@ fn told(folder: &Path, plan: &Plan, outcomes: &[Outcome], stop: Stop, as_asked: 
 }
 
 /// The events that can happen in the systems that stand in these scenarios.
-fn possible(plan: &Plan) -> Vec<&'static str> {
+pub(super) fn possible(plan: &Plan) -> Vec<&'static str> {
     let mut standing: BTreeSet<&str> = BTreeSet::new();
     for scenario in plan.files.iter().filter_map(|file| Scenario::load(file, &plan.set).ok()) {
         standing.extend(scenario.systems.names());

@@ -59,11 +59,24 @@ pub fn execute(
 
 /// Where the hosts of a scenario stand.
 pub fn places(scenario: &Scenario) -> Vec<Place> {
+    standing(scenario, |tank, platform| platform.places(tank))
+}
+
+/// The names of the figures that a run of a scenario has.
+pub fn figure_names(scenario: &Scenario) -> Vec<String> {
+    standing(scenario, |_, platform| {
+        let figures = figures(&platform.workloads, None, [0, 0]).into_iter();
+        figures.map(|figure| figure.name).collect()
+    })
+}
+
+/// What there is to say of a platform that stands and has not begun to run.
+fn standing<T: Default + Send + 'static>(scenario: &Scenario, ask: fn(&Tank, &Platform) -> T) -> T {
     let stand = || {
-        let found = Rc::new(RefCell::new(Vec::new()));
-        let (hosted, places) = (scenario.clone(), found.clone());
+        let found = Rc::new(RefCell::new(T::default()));
+        let (hosted, answer) = (scenario.clone(), found.clone());
         let build = move |tank: Tank| async move {
-            *places.borrow_mut() = Platform::build(&tank, &hosted).places(&tank);
+            *answer.borrow_mut() = ask(&tank, &Platform::build(&tank, &hosted));
         };
         // Nothing runs in it: how it ends tells nothing.
         let _ = Tank::run(scenario.seed, tank_config(scenario, &Recording::default()), build);
@@ -316,7 +329,12 @@ fn conclude(
         let progress = workload.progress().into_iter();
         progress.map(|(name, value)| (format!("{} {name}", workload.name()), value)).collect::<Vec<_>>()
     });
-    let figures = figures(&notes, &outcome, result.is_err());
+    let converged = notes.healed.zip(notes.rested).map(|(healed, rested)| rested.since(healed).as_secs_f64());
+    let mut figures = figures(&notes.workloads, converged, [outcome.messages, outcome.disk_operations]);
+    if result.is_err() {
+        // What a run that was cut short did not live to see would have changed them.
+        figures.iter_mut().for_each(|figure| figure.value = None);
+    }
     let service = notes.workloads.iter().map(|workload| {
         (workload.name().to_owned(), service::by_second(&workload.requests(), &workload.unread()))
     });
@@ -372,20 +390,20 @@ fn conclude(
     }
 }
 
-/// The figures of a run. One that was cut short has none: what it did not live to see would have changed them.
-fn figures(notes: &Notes, outcome: &Outcome, cut_short: bool) -> Vec<Figure> {
+/// The figures of a run that took so many seconds to converge, if it did.
+fn figures(
+    workloads: &[Rc<dyn Workload>],
+    converged: Option<f64>,
+    [messages, disk_operations]: [u64; 2],
+) -> Vec<Figure> {
     let mut figures = Vec::new();
-    for workload in &notes.workloads {
+    for workload in workloads {
         figures.extend(service::figures(workload.name(), &workload.requests()));
         figures.extend(workload.figures());
     }
-    let converged = notes.healed.zip(notes.rested).map(|(healed, rested)| rested.since(healed).as_secs_f64());
     figures.push(Figure::new("time to converge", "s", Better::Less, converged));
-    for (name, count) in [("messages", outcome.messages), ("disk operations", outcome.disk_operations)] {
+    for (name, count) in [("messages", messages), ("disk operations", disk_operations)] {
         figures.push(Figure::new(name, "", Better::Neither, count as f64));
-    }
-    if cut_short {
-        figures.iter_mut().for_each(|figure| figure.value = None);
     }
     figures
 }

@@ -24,7 +24,7 @@ use crate::base::SimTime;
 use crate::world::fault::FaultPlan;
 use crate::world::{Cut, Recording};
 
-pub use course::{execute, places};
+pub use course::{execute, figure_names, places};
 pub use determinism::{Difference, check_determinism, first_difference};
 pub use run::{Run, Verdict};
 

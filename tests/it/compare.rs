@@ -99,14 +99,23 @@ fn a_comparison_that_cannot_be_is_told_before_anything_runs() {
         ("acts.stri=1s,2s", &[], "stir"),
         ("acts.stir=1s,long", &[], "long"),
         ("acts.stir=1s,2s", &["--seeds", "3..3"], "A..B with A before B"),
+        (
+            "acts.stir=1s,2s",
+            &["--metric", "mesages"],
+            "no metric is called `mesages`; did you mean `messages`?",
+        ),
+        ("acts.stir=1s,2s", &["--metric", "elephants"], "known here: `held`, "),
+        ("acts.stir=1s,2s", &["--metric", "a controller was elected"], "no metric is called"),
     ] {
         let compared = compare(&folder, by, more);
         assert_eq!(compared.code, 2, "{by}: {}", compared.out);
         assert!(compared.err.contains(told), "{by}: {}", compared.err);
         assert!(!folder.join("compare-out").exists(), "{by}");
     }
-    let compared = compare(&folder, "acts.stir=1s,2s", &["--seeds", "1..2", "--metric", "mesages"]);
+    // This may happen here, and does not.
+    let rare = ["--seeds", "1..2", "--metric", "a disk wrote to the wrong place"];
+    let compared = compare(&folder, "acts.stir=1s,2s", &rare);
     assert_eq!(compared.code, 2, "{}", compared.out);
-    assert!(compared.err.contains("did you mean `messages`?"), "{}", compared.err);
+    assert!(compared.err.contains("no run has it: no metric is called"), "{}", compared.err);
     assert!(compared.err.contains("--resume compares the same runs again"), "{}", compared.err);
 }

@@ -189,5 +189,5 @@ fn a_hunt_tells_how_many_runs_find_a_known_bug_and_which_do_not() {
     assert!(nowhere.err.contains("no broker stands"), "{}", nowhere.err);
     let unknown = wavetank(&folder, &["hunt", "Z31", "s.toml"]);
     assert_eq!(unknown.code, 2);
-    assert!(unknown.err.contains("did you mean Z"), "{}", unknown.err);
+    assert!(unknown.err.contains("did you mean `Z"), "{}", unknown.err);
 }
