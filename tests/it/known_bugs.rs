@@ -51,7 +51,7 @@ const KNOWN: &[Known] = &[
     known("T14", "rejoin-and-fail", &["acts.stir=15s"], 1),
     known("K03", "leaders-fail-in-turn", &["acts.stir=6s"], 14),
     known("K26", "unheard-answer", &["acts.stir=15s"], 1),
-    known("K27", "late-proposal", &["acts.stir=22s"], 1),
+    known("K27", "late-proposal", &["acts.stir=22s"], 3),
     known("K19", "deposed-controller", &["acts.stir=15s"], 1),
     known("K25", "mixed-swarm", &[], 2),
     known("X02", "bit-rot", &["acts.stir=12s"], 19),
