@@ -5,12 +5,11 @@ use std::collections::BTreeSet;
 use std::rc::Rc;
 use std::time::Duration;
 
-use wavetank::base::SimTime;
 use wavetank::world::fault::{Budget, FaultPlan, Injector, Place, conduct};
 use wavetank::world::trace::What;
 use wavetank::world::{DiskError, File, Host, Open, Tank};
 
-use crate::world_time::{in_tank, spec};
+use crate::world_time::{in_tank, spec, until};
 
 /// Runs `first` on a host, cuts its power once `first` is done, starts it again, and returns what `then` finds.
 fn across_power_loss<T: Send + 'static>(
@@ -251,10 +250,6 @@ async fn sectors(file: &File) -> Vec<u8> {
     let bytes = file.read_at(0, 8 * 512).await.expect("healthy");
     let fill = |sector: &[u8]| if sector.iter().all(|byte| *byte == sector[0]) { sector[0] } else { 255 };
     bytes.chunks(512).map(fill).collect()
-}
-
-async fn until(host: &Host, millis: u64) {
-    host.sleep((SimTime::ZERO + Duration::from_millis(millis)).since(host.true_time())).await;
 }
 
 #[test]

@@ -14,7 +14,7 @@ use wavetank::world::fault::{
 use wavetank::world::trace::What;
 use wavetank::world::{Address, ConnectError, Host, Sender, Tank};
 
-use crate::world_time::{in_tank, spec};
+use crate::world_time::{in_tank, spec, until};
 
 #[derive(serde::Deserialize)]
 struct Rules {
@@ -255,7 +255,7 @@ struct Slowed {
 /// Sends 0, 1, 2, … at each tenth of a second.
 async fn send_numbers(host: &Host, sender: Sender) {
     for number in 0..40u64 {
-        host.sleep((SimTime::ZERO + Duration::from_millis(100 * number)).since(host.true_time())).await;
+        until(host, 100 * number).await;
         let text = Bytes::from(number.to_string());
         sender.send("Number", text).await.expect("the connection lasts as long as its ends");
     }
@@ -315,7 +315,7 @@ fn slowed_by(what: &'static str, length: &'static str) -> Slowed {
                 });
                 let host2 = host.clone();
                 host.spawn("connect", async move {
-                    host2.sleep((SimTime::ZERO + Duration::from_millis(2500)).since(host2.true_time())).await;
+                    until(&host2, 2500).await;
                     connect(host2.clone(), server).await;
                     log.borrow_mut().connected = Some(host2.true_time().as_millis());
                 });

@@ -32,6 +32,11 @@ pub fn spec(name: &str, zone: &str) -> HostSpec {
     HostSpec { name: name.into(), zone: zone.into(), system: "test", cores: 2, disk: DiskSpec::default() }
 }
 
+/// Waits until so many true milliseconds have passed since the start.
+pub async fn until(host: &Host, millis: u64) {
+    host.sleep((SimTime::ZERO + Duration::from_millis(millis)).since(host.true_time())).await;
+}
+
 #[test]
 fn timers_are_exact_to_the_nanosecond_and_cost_no_real_time() {
     let (waited, outcome) = in_tank(1, |tank| async move {
@@ -223,10 +228,7 @@ fn the_clock_of_each_host_is_off_by_what_was_drawn_for_it_until_the_heal() {
                             let shown = shown.clone();
                             async move {
                                 for at in [1000, 3000] {
-                                    host.sleep(
-                                        (SimTime::ZERO + Duration::from_millis(at)).since(host.true_time()),
-                                    )
-                                    .await;
+                                    until(&host, at).await;
                                     // 2026-01-01T00:00:00Z is when the calendar of a right clock begins.
                                     let right = 1_767_225_600_000 + at as i64;
                                     shown
