@@ -334,10 +334,12 @@ impl Client {
         let tag = format!("{:016x}", self.draw_token());
         if let Ok(lock) = Lock::acquire(&visit.session, &self.lock_root(), &tag).await {
             crate::reached!("a client held a lock");
-            let _holding = self.notebook.hold();
+            let holding = self.notebook.hold();
             visit.note_held(lock.fence(), lock.since());
             let hold = self.draw_wait(self.config.hold.get() / 2).min(self.config.hold.get());
             self.host.sleep(hold).await;
+            // Another may hold it before this one hears that it has been given back.
+            drop(holding);
             let _ = lock.release().await;
         }
         self.locking.set(false);
