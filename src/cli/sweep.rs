@@ -120,7 +120,7 @@ fn plan(arguments: &SweepArguments) -> Result<Plan, u8> {
     Ok(plan)
 }
 
-/// What cannot be run is told before anything is, and not once for each seed.
+/// The scenarios of a plan, once for each point of its axes. What cannot be run is told before anything is, and not once for each seed.
 pub(super) fn loads(plan: &Plan) -> Result<Vec<Scenario>, u8> {
     let one_seed = Plan { end: plan.first + 1, shard: (1, 1), ..plan.clone() };
     one_seed.points().iter().map(|point| load(&point.file, &point.set)).collect()
@@ -133,7 +133,9 @@ pub(super) fn loads(plan: &Plan) -> Result<Vec<Scenario>, u8> {
 )]
 fn told(folder: &Path, plan: &Plan, outcomes: &[Outcome], stop: Stop, as_asked: &ToldArguments) -> u8 {
     let summary = Summary::of(outcomes);
-    let possible = possible(plan);
+    let scenarios: Vec<Scenario> =
+        plan.files.iter().filter_map(|file| Scenario::load(file, &plan.set).ok()).collect();
+    let possible = possible(&scenarios);
     let report = SweepReport { plan, summary: &summary, stop, possible: &possible };
     let json = report.json() + "\n";
     let mut written = std::fs::write(folder.join("sweep.json"), &json);
@@ -154,11 +156,8 @@ fn told(folder: &Path, plan: &Plan, outcomes: &[Outcome], stop: Stop, as_asked: 
 }
 
 /// The events that can happen in the systems that stand in these scenarios.
-pub(super) fn possible(plan: &Plan) -> Vec<&'static str> {
-    let mut standing: BTreeSet<&str> = BTreeSet::new();
-    for scenario in plan.files.iter().filter_map(|file| Scenario::load(file, &plan.set).ok()) {
-        standing.extend(scenario.systems.names());
-    }
+pub(super) fn possible(scenarios: &[Scenario]) -> Vec<&'static str> {
+    let standing: BTreeSet<&str> = scenarios.iter().flat_map(|scenario| scenario.systems.names()).collect();
     let system =
         |file: &'static str| systems::NAMES.iter().find(|name| file.contains(&format!("systems/{name}/")));
     let stands = |file| system(file).is_none_or(|name| standing.contains(name));

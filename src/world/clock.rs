@@ -17,7 +17,7 @@ const UPTIME_MAX_NANOS: u64 = 30 * 86_400_000_000_000;
 const BILLION: i128 = 1_000_000_000;
 
 /// By how many parts per million a clock runs wrong at most, whatever adds up.
-const PPM_MAX: f64 = 5e5;
+const TOTAL_PPM_MAX: f64 = 5e5;
 
 /// The calendar clocks of hosts, before any fault.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -121,7 +121,7 @@ impl Kernel {
     /// Whether a host's clocks may run faster by so many parts per million than they do, or slower.
     pub(crate) fn bears_drift(&self, host: HostId, ppm: f64) -> bool {
         let excess = self.hosts.borrow()[host.get() as usize].clock.excess;
-        (excess as f64 / 1e3 + ppm).abs() <= PPM_MAX
+        (excess as f64 / 1e3 + ppm).abs() <= TOTAL_PPM_MAX
     }
 
     /// A host's clocks run faster by so many parts per million than they did, or slower: its timers with them.
