@@ -1,6 +1,7 @@
 //! Real code under test. The order of the declarations is who may call whom, and only through a neighbour's `api`.
 
 pub mod seal;
+pub mod sites;
 pub mod coordination;
 pub mod broker;
 pub mod bugs;

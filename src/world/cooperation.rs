@@ -1,47 +1,195 @@
-//! Cooperative fault points (`buggify`): places in real code that are made to misbehave now and then.
+//! Cooperative fault points (`buggify`): sites in real code that are made to misbehave now and then, within what the real system may do.
 //!
 //! Two levels, after FoundationDB: per run a site is live with p = 1/4, and a live site fires with p = 1/4, so that runs differ
-//! in kind and not only in timing.
+//! in kind and not only in timing. Each site has dice of its own: one that is reached more often moves no other. One that is not live
+//! costs an index and a count.
 
-use std::collections::BTreeMap;
+use std::fmt;
+use std::time::Duration;
+
+use rand::RngCore;
+use schemars::JsonSchema;
+use serde::Serialize;
 
 use crate::base::Seed;
 use crate::world::chance::SplitMix;
-use rand::RngCore;
 
 const LIVE: f64 = 0.25;
 const FIRES: f64 = 0.25;
+
+/// A place in a system that misbehaves now and then. All there are stand in `systems::sites`.
+#[derive(Clone, Copy, Debug)]
+pub struct Site {
+    /// Its place in the list.
+    number: usize,
+    /// The system whose code it stands in.
+    pub system: &'static str,
+    /// Where it stands, in few words; no other site of the system has the same.
+    pub name: &'static str,
+    /// How long it waits at most when it fires; zero if it does something early, or less of it, instead.
+    pub wait_max: Duration,
+    /// What happens there and why that hurts.
+    pub what: &'static str,
+}
+
+impl Site {
+    /// The site at this place of the list. Only the list calls it (`tests/it/tidy.rs` sees to it).
+    pub(crate) const fn listed(
+        number: usize,
+        system: &'static str,
+        name: &'static str,
+        wait_max: Duration,
+        what: &'static str,
+    ) -> Self {
+        Self { number, system, name, wait_max, what }
+    }
+}
+
+/// Its system and its name: `broker: before a proposal`.
+impl fmt::Display for Site {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "{}: {}", self.system, self.name)
+    }
+}
+
+/// What a run made of one site that it reached.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, JsonSchema)]
+pub struct SiteTally {
+    /// Its system and its name: `broker: before a proposal`.
+    pub site: String,
+    /// How often it was reached while chaos reigned.
+    pub reached: u64,
+    /// Whether it could fire in this run.
+    pub live: bool,
+    /// How often it fired.
+    pub fired: u64,
+}
+
+/// A site of this run.
+struct Standing {
+    site: Site,
+    reached: u64,
+    fired: u64,
+    /// None if it is not live.
+    dice: Option<SplitMix>,
+}
 
 /// The cooperative points of one run.
 pub(crate) struct Cooperation {
     seed: Seed,
     pub(crate) on: bool,
-    sites: BTreeMap<&'static str, Option<SplitMix>>,
-    dice: SplitMix,
-    pub(crate) fired: u64,
+    sites: Vec<Option<Standing>>,
 }
 
 impl Cooperation {
     pub(crate) fn new(seed: Seed) -> Self {
-        let dice = SplitMix::new(seed.stream("cooperation").next_u64());
-        Self { seed, on: false, sites: BTreeMap::new(), dice, fired: 0 }
+        Self { seed, on: false, sites: Vec::new() }
     }
 
-    pub(crate) fn fires(&mut self, site: &'static str) -> bool {
+    /// The dice of a site that fires now.
+    fn fires(&mut self, site: &Site) -> Option<&mut SplitMix> {
         if !self.on {
-            return false;
+            return None;
         }
-        let dice = self.sites.entry(site).or_insert_with(|| {
-            let mut dice = SplitMix::new(self.seed.stream(&format!("cooperation/{site}")).next_u64());
-            dice.happens(LIVE).then_some(dice)
-        });
-        let fires = dice.as_mut().is_some_and(|dice| dice.happens(FIRES));
-        self.fired += u64::from(fires);
-        fires
+        if self.sites.len() <= site.number {
+            self.sites.resize_with(site.number + 1, || None);
+        }
+        let seed = self.seed;
+        let standing = self.sites[site.number].get_or_insert_with(|| Standing::of(seed, site));
+        standing.reached += 1;
+        let dice = standing.dice.as_mut()?;
+        if !dice.happens(FIRES) {
+            return None;
+        }
+        standing.fired += 1;
+        Some(dice)
     }
 
-    /// A draw below `bound`, for how badly a fired point behaves.
-    pub(crate) fn below(&mut self, bound: u64) -> u64 {
-        self.dice.below(bound.max(1))
+    /// Whether a site fires now.
+    pub(crate) fn acts(&mut self, site: &Site) -> bool {
+        self.fires(site).is_some()
+    }
+
+    /// How long a site waits now: below its bound if it fires, else not at all.
+    pub(crate) fn wait(&mut self, site: &Site) -> Option<Duration> {
+        let dice = self.fires(site)?;
+        Some(Duration::from_nanos(dice.below(site.wait_max.as_nanos() as u64)))
+    }
+
+    /// The sites that were reached, in the order of the list.
+    pub(crate) fn tallies(&self) -> Vec<SiteTally> {
+        let tally = |standing: &Standing| {
+            let Standing { site, reached, fired, dice } = standing;
+            SiteTally { site: site.to_string(), reached: *reached, live: dice.is_some(), fired: *fired }
+        };
+        self.sites.iter().flatten().map(tally).collect()
+    }
+}
+
+impl Standing {
+    fn of(seed: Seed, site: &Site) -> Self {
+        let mut dice = SplitMix::new(seed.stream(&format!("cooperation/{site}")).next_u64());
+        let dice = dice.happens(LIVE).then_some(dice);
+        Self { site: *site, reached: 0, fired: 0, dice }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const WAITS: Site = Site::listed(0, "broker", "waits", Duration::from_millis(10), "");
+    const ACTS: Site = Site::listed(2, "broker", "acts", Duration::ZERO, "");
+
+    fn on(seed: u64) -> Cooperation {
+        Cooperation { on: true, ..Cooperation::new(Seed::new(seed)) }
+    }
+
+    #[test]
+    fn a_quarter_of_the_runs_have_a_site_live_and_there_it_fires_at_a_quarter() {
+        let (mut live, mut fired) = (0, 0);
+        for seed in 0..1000 {
+            let mut cooperation = on(seed);
+            for _ in 0..100 {
+                cooperation.acts(&ACTS);
+            }
+            let [tally] = &cooperation.tallies()[..] else { panic!("one site was reached") };
+            assert_eq!((tally.reached, tally.live || tally.fired == 0), (100, true));
+            live += u64::from(tally.live);
+            fired += tally.fired;
+        }
+        assert!((200..300).contains(&live), "live in {live} of 1000");
+        assert!((live * 22..live * 28).contains(&fired), "fired {fired} times in {live} runs of 100");
+    }
+
+    #[test]
+    fn one_site_does_not_move_the_dice_of_another() {
+        let seed = (0..).find(|seed| {
+            let mut cooperation = on(*seed);
+            cooperation.acts(&WAITS);
+            cooperation.acts(&ACTS);
+            cooperation.tallies().iter().all(|tally| tally.live)
+        });
+        let seed = seed.expect("one of sixteen has both");
+        let waits = |beside: u64| {
+            let mut cooperation = on(seed);
+            let wait = |_| {
+                for _ in 0..beside {
+                    cooperation.acts(&ACTS);
+                }
+                cooperation.wait(&WAITS)
+            };
+            (0..50).map(wait).collect::<Vec<_>>()
+        };
+        assert_eq!(waits(0), waits(3));
+        let fired: Vec<Duration> = waits(0).into_iter().flatten().collect();
+        assert!(fired.len() < 50 && fired.iter().all(|wait| *wait < WAITS.wait_max), "{fired:?}");
+    }
+
+    #[test]
+    fn nothing_is_reached_while_cooperation_is_off() {
+        let mut cooperation = Cooperation::new(Seed::new(1));
+        assert!(!cooperation.acts(&ACTS));
+        assert_eq!(cooperation.tallies(), []);
     }
 }

@@ -11,6 +11,7 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use crate::base::{HostId, MonoTime, SimTime, Stream, WallTime};
+use crate::world::cooperation::Site;
 use crate::world::disk::Disk;
 use crate::world::kernel::{Event, EventKey, Kernel, TaskKey};
 use crate::world::network::{self, Address, ConnectError, Connection, ListenError, Listener};
@@ -244,17 +245,30 @@ impl Host {
         }
     }
 
-    /// A cooperative point: true now and then, at places that make bugs likelier. Per run a site is live with p = 1/4, and then
-    /// fires with p = 1/4; never when the scenario switches cooperation off or after the heal.
-    pub fn buggify(&self, site: &'static str) -> bool {
-        self.is_alive() && self.0.kernel.cooperation.borrow_mut().fires(site)
+    /// A cooperative point: true now and then, where a system may do something early, or less of it. Per run a site is live with
+    /// p = 1/4, and then fires with p = 1/4; never when the scenario switches cooperation off or after the heal.
+    pub fn buggify(&self, site: &Site) -> bool {
+        let fires = self.0.kernel.cooperation.borrow_mut().acts(site) && self.is_alive();
+        if fires {
+            self.log(Level::Debug, || format!("cooperative point: {}", site.name));
+        }
+        fires
     }
 
-    /// Waits up to `max` if the cooperative point `site` fires.
-    pub async fn buggify_delay(&self, site: &'static str, max: Duration) {
-        if self.buggify(site) {
-            let nanos = self.0.kernel.cooperation.borrow_mut().below(max.as_nanos() as u64);
-            self.sleep(Duration::from_nanos(nanos)).await;
+    /// How much longer something takes at a cooperative point: zero, or less than the site's bound if it fires.
+    pub fn buggify_wait(&self, site: &Site) -> Duration {
+        let wait = self.0.kernel.cooperation.borrow_mut().wait(site).filter(|_| self.is_alive());
+        if let Some(wait) = wait {
+            self.log(Level::Debug, || format!("cooperative point: {}, for {wait:?}", site.name));
+        }
+        wait.unwrap_or_default()
+    }
+
+    /// Waits at a cooperative point if it fires.
+    pub async fn buggify_delay(&self, site: &Site) {
+        let wait = self.buggify_wait(site);
+        if !wait.is_zero() {
+            self.sleep(wait).await;
         }
     }
 }

@@ -22,6 +22,7 @@ pub mod trace;
 pub mod watch;
 
 pub use clock::ClockConfig;
+pub use cooperation::{Site, SiteTally};
 pub use disk::{Disk, DiskError, DiskOperation, DiskSpec, File, Open};
 pub use host::{Elapsed, Host, Sleep, Task};
 pub use network::{

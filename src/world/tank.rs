@@ -10,6 +10,7 @@ use rand::RngCore;
 
 use crate::base::{HostId, Seed, SimTime, Span, Stream};
 use crate::world::clock::ClockConfig;
+use crate::world::cooperation::SiteTally;
 use crate::world::disk::{DiceKeys, DiskSpec, DiskState};
 use crate::world::host::Host;
 use crate::world::kernel::{Event, Kernel, Stopped};
@@ -97,6 +98,8 @@ pub struct Outcome {
     pub properties: Vec<PropertyTally>,
     /// Which events happened under which kinds of faults.
     pub meetings: Vec<Meeting>,
+    /// What became of the cooperative points that were reached.
+    pub sites: Vec<SiteTally>,
     /// The readable record: everything if asked for, else the last notable events.
     pub records: Vec<Record>,
     /// Faults, what processes did, and the first hundred hits of each property: the life of each host, however long the run.
@@ -398,6 +401,7 @@ impl Kernel {
             violation: properties.violation.clone(),
             properties: properties.tallies(),
             meetings: properties.meetings(),
+            sites: self.cooperation.borrow().tallies(),
             records: trace.take_records(),
             milestones: trace.take_milestones(),
             hashes: trace.take_hashes(),

@@ -123,6 +123,38 @@ fn names_of_properties_are_unique() {
 }
 
 #[test]
+fn every_cooperative_point_is_listed_and_stands_where_the_list_says() {
+    let mut names: BTreeMap<String, u32> = BTreeMap::new();
+    wavetank::systems::sites::ALL.iter().for_each(|site| *names.entry(site.to_string()).or_default() += 1);
+    names.retain(|_, count| 1 < *count);
+    assert!(names.is_empty(), "names that stand for several sites: {names:?}");
+    let mut listed: BTreeMap<String, &str> = BTreeMap::new();
+    let list = read(Path::new("src/systems/sites.rs"));
+    for site in wavetank::systems::sites::ALL {
+        let line = list.lines().find(|line| line.contains(&format!(": \"{}\",", site.name)));
+        let (constant, _) = line.and_then(|line| line.trim().split_once(':')).expect("the list names it");
+        listed.insert(constant.to_owned(), site.system);
+    }
+    let mut places: BTreeMap<String, u32> = BTreeMap::new();
+    for path in sources() {
+        let source = production(&read(&path)).to_owned();
+        let makes_sites = path.ends_with("sites.rs") || path.ends_with("cooperation.rs");
+        assert!(makes_sites || !source.contains("Site::listed"), "{} has a site of its own", path.display());
+        for constant in imported(&source, "&sites::") {
+            let system = listed.get(&constant).copied().unwrap_or("no system");
+            assert!(
+                path.starts_with(format!("src/systems/{system}")),
+                "{constant} stands in {}",
+                path.display()
+            );
+            *places.entry(constant).or_default() += 1;
+        }
+    }
+    let once = listed.keys().map(|constant| (constant.clone(), 1)).collect::<BTreeMap<_, _>>();
+    assert_eq!(places, once, "each site stands at one place");
+}
+
+#[test]
 fn unfinished_work_is_not_left_in_the_source() {
     for path in sources() {
         let source = read(&path);

@@ -26,6 +26,7 @@ use crate::systems::broker::{Config, Observer, TopicConfig};
 use crate::systems::coordination::api::{
     Code, Error, Mode, Session, WatchEvent, Write, check, create, delete, set,
 };
+use crate::systems::sites;
 use crate::world::property::bug;
 use crate::world::rpc::Caller;
 use crate::world::{Address, Host, Level, Task, select, watch};
@@ -156,6 +157,7 @@ async fn run_for_office(
     }
     crate::reached!("a controller was elected");
     seat.host.log(Level::Info, || format!("controls the cluster as {epoch}"));
+    seat.host.buggify_delay(&sites::OFFICE).await;
     let mut reign = Reign::begin(seat, session, epoch, version + 1).await?;
     let (sender, inbox) = mpsc::unbounded_channel();
     *petitions.borrow_mut() = Some(sender.clone());
@@ -300,10 +302,7 @@ impl Reign {
             return Ok(());
         }
         for (id, mut state) in changes {
-            self.seat
-                .host
-                .buggify_delay("broker: before a controller writes", Duration::from_millis(500))
-                .await;
+            self.seat.host.buggify_delay(&sites::STATE).await;
             let began = self.seat.observer.began();
             let before = state.version;
             state.controller_epoch = self.image.controller_epoch;
@@ -319,6 +318,7 @@ impl Reign {
             }
             self.image.apply((id, state));
         }
+        self.seat.host.buggify_delay(&sites::STATE_WRITTEN).await;
         // Not before all is written: an image that shows a broker's new life beside states that count on its former one would have an
         // amnesiac lead.
         self.publish();

@@ -14,6 +14,7 @@ use crate::systems::broker::log::LogError;
 use crate::systems::broker::partition::{Fetched, Partition};
 use crate::systems::broker::server::Broker;
 use crate::systems::broker::wire::{Channel, Request, Response};
+use crate::systems::sites;
 use crate::world::property::bug;
 
 /// Bytes fetched of one partition at once (`replica.fetch.max.bytes`).
@@ -77,9 +78,10 @@ pub async fn run(broker: Rc<Broker>, leader: BrokerId) {
             .with_max_bytes(i32::MAX)
             .with_topics(topics.collect());
         let patience = wait + Duration::from_secs(1);
+        broker.host.buggify_delay(&sites::FETCH_ASKED).await;
         match channel.call(ApiKey::Fetch, &Request::Fetch(request), patience).await {
             Ok(Response::Fetch(response)) => {
-                broker.host.buggify_delay("broker: between fetch and copy", Duration::from_millis(300)).await;
+                broker.host.buggify_delay(&sites::FETCHED).await;
                 let mut trouble = false;
                 for topic in response.responses {
                     let Some(topic_id) = TopicId::from_uuid(topic.topic_id) else { continue };

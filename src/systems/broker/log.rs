@@ -13,6 +13,7 @@ use crate::systems::broker::producers::{Appended, Producers, Sequence};
 use crate::systems::broker::records::{Batch, BatchError, batches, decode, holds, stamp};
 use crate::systems::broker::segment::{Segment, paths};
 use crate::systems::seal::{sealed, unsealed};
+use crate::systems::sites;
 use crate::world::{Disk, DiskError};
 
 /// Why a log cannot do what it is asked.
@@ -262,6 +263,7 @@ impl Log {
         // Before the batch: one whose epoch is not written down counts as damaged at the next start.
         if self.epochs.note(batch.epoch, batch.base) {
             self.write_epochs().await?;
+            self.disk.host().buggify_delay(&sites::EPOCH_WRITTEN).await;
         }
         self.segments.back_mut().expect("a log has a segment").append(batch, bytes).await?;
         self.end = batch.last.plus(1);
@@ -276,6 +278,7 @@ impl Log {
         }
         let segment =
             Segment::create(&self.disk, &self.directory, base, self.settings.index_interval).await?;
+        self.disk.host().buggify_delay(&sites::SEGMENT_CREATED).await;
         self.disk.sync_dir(&self.directory).await?;
         self.segments.push_back(segment);
         Ok(())
@@ -335,6 +338,7 @@ impl Log {
         if self.end <= to {
             return Ok(());
         }
+        self.disk.host().buggify_delay(&sites::CUT).await;
         if to < self.start() {
             return self.start_at(to).await;
         }
@@ -355,6 +359,7 @@ impl Log {
         self.end = end;
         self.recent.retain(|batch| batch.last < end);
         if self.epochs.truncate_end(end) {
+            self.disk.host().buggify_delay(&sites::CUT_EPOCHS).await;
             self.write_epochs().await?;
         }
         Ok(())

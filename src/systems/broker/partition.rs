@@ -19,6 +19,8 @@ use crate::systems::broker::id::{BrokerEpoch, BrokerId, LeaderEpoch, Offset, Top
 use crate::systems::broker::log::{AppendInfo, Limit, Log, LogError};
 use crate::systems::broker::observer::ReplicaObserver;
 use crate::systems::broker::replica::{LeaderState, Progress, Proposal, Replica, Role};
+use crate::systems::sites;
+use crate::world::Host;
 use crate::world::property::bug;
 
 /// A topic partition on this broker.
@@ -192,7 +194,8 @@ impl Partition {
     ///
     /// # Errors
     /// If the disk fails.
-    pub async fn on_state(&self, state: &PartitionState, now: MonoTime) -> Result<(), LogError> {
+    pub async fn on_state(&self, state: &PartitionState, host: &Host) -> Result<(), LogError> {
+        let now = host.now();
         let mut log = self.log.lock().await;
         self.unclean.set(state.unclean);
         let me = self.replica.borrow().me;
@@ -209,6 +212,7 @@ impl Partition {
             };
             if self.replica.borrow_mut().lead(leader_state, log.end(), now) {
                 self.observer.leads(state.leader_epoch, log.end());
+                host.buggify_delay(&sites::LEADERSHIP).await;
             }
         } else {
             let was_leader = self.replica.borrow().leadership().is_some();

@@ -43,6 +43,7 @@ use crate::systems::broker::server::{Broker, CLIENT_PORT};
 use crate::systems::broker::wire::{
     APIS, Request, Response, decode_request, encode_response, host_name, response_name, text,
 };
+use crate::systems::sites;
 use crate::world::property::bug;
 use crate::world::rpc::CallError;
 
@@ -363,7 +364,7 @@ impl Broker {
         }
         let result = partition.append(records, acks == -1).await;
         let (info, epoch) = result.map_err(|refusal| self.notice(&refusal))?;
-        self.host.buggify_delay("broker: between append and answer", Duration::from_millis(300)).await;
+        self.host.buggify_delay(&sites::APPENDED).await;
         self.host.count("broker.bytes-in", records.len() as u64);
         Ok(Appended { base: info.appended.base, last: info.appended.last, partition, epoch })
     }
@@ -379,15 +380,16 @@ impl Broker {
         let waiter = Rc::new(Notify::new());
         loop {
             partition.changes.tell(&waiter);
-            {
+            let enough = {
                 let replica = partition.replica.borrow();
                 if replica.leadership().is_none() || replica.epoch() != epoch {
                     return Err(ResponseError::NotLeaderOrFollower);
                 }
-                if last < replica.high_watermark() {
-                    let enough = replica.has_enough_in_sync();
-                    return if enough { Ok(()) } else { Err(ResponseError::NotEnoughReplicasAfterAppend) };
-                }
+                (last < replica.high_watermark()).then(|| replica.has_enough_in_sync())
+            };
+            if let Some(enough) = enough {
+                self.host.buggify_delay(&sites::COMMITTED).await;
+                return if enough { Ok(()) } else { Err(ResponseError::NotEnoughReplicasAfterAppend) };
             }
             let left = deadline.since(self.host.now());
             if left.is_zero() || self.host.timeout(left, waiter.notified()).await.is_err() {
@@ -412,7 +414,8 @@ impl Broker {
             partitions.iter().flatten().for_each(|partition| partition.changes.tell(&waiter));
             let FetchedNow { response, bytes, at_once } = self.fetch_now(&request, &partitions).await;
             let left = deadline.since(self.host.now());
-            if at_once || bytes_min <= bytes || left.is_zero() {
+            let enough = at_once || bytes_min <= bytes || left.is_zero();
+            if enough || self.host.buggify(&sites::EARLY_FETCH) {
                 self.host.count("broker.bytes-out", bytes as u64);
                 return response;
             }
@@ -434,8 +437,7 @@ impl Broker {
         let mut partitions = partitions.iter();
         let follower = follower(request);
         let mut left = usize::try_from(request.max_bytes).unwrap_or(0);
-        if self.host.buggify("broker: a small fetch") {
-            // One batch in all: a follower comes on in small steps, and one partition at a time.
+        if self.host.buggify(&sites::SMALL_FETCH) {
             left = 1;
         }
         let (mut bytes, mut at_once) = (0, false);

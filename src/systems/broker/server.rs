@@ -18,6 +18,7 @@ use crate::systems::broker::replica::{Proposal, Replica};
 use crate::systems::broker::{Config, Observer, fetcher, requests};
 use crate::systems::coordination::api::{Code, Error, Mode, Session};
 use crate::systems::seal::{sealed, unsealed};
+use crate::systems::sites;
 use crate::world::property::bug;
 use crate::world::rpc::{self, CallError, Caller};
 use crate::world::{Address, Disk, DiskError, Host, Level, Task, select, watch};
@@ -337,7 +338,7 @@ impl Broker {
 
     /// Takes over the cluster as the controller sees it.
     async fn on_image(&self, image: Image) -> Result<Controlled, LogError> {
-        self.host.buggify_delay("broker: before an image is taken over", Duration::from_millis(500)).await;
+        self.host.buggify_delay(&sites::IMAGE).await;
         let _one_at_a_time = self.image_lock.lock().await;
         let newest = self.image.borrow().as_ref().map(|image| (image.controller_epoch, image.number));
         if let Some((epoch, number)) = newest {
@@ -363,13 +364,15 @@ impl Broker {
         for (id, topic, state) in image.partitions() {
             if state.replicas.contains(&self.me) {
                 let partition = self.open_partition(&id, topic).await?;
-                partition.on_state(state, self.host.now()).await?;
+                partition.on_state(state, &self.host).await?;
+                self.host.buggify_delay(&sites::IMAGE_PART).await;
             }
         }
         let (number, epoch) = (image.number, image.controller_epoch);
         self.host.log(Level::Debug, || format!("took over image {number} of the controller of {epoch}"));
         *self.image.borrow_mut() = Some(image);
         if !self.counted.replace(true) {
+            self.host.buggify_delay(&sites::LIFE_COUNTED).await;
             // Only now: the next life of the process may call itself intact when what this one had lost is in the books. A crash
             // between a loss of power and the first word of a controller must not wash it away.
             self.host.disk().replace(BOOT_ID, &sealed(&self.host.boot_id().to_be_bytes())).await?;
@@ -453,7 +456,7 @@ impl Broker {
         let version = proposal.version;
         let mut may_be_taken = false;
         let mut wait = TICK;
-        self.host.buggify_delay("broker: before a proposal", Duration::from_millis(500)).await;
+        self.host.buggify_delay(&sites::PROPOSAL).await;
         while partition.replica.borrow().awaits(version) {
             // Without a registration nobody listens; with the next one comes a new state.
             if let Some(broker_epoch) = self.epoch.get() {
@@ -509,8 +512,9 @@ impl Broker {
             self.host.sleep(TICK).await;
             let now = self.host.now();
             let partitions: Vec<Rc<Partition>> = self.partitions.borrow().values().cloned().collect();
+            let halves = if self.host.buggify(&sites::SHORT_LAG) { 2 } else { 1 };
+            let lag_max = self.config.replica_lag_max.get() / halves;
             for partition in &partitions {
-                let lag_max = self.config.replica_lag_max.get();
                 let proposal = partition.replica.borrow_mut().on_tick(partition.log_end(), now, lag_max);
                 if let Some(proposal) = proposal {
                     self.propose(&partition.id, proposal);
@@ -594,6 +598,7 @@ impl Broker {
             };
             partitions.values().map(checkpointed).collect()
         };
+        self.host.buggify_delay(&sites::CHECKPOINT).await;
         Ok(self.host.disk().replace(CHECKPOINT, &sealed(&json(&checkpoint))).await?)
     }
 
@@ -611,6 +616,7 @@ impl Broker {
             partition.flush().await?;
         }
         self.write_checkpoint().await?;
+        self.host.buggify_delay(&sites::CLEAN_STOP).await;
         if self.has_all_that_counts() {
             self.host.disk().replace(CLEAN_SHUTDOWN, b"").await?;
         } else {

@@ -85,6 +85,9 @@ pub struct Desk {
     effects: Vec<DeskEffect>,
 }
 
+/// What a message is called that tells a client of a change it waits for.
+pub const WATCHER_EVENT: &str = "WatcherEvent";
+
 /// A session's password: only who was told it can go on with the session.
 fn password(session: SessionId) -> Bytes {
     const SECRET: u64 = 0xB3415C00;
@@ -269,7 +272,7 @@ impl Desk {
         for event in &applied.events {
             for link in self.watches.fire(event) {
                 let bytes = encode_event(event.0, &event.1, txn.zxid.get());
-                self.effects.push(DeskEffect::Send(link, "WatcherEvent", bytes));
+                self.effects.push(DeskEffect::Send(link, WATCHER_EVENT, bytes));
             }
         }
         match &txn.change {
@@ -389,7 +392,7 @@ impl Desk {
         crate::sometimes!(!missed.is_empty(), "a watch fired for what its client had missed");
         let zxid = self.database.last().get();
         for (kind, path) in missed {
-            self.effects.push(DeskEffect::Send(link, "WatcherEvent", encode_event(kind, path, zxid)));
+            self.effects.push(DeskEffect::Send(link, WATCHER_EVENT, encode_event(kind, path, zxid)));
         }
     }
 }

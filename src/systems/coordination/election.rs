@@ -11,6 +11,7 @@ use tokio::sync::mpsc;
 use crate::systems::coordination::elector::{Elector, Notification, Role, Vote};
 use crate::systems::coordination::message::{decode, encode};
 use crate::systems::coordination::zxid::ServerId;
+use crate::systems::sites;
 use crate::world::{Address, Host, select};
 
 /// Where servers hear notifications.
@@ -76,6 +77,7 @@ impl Assembly {
         let Some((_, address)) = self.peers.iter().find(|(server, _)| *server == to) else { return };
         let (host, address) = (self.host.clone(), *address);
         self.host.spawn("election-tell", async move {
+            host.buggify_delay(&sites::NOTIFICATION).await;
             let said = host.timeout(PATIENCE, async {
                 let connection = host.connect(Address { port: ELECTION_PORT, ..address }).await.ok()?;
                 connection.sender.send("Notification", encode(&notification)).await.ok()

@@ -19,6 +19,7 @@ use crate::systems::coordination::snapshot;
 use crate::systems::coordination::storage::{Storage, StorageError};
 use crate::systems::coordination::txn::{Change, Txn};
 use crate::systems::coordination::zxid::{PeerEpoch, ServerId, SessionId, Zxid};
+use crate::systems::sites;
 use crate::world::property::bug;
 use crate::world::{Address, Connection, Level, Receiver, Sender, select};
 
@@ -123,6 +124,7 @@ async fn take_over(
     let counts = accepted < epoch;
     if counts {
         storage.accept(epoch).await?;
+        quorum.server.host.buggify_delay(&sites::EPOCH_ACCEPTED).await;
     }
     let current = storage.epochs().current;
     let promise = ToLeader::AckEpoch { current, last: journal_or_memory(&journal, &database), counts };
@@ -144,6 +146,7 @@ async fn take_over(
                     continue;
                 }
                 truncated?;
+                quorum.server.host.buggify_delay(&sites::LOG_TRUNCATED).await;
                 (database, journal) = storage.recover().await?;
                 if bug("Z10") {
                     journal.append_behind(&before);
@@ -182,11 +185,13 @@ async fn take_over(
                 if !bug("Z01") && !bug("Z02") {
                     append(&mut journal, to_log.drain(..)).await?;
                 }
+                quorum.server.host.buggify_delay(&sites::HISTORY_LOGGED).await;
                 if !bug("Z03") {
                     adopt(storage, epoch).await?;
                 }
                 let taken = received.back().map_or(database.last(), |txn| txn.zxid);
                 quorum.server.observer.acknowledged(taken);
+                quorum.server.host.buggify_delay(&sites::EPOCH_ADOPTED).await;
                 if quorum.send(&ToLeader::Ack(zxid)).await.is_none() {
                     return lost();
                 }

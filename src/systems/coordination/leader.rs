@@ -4,7 +4,6 @@
 //! history of this leader; an epoch has at most one leader that got so far.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::sync::mpsc;
@@ -24,6 +23,7 @@ use crate::systems::coordination::storage::{Epochs, Storage, StorageError};
 use crate::systems::coordination::txn::{Change, Txn};
 use crate::systems::coordination::wire::{Code, Request};
 use crate::systems::coordination::zxid::{PeerEpoch, ServerId, SessionId, Zxid};
+use crate::systems::sites;
 use crate::world::property::bug;
 use crate::world::{Host, Level, Listener, select};
 
@@ -352,7 +352,8 @@ impl Leader {
 
     /// Sends a follower what it lacks, and has it remove what it should not have: DIFF, TRUNC or SNAP.
     fn synchronise(&mut self, id: LearnerId, last: Zxid, epoch: PeerEpoch) {
-        let needs_snapshot = self.learners[&id].needs_snapshot;
+        let full_copy = self.server.host.buggify(&sites::FULL_COPY);
+        let needs_snapshot = self.learners[&id].needs_snapshot || full_copy;
         let mut messages = Vec::new();
         {
             let desk = self.service.desk.borrow();
@@ -414,13 +415,13 @@ impl Leader {
         };
         self.reign = Some(reign);
         crate::reached!("coordination established a leader");
-        self.server
-            .host
-            .buggify_delay("coordination: before the first UpToDate", Duration::from_millis(500))
-            .await;
+        self.server.host.buggify_delay(&sites::FIRST_UP_TO_DATE).await;
         self.broadcast_to_holding(&ToFollower::UpToDate);
         self.learners.keys().for_each(|id| self.trust(*id));
         self.service.open().await;
+        if self.server.host.buggify(&sites::RESIGNATION) {
+            self.abdicated = Some("leaves it to another".to_owned());
+        }
     }
 
     fn broadcast_to_holding(&self, message: &ToFollower) {
@@ -449,6 +450,7 @@ impl Leader {
         for session in reign.sessions.expire(now) {
             crate::reached!("a session expired");
             self.server.host.log(Level::Debug, || format!("{session} expired"));
+            self.server.host.buggify_delay(&sites::EXPIRY).await;
             self.server.observer.session_expired(session);
             self.order(Proposal { session, cxid: 0, change: Asked::CloseSession });
         }
@@ -569,8 +571,9 @@ impl Leader {
                 Change::CloseSession { .. } => reign.sessions.remove(txn.session),
                 _ => {}
             }
-            self.server.host.buggify_delay("coordination: before a commit", Duration::from_millis(5)).await;
+            self.server.host.buggify_delay(&sites::COMMIT).await;
             self.broadcast(&ToFollower::Commit(txn.zxid));
+            self.server.host.buggify_delay(&sites::COMMIT_TOLD).await;
             let zxid = txn.zxid;
             let errands = self.service.apply(txn).await;
             self.run_errands(errands);

@@ -13,13 +13,14 @@ use crate::base::Stream;
 use crate::systems::coordination::Config;
 use crate::systems::coordination::Observer;
 use crate::systems::coordination::database::{Database, Progress};
-use crate::systems::coordination::desk::{Desk, DeskEffect};
+use crate::systems::coordination::desk::{Desk, DeskEffect, WATCHER_EVENT};
 use crate::systems::coordination::journal::Journal;
 use crate::systems::coordination::snapshot::SnapshotWriter;
 use crate::systems::coordination::storage::{Storage, StorageError};
 use crate::systems::coordination::txn::Txn;
 use crate::systems::coordination::watch::LinkId;
 use crate::systems::coordination::zxid::{ServerId, SessionId, Zxid};
+use crate::systems::sites;
 use crate::world::{Host, Listener, Sender, Task, select};
 
 /// Where servers hear clients.
@@ -122,7 +123,9 @@ impl<P: 'static> Service<P> {
         events: mpsc::UnboundedSender<Event<P>>,
     ) -> Self {
         let (logger, commands) = mpsc::unbounded_channel();
-        let task = server.host.spawn("coordination-logger", log(journal, commands, events.clone()));
+        let task = server
+            .host
+            .spawn("coordination-logger", log(server.host.clone(), journal, commands, events.clone()));
         let tick_ms = server.config.tick.get().as_millis() as i32;
         let mut service = Self {
             server: server.clone(),
@@ -142,7 +145,8 @@ impl<P: 'static> Service<P> {
 
     /// Between half of the setting and all of it, so that servers do not all write at once (as ZooKeeper does).
     fn draw_snapshot_due(&mut self) {
-        let every = u64::from(self.server.config.snapshot_every);
+        let early = self.server.host.buggify(&sites::EARLY_SNAPSHOT);
+        let every = if early { 1 } else { u64::from(self.server.config.snapshot_every) };
         self.snapshot_due =
             self.applied + self.server.chance.borrow_mut().random_range(every.div_ceil(2)..=every);
     }
@@ -217,11 +221,7 @@ impl<P: 'static> Service<P> {
                 Some(applied) => break applied,
                 None => {
                     host.cpu(APPLY_COST).await;
-                    host.buggify_delay(
-                        "coordination: between two parts of a multi",
-                        Duration::from_millis(20),
-                    )
-                    .await;
+                    host.buggify_delay(&sites::MULTI_PART).await;
                 }
             }
         };
@@ -258,11 +258,7 @@ impl<P: 'static> Service<P> {
                     break;
                 }
                 host.cpu(Duration::from_micros(50)).await;
-                host.buggify_delay(
-                    "coordination: between two steps of a snapshot",
-                    Duration::from_millis(50),
-                )
-                .await;
+                host.buggify_delay(&sites::SNAPSHOT_STEP).await;
             }
             let (durable, reached) = oneshot::channel();
             let _ = logger.send(LogCommand::Barrier(durable));
@@ -289,7 +285,7 @@ async fn admit<P: 'static>(server: Server, mut listener: Listener, events: mpsc:
         let link = next;
         next += 1;
         let (sender, frames) = mpsc::unbounded_channel();
-        host.spawn("coordination-replies", write(connection.sender, frames));
+        host.spawn("coordination-replies", answer(host.clone(), connection.sender, frames));
         if events.send(Event::Connected(link, sender)).is_err() {
             return;
         }
@@ -314,7 +310,20 @@ async fn admit<P: 'static>(server: Server, mut listener: Listener, events: mpsc:
     }
 }
 
-/// Sends what is queued, until the queue or the connection ends.
+/// Sends a client what is queued for it, until the queue or the connection ends.
+async fn answer(host: Host, sender: Sender, mut frames: mpsc::UnboundedReceiver<(&'static str, Bytes)>) {
+    while let Some((kind, bytes)) = frames.recv().await {
+        host.buggify_delay(&sites::ANSWER).await;
+        if sender.send(kind, bytes).await.is_err() {
+            return;
+        }
+        if kind == WATCHER_EVENT {
+            host.buggify_delay(&sites::WATCH_FIRED).await;
+        }
+    }
+}
+
+/// Sends another server what is queued for it, until the queue or the connection ends.
 pub async fn write(sender: Sender, mut frames: mpsc::UnboundedReceiver<(&'static str, Bytes)>) {
     while let Some((kind, bytes)) = frames.recv().await {
         if sender.send(kind, bytes).await.is_err() {
@@ -325,6 +334,7 @@ pub async fn write(sender: Sender, mut frames: mpsc::UnboundedReceiver<(&'static
 
 /// Appends and syncs, many transactions with one sync, and tells how far the log is durable.
 async fn log<P: 'static>(
+    host: Host,
     mut journal: Journal,
     mut commands: mpsc::UnboundedReceiver<LogCommand>,
     events: mpsc::UnboundedSender<Event<P>>,
@@ -334,6 +344,7 @@ async fn log<P: 'static>(
         let mut appended = false;
         let mut result = Ok(());
         let mut command = Some(first);
+        let most = if host.buggify(&sites::SMALL_SYNC) { 1 } else { GROUP_MAX };
         let mut taken = 0;
         while let Some(next) = command.take() {
             match next {
@@ -345,12 +356,13 @@ async fn log<P: 'static>(
                 LogCommand::Barrier(reached) => waiting.push(reached),
             }
             taken += 1;
-            if result.is_ok() && taken < GROUP_MAX {
+            if result.is_ok() && taken < most {
                 command = commands.try_recv().ok();
             }
         }
         if result.is_ok() && (appended || !waiting.is_empty()) {
             result = journal.sync().await;
+            host.buggify_delay(&sites::LOG_SYNCED).await;
         }
         if let Err(error) = result {
             let _ = events.send(Event::Failed(error));

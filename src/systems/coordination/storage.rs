@@ -17,6 +17,7 @@ use crate::systems::coordination::journal::{Journal, Tail};
 use crate::systems::coordination::snapshot;
 use crate::systems::coordination::zxid::{PeerEpoch, Zxid};
 use crate::systems::seal::{sealed, unsealed};
+use crate::systems::sites;
 use crate::world::{Disk, DiskError, Host, Open};
 
 /// Why a server cannot go on with its disk.
@@ -224,6 +225,7 @@ impl Storage {
     pub async fn save(&self, zxid: Zxid, image: Bytes) -> Result<(), StorageError> {
         let directory = self.directory();
         self.disk.replace(&path(&directory, zxid), &image).await?;
+        self.disk.host().buggify_delay(&sites::SNAPSHOT_SAVED).await;
         let snapshots = self.snapshots().await?;
         let (old, kept) = snapshots.split_at(snapshots.len().saturating_sub(self.snapshots_kept));
         for zxid in old {
@@ -252,6 +254,7 @@ impl Storage {
         self.disk.sync_dir("/data").await?;
         replace_value(&self.disk, CURRENT, &generation).await?;
         self.generation = generation;
+        self.disk.host().buggify_delay(&sites::COPY_INSTALLED).await;
         for name in self.disk.list(&old).await? {
             self.disk.remove(&format!("{old}/{name}")).await?;
         }

@@ -27,6 +27,11 @@ impl Disk {
         Self { host }
     }
 
+    /// The process that has this access.
+    pub fn host(&self) -> &Host {
+        &self.host
+    }
+
     fn with<T>(&self, then: impl FnOnce(&mut DiskState) -> T) -> T {
         let mut hosts = self.host.kernel().hosts.borrow_mut();
         then(&mut hosts[self.host.id().get() as usize].disk)

@@ -13,6 +13,7 @@ use crate::systems::broker::api::view::View;
 use crate::systems::broker::id::{LeaderEpoch, Offset, TopicId, TopicPartition};
 use crate::systems::broker::records::{Message, decode};
 use crate::systems::broker::wire::{Channel, Request, Response};
+use crate::systems::sites;
 use crate::world::{Address, Host, Task};
 
 /// Where a consumer goes on when there is no record at its offset: retention has passed it by, or an unclean election has taken
@@ -196,6 +197,7 @@ impl Reader {
             }
             Some(_) => return None,
         }
+        self.host.buggify_delay(&sites::CONSUMED).await;
         for read in decode(data.records.unwrap_or_default()) {
             let (at, message) = match read {
                 Ok((at, message)) => (at, Some(message)),

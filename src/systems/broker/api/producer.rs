@@ -24,6 +24,7 @@ use crate::systems::broker::api::view::View;
 use crate::systems::broker::id::{Offset, TopicPartition};
 use crate::systems::broker::records::{Message, Sequenced, encode, sequence_after};
 use crate::systems::broker::wire::{Channel, Request, Response, text};
+use crate::systems::sites;
 use crate::world::property::bug;
 use crate::world::{Address, Host, Task, select};
 
@@ -214,6 +215,7 @@ impl State {
                 && batch.attempts == 0
                 && !batch.in_flight
                 && batch.bytes + bytes <= self.config.batch_bytes
+                && !self.host.buggify(&sites::BATCH)
         };
         match lane.batches.back_mut().filter(fits) {
             Some(batch) => {
@@ -442,7 +444,7 @@ impl State {
             _ => false,
         };
         if again {
-            batch.not_before = self.host.now() + BACK_OFF;
+            batch.not_before = self.host.now() + BACK_OFF + self.host.buggify_wait(&sites::RETRY);
             return;
         }
         if matches!(outcome, Outcome::OutOfOrder) && (bug("T14") || bug("T15")) {

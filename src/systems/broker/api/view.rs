@@ -12,6 +12,7 @@ use rand::Rng;
 use crate::base::Stream;
 use crate::systems::broker::id::{BrokerId, LeaderEpoch, TopicId, TopicPartition};
 use crate::systems::broker::wire::{Channel, Request, Response, parse_host, text};
+use crate::systems::sites;
 use crate::world::{Address, Host};
 
 /// How long one broker may take to tell.
@@ -100,6 +101,7 @@ impl View {
     /// Takes over what a random broker tells; false if it did not.
     pub async fn refresh(&self, topic: &str) -> bool {
         let Some(metadata) = self.ask(topic).await else { return false };
+        self.0.host.buggify_delay(&sites::METADATA).await;
         let mut known = self.0.known.borrow_mut();
         for broker in &metadata.brokers {
             if let (Some(host), Ok(port)) = (parse_host(&broker.host), u16::try_from(broker.port)) {
