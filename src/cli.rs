@@ -170,6 +170,8 @@ enum Command {
     },
     /// List the historical bugs that can be switched on with `bugs = ["KEY"]`
     Bugs,
+    /// List the cooperative points: the sites where systems wait, or act early, to make rare meetings likelier
+    Sites,
 }
 
 /// What names a run.
@@ -452,6 +454,7 @@ pub fn main() -> ExitCode {
         Command::List { folder } => catalogue::list(&folder),
         Command::Schema { of } => catalogue::schema(of),
         Command::Bugs => catalogue::bugs(),
+        Command::Sites => catalogue::sites(),
     };
     ExitCode::from(code)
 }

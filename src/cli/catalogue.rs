@@ -1,4 +1,4 @@
-//! `wavetank list`, `schema` and `bugs`: what there is.
+//! `wavetank list`, `schema`, `bugs` and `sites`: what there is.
 
 use std::collections::BTreeSet;
 use std::io;
@@ -10,6 +10,8 @@ use crate::report;
 use crate::report::tables::Told;
 use crate::scenario::Scenario;
 use crate::systems::bugs::BUGS;
+use crate::systems::sites;
+use crate::world::Site;
 
 /// Lists the scenarios of a folder; returns the exit code.
 pub(super) fn list(folder: &Path) -> u8 {
@@ -110,4 +112,36 @@ pub(super) fn bugs() -> u8 {
         "\nSwitch one on in a scenario with bugs = [\"Z01\"], or for one run with --set 'bugs=[\"Z01\"]'.\n",
     );
     Verdict::Held.exit_code()
+}
+
+/// Lists the cooperative points; returns the exit code.
+pub(super) fn sites() -> u8 {
+    sites::ALL.iter().for_each(|site| print(&described(site)));
+    print(
+        "\nWhile chaos reigns, each is live in a quarter of the runs, and fires there a quarter of the times it is reached.\n\
+         Switch all off with --set acts.cooperation=false; see them in a replay with --log '*=debug'.\n",
+    );
+    Verdict::Held.exit_code()
+}
+
+fn described(site: &Site) -> String {
+    let Site { system, name, what, wait_max, .. } = site;
+    let wait = if wait_max.is_zero() { String::new() } else { format!(", up to {wait_max:?}") };
+    format!("{system:<13} {name}{wait}\n{:14}{what}\n", "")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_site_is_told_with_its_bound_and_what_it_is_for() {
+        let told = described(&sites::PROPOSAL) + &described(&sites::EARLY_FETCH);
+        insta::assert_snapshot!(told, @r#"
+        broker        before a proposal, up to 500ms
+                      the controller hears late who is in sync, of a leader that may be none any more
+        broker        a fetch is answered early
+                      less than was asked for, or nothing but a newer high watermark: followers learn of commits at other times
+        "#);
+    }
 }

@@ -19,8 +19,8 @@ use crate::lab::sweep::{
 };
 use crate::report::{SweepReport, junit};
 use crate::scenario::Scenario;
-use crate::systems;
-use crate::world::property;
+use crate::systems::{self, sites};
+use crate::world::{Site, property};
 
 /// Carries `sweep` out; returns its exit code.
 pub(super) fn run(arguments: &SweepArguments) -> u8 {
@@ -135,8 +135,10 @@ fn told(folder: &Path, plan: &Plan, outcomes: &[Outcome], stop: Stop, as_asked: 
     let summary = Summary::of(outcomes);
     let scenarios: Vec<Scenario> =
         plan.files.iter().filter_map(|file| Scenario::load(file, &plan.set).ok()).collect();
+    let standing = standing(&scenarios);
     let possible = possible(&scenarios);
-    let report = SweepReport { plan, summary: &summary, stop, possible: &possible };
+    let sites: Vec<Site> = sites::ALL.iter().copied().filter(|site| standing.contains(site.system)).collect();
+    let report = SweepReport { plan, summary: &summary, stop, possible: &possible, sites: &sites };
     let json = report.json() + "\n";
     let mut written = std::fs::write(folder.join("sweep.json"), &json);
     if let (Ok(()), Some(xml)) = (&written, &as_asked.junit) {
@@ -155,9 +157,14 @@ fn told(folder: &Path, plan: &Plan, outcomes: &[Outcome], stop: Stop, as_asked: 
     }
 }
 
+/// The systems that stand in these scenarios.
+fn standing(scenarios: &[Scenario]) -> BTreeSet<&'static str> {
+    scenarios.iter().flat_map(|scenario| scenario.systems.names()).collect()
+}
+
 /// The events that can happen in the systems that stand in these scenarios.
 pub(super) fn possible(scenarios: &[Scenario]) -> Vec<&'static str> {
-    let standing: BTreeSet<&str> = scenarios.iter().flat_map(|scenario| scenario.systems.names()).collect();
+    let standing = standing(scenarios);
     let system =
         |file: &'static str| systems::NAMES.iter().find(|name| file.contains(&format!("systems/{name}/")));
     let stands = |file| system(file).is_none_or(|name| standing.contains(name));

@@ -374,6 +374,7 @@ fn conclude(
         checks: notes.checks,
         properties: outcome.properties,
         meetings: outcome.meetings,
+        sites: outcome.sites,
         violation,
         excerpt,
         unmet: notes.unmet,

@@ -16,7 +16,7 @@ use crate::world::fault::{Fate, FaultCount, FaultPlan};
 use crate::world::metrics::Sample;
 use crate::world::property::{Meeting, PropertyTally, Violation};
 use crate::world::trace::What;
-use crate::world::{Digest, Record};
+use crate::world::{Digest, Record, SiteTally};
 
 /// How a run came out.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, JsonSchema)]
@@ -105,6 +105,8 @@ pub struct Run {
     pub properties: Vec<PropertyTally>,
     /// Which events happened under which kinds of faults.
     pub meetings: Vec<Meeting>,
+    /// What became of the cooperative points that were reached.
+    pub sites: Vec<SiteTally>,
     /// What ended the run early, if anything did.
     pub violation: Option<Violation>,
     /// The last notable lines before the end of a run that did not hold.

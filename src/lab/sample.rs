@@ -12,7 +12,7 @@ use crate::world::fault::{FaultCount, FaultPlan};
 use crate::world::metrics::{Sample, SeriesKind};
 use crate::world::property::{Meeting, PropertyKind, PropertyTally, Violation};
 use crate::world::trace::What;
-use crate::world::{Digest, Record};
+use crate::world::{Digest, Record, SiteTally};
 
 /// A run in which a property and a check were broken.
 pub(crate) fn violated() -> Run {
@@ -42,6 +42,14 @@ pub(crate) fn violated() -> Run {
         fates: Vec::new(),
         checks: vec![lost, Check::new("no record stands twice")],
         meetings: vec![Meeting { fault: "crash", event: "a follower left the in-sync set", hits: 3 }],
+        sites: [("before a proposal", 9, true, 2), ("a batch goes early", 800, false, 0)]
+            .map(|(name, reached, live, fired)| SiteTally {
+                site: format!("broker: {name}"),
+                reached,
+                live,
+                fired,
+            })
+            .into(),
         properties: vec![
             tally("the high watermark stays within the log", PropertyKind::Always, 5000, 4999),
             tally("a follower left the in-sync set", PropertyKind::Sometimes, 90, 4),

@@ -22,8 +22,8 @@ use serde::{Deserialize, Serialize};
 pub use journal::{Journal, JournalError};
 #[cfg(test)]
 pub(crate) use summary::tests as sample;
-pub use summary::{Finding, Summary};
-pub use worker::{Ended, Outcome, Trouble};
+pub use summary::{Finding, SiteRuns, Summary};
+pub use worker::{Ended, Outcome, Reach, Trouble};
 
 /// One run of a sweep.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]

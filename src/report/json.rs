@@ -13,7 +13,7 @@ use crate::lab::{Act, Verdict};
 use crate::report::Report;
 use crate::world::fault::{Fate, FaultCount, FaultPlan};
 use crate::world::property::{Meeting, PropertyTally};
-use crate::world::{Digest, Record};
+use crate::world::{Digest, Record, SiteTally};
 
 /// What `run --format json` prints, and `--trace` writes to run.json. Keys may be added; none changes its meaning while `format` is 1.
 #[derive(Serialize, JsonSchema)]
@@ -69,6 +69,9 @@ struct Document<'run> {
     /// One entry for each event that happened while faults of a kind were in force, or within 5 s of their end: `fault`, `event`,
     /// `hits`.
     coverage: &'run [Meeting],
+    /// One entry for each cooperative point that was reached: its `site`, how often it was `reached`, whether it was `live` in this run,
+    /// how often it `fired`. `wavetank sites` explains them.
+    sites: &'run [SiteTally],
     /// Events the scenario expects that did not happen.
     not_reached: &'run [String],
     /// What did not come to rest in time.
@@ -171,6 +174,7 @@ impl Report<'_> {
             checks: &run.checks,
             properties: &run.properties,
             coverage: &run.meetings,
+            sites: &run.sites,
             not_reached: &run.not_reached,
             unmet: &run.unmet,
             counters: run.counters.iter().map(|(name, value)| (name.as_str(), *value)).collect(),
@@ -312,6 +316,20 @@ mod tests {
               "fault": "crash",
               "event": "a follower left the in-sync set",
               "hits": 3
+            }
+          ],
+          "sites": [
+            {
+              "site": "broker: before a proposal",
+              "reached": 9,
+              "live": true,
+              "fired": 2
+            },
+            {
+              "site": "broker: a batch goes early",
+              "reached": 800,
+              "live": false,
+              "fired": 0
             }
           ],
           "not_reached": [

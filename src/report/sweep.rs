@@ -5,10 +5,11 @@ use std::fmt::{self, Write};
 
 use serde::Serialize;
 
-use crate::lab::sweep::{Ended, Finding, Outcome, Plan, Point, Stop, Summary};
+use crate::lab::sweep::{Ended, Finding, Outcome, Plan, Point, SiteRuns, Stop, Summary};
 use crate::report::command::{command_at, quoted};
 use crate::report::html::escaped;
 use crate::report::text::grouped;
+use crate::world::Site;
 
 /// How many characters of the matrix's columns are shown: events are numbered, and named below.
 const COLUMN: usize = 4;
@@ -24,6 +25,8 @@ pub struct SweepReport<'sweep> {
     pub stop: Stop,
     /// All events that could have happened in the systems that stood in it.
     pub possible: &'sweep [&'static str],
+    /// All cooperative points of these systems.
+    pub sites: &'sweep [Site],
 }
 
 #[derive(Serialize)]
@@ -41,6 +44,7 @@ struct Document<'sweep> {
     events: &'sweep BTreeMap<String, usize>,
     never: Vec<&'sweep str>,
     coverage: &'sweep BTreeMap<String, BTreeMap<String, usize>>,
+    sites: BTreeMap<String, SiteRuns>,
 }
 
 #[derive(Serialize)]
@@ -60,6 +64,15 @@ impl SweepReport<'_> {
     pub(super) fn never(&self) -> Vec<&'static str> {
         let reached = |event: &&&str| !self.summary.events.contains_key(**event);
         self.possible.iter().filter(reached).copied().collect()
+    }
+
+    /// In how many runs each cooperative point came how far, the rarest first.
+    pub(super) fn sites(&self) -> Vec<(String, SiteRuns)> {
+        let runs = |name: &String| self.summary.sites.get(name).copied().unwrap_or_default();
+        let named = self.sites.iter().map(Site::to_string);
+        let mut sites: Vec<(String, SiteRuns)> = named.map(|name| (name.clone(), runs(&name))).collect();
+        sites.sort_by_key(|(_, SiteRuns { reached, live, fired })| (*fired, *live, *reached));
+        sites
     }
 
     pub(super) fn held(&self) -> usize {
@@ -123,6 +136,7 @@ impl SweepReport<'_> {
             self.write_finding(out, finding)?;
         }
         self.write_coverage(out)?;
+        self.write_sites(out)?;
         writeln!(out, "\nruns     {} held of {}; {rechecked} run twice", held, grouped(*runs as u64))?;
         let speed = if 0.0 < *job_seconds { virtual_seconds / job_seconds } else { 0.0 };
         writeln!(
@@ -177,6 +191,23 @@ impl SweepReport<'_> {
         Ok(())
     }
 
+    /// The cooperative points that no run has tried.
+    fn write_sites(&self, out: &mut String) -> fmt::Result {
+        let sites = self.sites();
+        let fired = sites.iter().filter(|(_, runs)| 0 < runs.fired).count();
+        writeln!(out, "\nsites    {fired} of {} cooperative points fired", sites.len())?;
+        if self.summary.sites.is_empty() {
+            return Ok(());
+        }
+        for (name, SiteRuns { reached, live, .. }) in sites.iter().filter(|(_, runs)| runs.fired == 0) {
+            match reached {
+                0 => writeln!(out, "  never reached  {name}")?,
+                _ => writeln!(out, "  never fired    {name} (live in {live} of {reached} runs)")?,
+            }
+        }
+        Ok(())
+    }
+
     /// The sweep as a JSON document, indented. Stable as that of a run is.
     pub fn json(&self) -> String {
         let findings = self.summary.findings.iter().map(|finding| FindingDocument {
@@ -204,6 +235,7 @@ impl SweepReport<'_> {
             events: &self.summary.events,
             never: self.never(),
             coverage: &self.summary.matrix,
+            sites: self.sites().into_iter().collect(),
         };
         serde_json::to_string_pretty(&document).expect("names are text and numbers are finite")
     }
@@ -258,6 +290,7 @@ pub fn junit(outcomes: &[Outcome]) -> String {
 mod tests {
     use super::*;
     use crate::lab::sweep::sample::outcome;
+    use crate::systems::sites;
 
     fn plan() -> Plan {
         Plan {
@@ -282,8 +315,14 @@ mod tests {
     fn a_sweep_leads_with_its_findings_and_shows_what_it_did_not_try() {
         let (plan, summary) = (plan(), Summary::of(&outcomes()));
         let possible = ["a leader fell", "a leader rose"];
-        let report =
-            SweepReport { plan: &plan, summary: &summary, stop: Stop::Complete, possible: &possible };
+        let sites = [sites::BATCH, sites::CUT, sites::PROPOSAL];
+        let report = SweepReport {
+            plan: &plan,
+            summary: &summary,
+            stop: Stop::Complete,
+            possible: &possible,
+            sites: &sites,
+        };
         insta::assert_snapshot!(report.text(), @r#"
         2 FINDINGS in 3 runs (1 held)
         scenarios/a.toml, seeds 1 to 9, acts.stir=1s
@@ -309,6 +348,10 @@ mod tests {
           a leader fell    3    .
              1 crash
              2 pause
+
+        sites    1 of 3 cooperative points fired
+          never reached  broker: before a log is cut
+          never fired    broker: a batch goes early (live in 0 of 3 runs)
 
         runs     1 held of 3; 1 run twice
         time     180s of virtual time in 2s of all jobs (120 to 1)

@@ -34,6 +34,7 @@ impl Report<'_> {
         self.write_faults(out)?;
         self.write_storm(out)?;
         self.write_properties(out)?;
+        self.write_sites(out)?;
         self.write_pairs(out, "workloads", &run.counters)?;
         self.write_figures(out)?;
         self.write_pairs(out, "drawn by the seed", &run.drawn)?;
@@ -176,6 +177,22 @@ impl Report<'_> {
         }
     }
 
+    /// The cooperative points that fired; each run has its own.
+    fn write_sites(&self, out: &mut String) -> fmt::Result {
+        let sites = &self.run.sites;
+        if sites.is_empty() {
+            return Ok(());
+        }
+        let live = sites.iter().filter(|tally| tally.live).count();
+        writeln!(
+            out,
+            "\nsites      {live} of {} cooperative points that were reached are live",
+            sites.len()
+        )?;
+        let mut fired = sites.iter().filter(|tally| 0 < tally.fired);
+        fired.try_for_each(|tally| writeln!(out, "  {:>8} x {}", grouped(tally.fired), tally.site))
+    }
+
     /// The figures that have values.
     fn write_figures(&self, out: &mut String) -> fmt::Result {
         let value = |figure: &Figure| Some((figure.name.clone(), with_unit(figure.value?, &figure.unit)));
@@ -268,6 +285,9 @@ mod tests {
         properties 1 for safety, evaluated 5,000 times
         events     1 kinds visited, the rarest first
                  4 x a follower left the in-sync set
+
+        sites      1 of 2 cooperative points that were reached are live
+                 2 x broker: before a proposal
 
         workloads
           clickstream sent = 60000

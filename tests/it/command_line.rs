@@ -269,7 +269,7 @@ fn the_list_tells_what_each_scenario_risks() {
 }
 
 #[test]
-fn schema_and_bugs_print_what_there_is() {
+fn schema_bugs_and_sites_print_what_there_is() {
     let folder = folder("cli_catalogue", &[("s.toml", SHORT)]);
     let schema = json(&wavetank(&folder, &["schema"]));
     assert_eq!(schema["required"], serde_json::json!(["title"]));
@@ -289,6 +289,10 @@ fn schema_and_bugs_print_what_there_is() {
     let bugs = wavetank(&folder, &["bugs"]);
     for (key, ..) in wavetank::systems::bugs::BUGS {
         assert!(bugs.out.contains(&format!("{key}  ")), "{key}: {}", bugs.out);
+    }
+    let sites = wavetank(&folder, &["sites"]);
+    for site in wavetank::systems::sites::ALL {
+        assert!(sites.out.contains(&format!(" {}", site.name)), "{site}: {}", sites.out);
     }
 }
 

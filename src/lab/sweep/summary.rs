@@ -2,7 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::lab::sweep::{Ended, Outcome, Point, Trouble};
+use serde::Serialize;
+
+use crate::lab::sweep::{Ended, Outcome, Point, Reach, Trouble};
 
 /// Runs that failed in the same way.
 #[derive(Clone, Debug, PartialEq)]
@@ -15,6 +17,17 @@ pub struct Finding {
     pub first: Point,
     /// What was wrong there.
     pub trouble: Trouble,
+}
+
+/// In how many runs a cooperative point came how far.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct SiteRuns {
+    /// The code came there.
+    pub reached: usize,
+    /// And it could have fired.
+    pub live: usize,
+    /// And it did.
+    pub fired: usize,
 }
 
 /// A sweep, put together.
@@ -30,6 +43,8 @@ pub struct Summary {
     pub events: BTreeMap<String, usize>,
     /// In how many runs each event happened under each kind of fault.
     pub matrix: BTreeMap<String, BTreeMap<String, usize>>,
+    /// In how many runs each cooperative point came how far.
+    pub sites: BTreeMap<String, SiteRuns>,
     /// How many were run twice.
     pub rechecked: usize,
     /// Virtual seconds in all.
@@ -49,6 +64,7 @@ impl Summary {
             findings: Vec::new(),
             events: BTreeMap::new(),
             matrix: BTreeMap::new(),
+            sites: BTreeMap::new(),
             rechecked: outcomes.iter().filter(|outcome| outcome.rechecked).count(),
             virtual_seconds: outcomes.iter().map(|outcome| outcome.virtual_seconds).sum(),
             job_seconds: outcomes.iter().map(|outcome| outcome.wall_seconds).sum(),
@@ -68,6 +84,12 @@ impl Summary {
                 if seen.insert((fault, event)) {
                     *summary.matrix.entry(fault.clone()).or_default().entry(event.clone()).or_default() += 1;
                 }
+            }
+            for (site, reach) in &outcome.sites {
+                let runs = summary.sites.entry(site.clone()).or_default();
+                runs.reached += 1;
+                runs.live += usize::from(Reach::Live <= *reach);
+                runs.fired += usize::from(Reach::Fired <= *reach);
             }
             if let Some(trouble) = &outcome.trouble {
                 let fingerprint = trouble.fingerprint();
@@ -127,6 +149,11 @@ pub(crate) mod tests {
             events: [("a leader fell".to_owned(), seed)].into(),
             coverage: vec![("crash".to_owned(), "a leader fell".to_owned(), 1)],
             faults: [("crash".to_owned(), 2), ("pause".to_owned(), 1)].into(),
+            sites: [
+                ("broker: before a proposal".to_owned(), if seed == 1 { Reach::Fired } else { Reach::Live }),
+                ("broker: a batch goes early".to_owned(), Reach::Reached),
+            ]
+            .into(),
             figures: vec![Figure::new("latency", "s", Better::Less, seed as f64)],
             rechecked: seed == 1,
         }
@@ -151,6 +178,9 @@ pub(crate) mod tests {
         assert_eq!(summary.exit_code(), 1);
         assert_eq!(summary.matrix["crash"]["a leader fell"], 4);
         assert!(summary.matrix["pause"].is_empty());
+        let runs = |reached, live, fired| SiteRuns { reached, live, fired };
+        assert_eq!(summary.sites["broker: before a proposal"], runs(4, 4, 1));
+        assert_eq!(summary.sites["broker: a batch goes early"], runs(4, 0, 0));
         assert_eq!(Summary::of(&outcomes[3..]).exit_code(), 0);
     }
 }

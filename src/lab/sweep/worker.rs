@@ -91,6 +91,18 @@ impl Trouble {
     }
 }
 
+/// How far a cooperative point came in a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Reach {
+    /// The code came there.
+    Reached,
+    /// And it could have fired.
+    Live,
+    /// And it did.
+    Fired,
+}
+
 /// A run of a sweep that has ended.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Outcome {
@@ -112,6 +124,8 @@ pub struct Outcome {
     pub coverage: Vec<(String, String, u64)>,
     /// How many faults of each kind there were.
     pub faults: BTreeMap<String, u64>,
+    /// How far each cooperative point came that was reached.
+    pub sites: BTreeMap<String, Reach>,
     /// The numbers that tell how it went.
     pub figures: Vec<Figure>,
     /// Whether it was run twice.
@@ -167,6 +181,7 @@ pub(in crate::lab) fn run_once(
         events: BTreeMap::new(),
         coverage: Vec::new(),
         faults: BTreeMap::new(),
+        sites: BTreeMap::new(),
         figures: Vec::new(),
         rechecked: false,
     };
@@ -283,6 +298,14 @@ fn take(outcome: &mut Outcome, told: &Value) {
     for (kind, count) in told["faults"].as_object().into_iter().flatten() {
         let count = |key: &str| count[key].as_u64().unwrap_or(0);
         outcome.faults.insert(kind.clone(), count("injected") + count("downgraded"));
+    }
+    for tally in told["sites"].as_array().into_iter().flatten() {
+        let reach = match (tally["live"].as_bool(), tally["fired"].as_u64()) {
+            (Some(true), Some(1..)) => Reach::Fired,
+            (Some(true), _) => Reach::Live,
+            _ => Reach::Reached,
+        };
+        outcome.sites.insert(text(&tally["site"]), reach);
     }
     outcome.figures = serde_json::from_value(told["figures"].clone()).unwrap_or_default();
     outcome.trouble = trouble_of(outcome.ended, told);

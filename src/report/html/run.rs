@@ -288,7 +288,11 @@ impl Report<'_> {
         let title = format!("{reached} kinds of events happened, the rarest first");
         let seen = events.into_iter().filter(|tally| 0 < tally.hit);
         let rows = seen.map(|tally| Row::new([Cell::Number(grouped(tally.hit)), Cell::Text(tally.name)]));
-        table(out, title, &["#times", "event"], rows)
+        table(out, title, &["#times", "event"], rows)?;
+        let fired = self.run.sites.iter().filter(|tally| 0 < tally.fired);
+        let title = format!("{} cooperative points fired", fired.clone().count());
+        let rows = fired.map(|tally| Row::new([Cell::Number(grouped(tally.fired)), Cell::Text(&tally.site)]));
+        table(out, title, &["#times", "site"], rows)
     }
 
     fn write_constants(&self, out: &mut String) -> fmt::Result {

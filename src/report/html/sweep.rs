@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt::{self, Write};
 
-use crate::lab::sweep::{Finding, Outcome, Summary};
+use crate::lab::sweep::{Finding, Outcome, SiteRuns, Summary};
 use crate::report::command::command_at;
 use crate::report::html::chart::histogram;
 use crate::report::html::{Cell, Row, escaped, page, table};
@@ -22,6 +22,7 @@ impl SweepReport<'_> {
             self.summary.findings.iter().try_for_each(|finding| self.write_finding_section(out, finding))?;
             self.write_matrix(out)?;
             self.write_never(out)?;
+            self.write_site_table(out)?;
             self.write_histograms(out, outcomes)?;
             self.write_ended(out)
         })
@@ -131,6 +132,21 @@ impl SweepReport<'_> {
         }
     }
 
+    /// In how many runs each cooperative point came how far, the rarest first.
+    fn write_site_table(&self, out: &mut String) -> fmt::Result {
+        if self.summary.sites.is_empty() {
+            return Ok(());
+        }
+        let sites = self.sites();
+        let fired = sites.iter().filter(|(_, runs)| 0 < runs.fired).count();
+        let title = format!("{fired} of {} cooperative points fired, the rarest first", sites.len());
+        let number = |count: usize| Cell::Number(grouped(count as u64));
+        let rows = sites.iter().map(|(name, SiteRuns { reached, live, fired })| {
+            Row::new([number(*reached), number(*live), number(*fired), Cell::Text(name)])
+        });
+        table(out, title, &["#runs that reached it", "#live in", "#fired in", "site"], rows)
+    }
+
     fn write_histograms(&self, out: &mut String, outcomes: &[Outcome]) -> fmt::Result {
         if outcomes.is_empty() {
             return Ok(());
@@ -200,6 +216,7 @@ mod tests {
     use super::*;
     use crate::lab::sweep::sample::outcome;
     use crate::lab::sweep::{Ended, Plan, Stop};
+    use crate::systems::sites;
 
     fn html(outcomes: &[Outcome]) -> String {
         let plan = Plan {
@@ -212,7 +229,9 @@ mod tests {
         };
         let summary = Summary::of(outcomes);
         let possible = ["a leader fell", "a leader rose"];
-        SweepReport { plan: &plan, summary: &summary, stop: Stop::Complete, possible: &possible }
+        let sites = [sites::BATCH, sites::CUT, sites::PROPOSAL];
+        let stop = Stop::Complete;
+        SweepReport { plan: &plan, summary: &summary, stop, possible: &possible, sites: &sites }
             .html(outcomes)
     }
 
@@ -232,6 +251,9 @@ mod tests {
             "<td class=\"c none\">·</td>",
             "1 of 2 events never happened",
             "a leader rose",
+            "1 of 3 cooperative points fired, the rarest first",
+            "<td>broker: before a log is cut</td>",
+            "<td class=\"n\">1</td><td>broker: before a proposal</td>",
             "Half of the runs took up to 60.0 s of virtual time",
             "latency: up to 1 s in half of 2 runs, 2 s at most",
         ];
