@@ -119,6 +119,12 @@ pub const BUGS: &[(&str, &str, &str, &str)] = &[
         "a parent's changes are counted anew when the log is replayed over a fuzzy snapshot",
     ),
     (
+        "Z29",
+        "coordination",
+        "a server goes on with what one epoch has brought, and lacks all that came before (found by coordination-swarm in this code)",
+        "the first transaction of an epoch is replayed after any state, whatever it followed when it was logged",
+    ),
+    (
         "K01",
         "broker",
         "an acknowledged record is lost when a follower restarts and then its leader fails (KIP-101, loss)",

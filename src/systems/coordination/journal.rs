@@ -1,7 +1,8 @@
 //! The transaction log on disk: files of checksummed records, in order of their zxids.
 //!
-//! A record is its length, its CRC-32C and the transaction. What was synced is never lost; of what was not, recovery keeps the
-//! longest whole prefix. Only the last file can have a torn tail, because a file is synced before the next one begins.
+//! A record is its length, its CRC-32C, the zxid that it follows, and the transaction. What was synced is never lost; of what was not,
+//! recovery keeps the longest whole prefix. Only the last file can have a torn tail, because a file is synced before the next one
+//! begins. What a record follows tells a hole from a new epoch: the first transaction of one may come after any of the one before.
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 
@@ -33,19 +34,29 @@ pub struct Journal {
     last: Zxid,
 }
 
+/// A transaction as it stands in the log.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Record {
+    /// The transaction before it; zero if there was none.
+    pub after: Zxid,
+    /// What changes.
+    pub txn: Txn,
+}
+
 /// The records of a file as far as they are whole.
 struct Scan {
-    txns: Vec<(u64, Txn)>,
+    /// Each with its place.
+    records: Vec<(u64, Record)>,
     whole: u64,
     torn: bool,
 }
 
 fn scan(mut bytes: Bytes) -> Scan {
     let all = bytes.len() as u64;
-    let mut txns = Vec::new();
+    let mut records = Vec::new();
     let mut at = 0;
     loop {
-        let txn = (HEADER <= bytes.len())
+        let record = (HEADER <= bytes.len())
             .then(|| {
                 let (length, crc) = (bytes.get_u32() as usize, bytes.get_u32());
                 // A hole of zeros reads as an empty record: the log ends there.
@@ -54,22 +65,22 @@ fn scan(mut bytes: Bytes) -> Scan {
                     .filter(|body| crc32c::crc32c(body) == crc)
             })
             .flatten()
-            .and_then(|body| Some((HEADER + body.len(), postcard::from_bytes::<Txn>(&body).ok()?)));
-        let Some((length, txn)) = txn else {
-            return Scan { txns, whole: at, torn: at != all };
+            .and_then(|body| Some((HEADER + body.len(), postcard::from_bytes::<(Zxid, Txn)>(&body).ok()?)));
+        let Some((length, (after, txn))) = record else {
+            return Scan { records, whole: at, torn: at != all };
         };
-        txns.push((at, txn));
+        records.push((at, Record { after, txn }));
         at += length as u64;
     }
 }
 
-fn record(txn: &Txn) -> BytesMut {
-    let body = postcard::to_stdvec(txn).expect("a transaction holds only what postcard can write");
-    let mut record = BytesMut::with_capacity(HEADER + body.len());
-    record.put_u32(body.len() as u32);
-    record.put_u32(crc32c::crc32c(&body));
-    record.put_slice(&body);
-    record
+fn encoded(after: Zxid, txn: &Txn) -> BytesMut {
+    let body = postcard::to_stdvec(&(after, txn)).expect("a transaction holds only what postcard can write");
+    let mut bytes = BytesMut::with_capacity(HEADER + body.len());
+    bytes.put_u32(body.len() as u32);
+    bytes.put_u32(crc32c::crc32c(&body));
+    bytes.put_slice(&body);
+    bytes
 }
 
 impl Journal {
@@ -80,7 +91,7 @@ impl Journal {
     ///
     /// # Errors
     /// If the disk fails, or a record is damaged that no loss of power can have torn.
-    pub async fn recover(disk: Disk, directory: &str, tail: Tail) -> Result<(Self, Vec<Txn>), StorageError> {
+    pub async fn recover(disk: Disk, directory: &str, tail: Tail) -> Result<(Self, Vec<Record>), StorageError> {
         let names = disk.list(directory).await?;
         let mut files: Vec<Zxid> = names.iter().filter_map(|name| parse(name)).collect();
         files.sort();
@@ -91,7 +102,7 @@ impl Journal {
             open: None,
             last: Zxid::ZERO,
         };
-        let mut txns: Vec<Txn> = Vec::new();
+        let mut records: Vec<Record> = Vec::new();
         for (at, first) in files.iter().enumerate() {
             let file = journal.disk.open(&journal.path(*first), Open::Existing).await?;
             let bytes = file.read_at(0, file.len() as usize).await?;
@@ -107,10 +118,15 @@ impl Journal {
             if is_last {
                 journal.rewrite(*first, &bytes[..found.whole as usize]).await?;
             }
-            txns.extend(found.txns.into_iter().map(|(_, txn)| txn));
+            records.extend(found.records.into_iter().map(|(_, record)| record));
         }
-        journal.last = txns.last().map_or(Zxid::ZERO, |txn| txn.zxid);
-        Ok((journal, txns))
+        journal.last = records.last().map_or(Zxid::ZERO, |record| record.txn.zxid);
+        Ok((journal, records))
+    }
+
+    /// What is appended next follows a snapshot that reaches up to `zxid`, if that is further than the log does.
+    pub fn continue_after(&mut self, zxid: Zxid) {
+        self.last = self.last.max(zxid);
     }
 
     async fn rewrite(&mut self, first: Zxid, content: &[u8]) -> Result<(), StorageError> {
@@ -129,7 +145,7 @@ impl Journal {
         format!("{}/log.{:016x}", self.directory, first.get())
     }
 
-    /// The last transaction in it.
+    /// The last transaction in it, or in the snapshot that it continues.
     pub fn last(&self) -> Zxid {
         self.last
     }
@@ -147,7 +163,7 @@ impl Journal {
             self.open = Some((file, 0));
         }
         let (file, end) = self.open.as_mut().expect("just opened");
-        let record = record(txn);
+        let record = encoded(self.last, txn);
         file.write_at(*end, &record).await?;
         *end += record.len() as u64;
         self.last = txn.zxid;
@@ -195,16 +211,11 @@ impl Journal {
         if found.torn {
             return Err(StorageError::Corrupt(self.path(first)));
         }
-        let cut = found.txns.iter().find(|(_, txn)| to < txn.zxid).map_or(found.whole, |(at, _)| *at);
+        let zxids = || found.records.iter().map(|(at, record)| (*at, record.txn.zxid));
+        let cut = zxids().find(|(_, zxid)| to < *zxid).map_or(found.whole, |(at, _)| at);
         file.set_len(cut).await?;
         file.sync().await?;
-        self.last = found
-            .txns
-            .iter()
-            .map(|(_, txn)| txn.zxid)
-            .take_while(|zxid| *zxid <= to)
-            .last()
-            .unwrap_or_default();
+        self.last = zxids().map(|(_, zxid)| zxid).take_while(|zxid| *zxid <= to).last().unwrap_or_default();
         self.open = Some((file, cut));
         Ok(())
     }
@@ -249,14 +260,15 @@ mod tests {
     use crate::systems::coordination::txn::Change;
     use crate::systems::coordination::zxid::SessionId;
 
-    fn txn(counter: i64) -> Txn {
+    fn record(counter: i64) -> BytesMut {
         let change = Change::CreateSession { time_out: 4000 };
         let (zxid, session) = (Zxid::from_wire(counter), SessionId::new(7));
-        Txn { zxid, session, cxid: 3, time: WallTime::from_millis(5), change }
+        let txn = Txn { zxid, session, cxid: 3, time: WallTime::from_millis(5), change };
+        encoded(Zxid::from_wire(counter - 1), &txn)
     }
 
     fn file() -> Vec<u8> {
-        (1..4).flat_map(|counter| record(&txn(counter))).collect()
+        (1..4).flat_map(record).collect()
     }
 
     proptest! {
@@ -267,9 +279,9 @@ mod tests {
         fn a_damaged_log_is_read_up_to_the_damage(bytes in damaged(vec![file()])) {
             let found = scan(bytes.clone().into());
             let (mut upto, sound) = (0, file());
-            for (at, txn) in &found.txns {
+            for (at, record) in &found.records {
                 prop_assert_eq!(*at, upto);
-                upto += record(txn).len() as u64;
+                upto += encoded(record.after, &record.txn).len() as u64;
             }
             prop_assert_eq!(found.whole, upto);
             prop_assert_eq!(found.torn, found.whole != bytes.len() as u64);

@@ -13,11 +13,12 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::systems::coordination::Config;
 use crate::systems::coordination::database::Database;
-use crate::systems::coordination::journal::{Journal, Tail};
+use crate::systems::coordination::journal::{Journal, Record, Tail};
 use crate::systems::coordination::snapshot;
 use crate::systems::coordination::zxid::{PeerEpoch, Zxid};
 use crate::systems::seal::{sealed, unsealed};
 use crate::systems::sites;
+use crate::world::property::bug;
 use crate::world::{Disk, DiskError, Host, Open};
 
 /// Why a server cannot go on with its disk.
@@ -181,14 +182,14 @@ impl Storage {
             }
             damaged.push((path(&directory, zxid), zxid));
         }
-        let (journal, txns) = Journal::recover(self.disk.clone(), &directory, self.tail).await?;
-        for txn in txns {
+        let (mut journal, records) = Journal::recover(self.disk.clone(), &directory, self.tail).await?;
+        for Record { after, txn } in records {
             if txn.zxid <= database.last() {
                 continue;
             }
-            // Older snapshots reach as far as the logs that are kept, or not.
-            if let Some((snapshot, _)) = damaged.first().filter(|_| !txn.zxid.follows(database.last())) {
-                return Err(StorageError::Corrupt(snapshot.clone()));
+            // The log is kept as far back as the snapshots are: what lies further back than the last of them is in none.
+            if after != database.last() && !bug("Z29") {
+                return Err(StorageError::Corrupt(damaged.pop().map_or(directory, |(snapshot, _)| snapshot)));
             }
             crate::always!(
                 txn.zxid.follows(database.last()),
@@ -207,6 +208,7 @@ impl Storage {
             crate::reached!("a coordination server came back from an older snapshot");
             self.disk.remove(&snapshot).await?;
         }
+        journal.continue_after(database.last());
         Ok((database, journal))
     }
 
