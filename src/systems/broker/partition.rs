@@ -440,6 +440,16 @@ impl Partition {
         self.log.lock().await.flush().await
     }
 
+    /// Makes durable all that the log holds, and lets nobody use it while the guard lives.
+    ///
+    /// # Errors
+    /// If the disk fails.
+    pub async fn close(&self) -> Result<impl Sized + '_, LogError> {
+        let log = self.log.lock().await;
+        log.flush().await?;
+        Ok(log)
+    }
+
     /// Removes the log from the disk: the topic is gone.
     ///
     /// # Errors

@@ -611,9 +611,12 @@ impl Broker {
             }
         }
         self.host.report_ready(false);
+        // What came into a log after its flush, the mark of a clean stop would call durable: all stay closed to the end.
+        let _no_new_ones = self.image_lock.lock().await;
         let partitions: Vec<Rc<Partition>> = self.partitions.borrow().values().cloned().collect();
-        for partition in partitions {
-            partition.flush().await?;
+        let mut closed = Vec::new();
+        for partition in &partitions {
+            closed.push(partition.close().await?);
         }
         self.write_checkpoint().await?;
         self.host.buggify_delay(&sites::CLEAN_STOP).await;
