@@ -12,7 +12,7 @@ use crate::scenario_files::{GOOD, folder};
 pub(crate) const SHORT: &str = r#"
 title = "An ensemble stands"
 swarm = true
-acts = { stir = "3s", settle = "10s" }
+acts = { stir = "3s", settle = "20s" }
 [systems.coordination]
 [[faults]]
 every = "500ms..1s"
@@ -125,7 +125,7 @@ fn a_traced_run_leaves_its_files_and_its_plan_can_be_given_back() {
         "series.parquet",
         "trace.arrow",
         "trace.parquet",
-        "trace.perfetto.json",
+        "trace.perfetto.json.gz",
     ];
     assert_eq!(files, written);
     let saved = fs::read_to_string(folder.join("out/one/run.json")).expect("the run wrote it");
