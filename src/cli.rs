@@ -194,7 +194,7 @@ struct Subject {
 struct RunArguments {
     #[command(flatten)]
     subject: Subject,
-    /// Write there every event (trace.arrow, .parquet, and .perfetto.json for https://ui.perfetto.dev), time series (series.arrow,
+    /// Write there every event (trace.arrow, .parquet, and .perfetto.json.gz for https://ui.perfetto.dev), time series (series.arrow,
     /// .parquet), the summary (run.json) and the faults (plan.toml)
     #[arg(long, value_name = "FOLDER")]
     trace: Option<PathBuf>,
@@ -254,7 +254,7 @@ struct ReplayArguments {
     /// Show every message, connection and disk operation too
     #[arg(long)]
     everything: bool,
-    /// Write there every event (trace.arrow, .parquet, and .perfetto.json for https://ui.perfetto.dev), time series (series.arrow,
+    /// Write there every event (trace.arrow, .parquet, and .perfetto.json.gz for https://ui.perfetto.dev), time series (series.arrow,
     /// .parquet), the summary (run.json) and the faults (plan.toml)
     #[arg(long, value_name = "FOLDER")]
     trace: Option<PathBuf>,

@@ -4,6 +4,8 @@ use std::fs::File;
 use std::io::{self, BufWriter, Write};
 use std::path::Path;
 
+use flate2::Compression;
+use flate2::write::GzEncoder;
 use indicatif::{HumanCount, ProgressBar};
 
 use crate::cli::{Format, RunArguments, bad_input, print, refuse, styled, tell};
@@ -93,7 +95,11 @@ fn write_files(folder: &Path, report: &Report<'_>) -> io::Result<()> {
         save(format!("{name}.arrow"), &|file| table.write_arrow(file).map_err(io::Error::other))?;
         save(format!("{name}.parquet"), &|file| table.write_parquet(file).map_err(io::Error::other))?;
     }
-    save("trace.perfetto.json".to_owned(), &|file| report.write_perfetto(file))?;
+    save("trace.perfetto.json.gz".to_owned(), &|file| {
+        let mut file = GzEncoder::new(file, Compression::fast());
+        report.write_perfetto(&mut file)?;
+        file.finish().map(drop)
+    })?;
     std::fs::write(folder.join("run.json"), report.json() + "\n")?;
     std::fs::write(folder.join("plan.toml"), report.run.plan.to_toml())
 }

@@ -2,10 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
+use std::io;
 use std::path::Path;
 
 use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::datatypes::UInt64Type;
+use flate2::read::GzDecoder;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use serde_json::Value;
 
@@ -82,7 +84,7 @@ fn the_whole_trace_is_written_for_query_engines_and_for_perfetto() {
         wavetank(&folder, &["replay", "s.toml", "--seed", "3", "--set", hostile, "--trace", "again"]);
     assert_eq!(replay.code, 0, "{}", replay.err);
     assert!(replay.out.ends_with("files    again\n"), "{}", replay.out);
-    for file in ["trace.parquet", "trace.arrow", "series.parquet", "trace.perfetto.json", "plan.toml"] {
+    for file in ["trace.parquet", "trace.arrow", "series.parquet", "trace.perfetto.json.gz", "plan.toml"] {
         let [one, other] = ["run", "again"].map(|written| fs::read(folder.join(written).join(file)));
         assert_eq!(one.expect("the run wrote it"), other.expect("the replay wrote it"), "{file}");
     }
@@ -112,7 +114,8 @@ fn the_whole_trace_is_written_for_query_engines_and_for_perfetto() {
     }
     assert_eq!(delivered, messages);
 
-    let text = fs::read_to_string(folder.join("again/trace.perfetto.json")).expect("the replay wrote it");
+    let packed = fs::File::open(folder.join("again/trace.perfetto.json.gz")).expect("the replay wrote it");
+    let text = io::read_to_string(GzDecoder::new(packed)).expect("it is packed as its name says");
     let document = json_of(&text);
     assert_eq!(check_perfetto(&document), messages);
     assert_eq!(document["otherData"]["title"], "a \"quoted\" <title>");
