@@ -91,7 +91,11 @@ impl Journal {
     ///
     /// # Errors
     /// If the disk fails, or a record is damaged that no loss of power can have torn.
-    pub async fn recover(disk: Disk, directory: &str, tail: Tail) -> Result<(Self, Vec<Record>), StorageError> {
+    pub async fn recover(
+        disk: Disk,
+        directory: &str,
+        tail: Tail,
+    ) -> Result<(Self, Vec<Record>), StorageError> {
         let names = disk.list(directory).await?;
         let mut files: Vec<Zxid> = names.iter().filter_map(|name| parse(name)).collect();
         files.sort();
