@@ -34,15 +34,12 @@ pub(super) fn write(out: &mut String, run: &Run) -> fmt::Result {
     let bottom = TOP + ROW * (run.hosts.len() + 1) as f64;
     let began = run.storm().filter(|record| !is_end(&record.text)).count();
     let led = run.milestones.iter().filter(|record| is_leader(record)).count();
+    let hosts = run.hosts.len();
+    let faults = if began == 1 { "1 fault".to_owned() } else { format!("{began} faults") };
     let title = match (began, led) {
-        (0, _) => format!("Nothing befell the {} hosts", run.hosts.len()),
-        (faults, 0) => format!("{faults} faults befell {} hosts", run.hosts.len()),
-        (faults, led) => {
-            format!(
-                "{faults} faults befell {} hosts; {led} leaders and controllers were elected",
-                run.hosts.len()
-            )
-        }
+        (0, _) => format!("Nothing befell the {hosts} hosts"),
+        (_, 0) => format!("{faults} befell {hosts} hosts"),
+        (_, led) => format!("{faults} befell {hosts} hosts; {led} leaders and controllers were elected"),
     };
     let title = escaped(&title);
     writeln!(out, "<h2>{title}</h2>")?;
