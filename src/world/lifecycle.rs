@@ -183,6 +183,13 @@ impl Kernel {
         waiters.into_iter().for_each(Waker::wake);
     }
 
+    /// Takes a request to shut down back: a process that has followed it is started, one that still does is started again by its
+    /// supervisor.
+    pub(crate) fn recall_shutdown(self: &Rc<Self>, host: HostId) {
+        self.hosts.borrow_mut()[host.get() as usize].shutdown = false;
+        self.start(host);
+    }
+
     /// The process ended itself: unless it was asked to, a supervisor starts it again after a while.
     pub(crate) fn exit(self: &Rc<Self>, host: HostId, incarnation: u32, why: String) {
         self.process_event(host, 7, || format!("exited: {why}"));

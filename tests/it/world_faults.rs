@@ -100,6 +100,33 @@ fn a_full_restart_stops_all_hosts_and_starts_them_together() {
 }
 
 #[test]
+fn a_process_that_stops_long_after_the_heal_as_it_was_asked_to_before_comes_back() {
+    let (starts, _) = in_tank(1, |tank| async move {
+        let starts: Rc<RefCell<Vec<u64>>> = Rc::default();
+        let seen = starts.clone();
+        // Slower than the grace of ten seconds.
+        let host = tank.add_host(spec("s-1", "a"), move |host: Host| {
+            let seen = seen.clone();
+            async move {
+                seen.borrow_mut().push(host.true_time().as_millis());
+                host.shutdown_requested().await;
+                host.sleep(Duration::from_secs(12)).await;
+                host.exit("as it was asked to");
+            }
+        });
+        let injector = Injector::new(tank.clone(), Vec::new(), false);
+        tank.sleep(Duration::from_secs(1)).await;
+        injector.full_restart(vec![host], Duration::from_secs(1));
+        tank.sleep(Duration::from_secs(5)).await;
+        injector.heal();
+        tank.sleep(Duration::from_secs(30)).await;
+        starts.take()
+    });
+    // It has stopped 13 seconds after the beginning; its supervisor takes half a second.
+    assert_eq!(starts.expect("nothing is violated"), [0, 13_500]);
+}
+
+#[test]
 fn a_fault_that_waits_for_an_event_hits_the_host_of_the_event() {
     let (starts, _) = starts_after(
         r#"faults = [{ on = { event = "a test server beat", nth = 3 }, do = { power_loss = { any_of = "@event", down = "1s" } } }]"#,

@@ -405,12 +405,13 @@ impl Injector {
 
     /// Holds a host down that has been asked to stop, and kills it if it has not.
     fn keep_down(&self, kind: &'static str, host: HostId, down: Duration) {
+        if self.is_over() {
+            // All was healed meanwhile: its process has stopped as it was asked to, or still will.
+            self.kernel().recall_shutdown(host);
+            return self.skipped(kind);
+        }
         if self.is_up(host) {
             return self.take_down(kind, host, Hurt::Crash, down);
-        }
-        if self.is_over() {
-            // Its process stopped as it was asked to, though all was healed meanwhile.
-            return self.kernel().start(host);
         }
         let text = format!("{} shut down in good order, down {down:?}", self.name(host));
         self.note(kind, Some(host), (&text, down), |count| count.injected += 1);
