@@ -1,6 +1,12 @@
 //! Shares: exact intervals and tests.
 
-use crate::statistics::{Interval, beta};
+use std::f64::consts::PI;
+
+use crate::statistics::normal::Statistic;
+use crate::statistics::{Interval, beta, gamma, stirling};
+
+/// By how much another count may be more likely than the one seen and still count as no more likely: rounding, as R and scipy have it.
+const AS_LIKELY: f64 = 1e-7;
 
 /// The exact interval of a share of which `successes` in `trials` were seen, from quantiles of beta distributions: Clopper and Pearson,
 /// "The use of confidence or fiducial limits illustrated in the case of the binomial" (1934). It covers at least as often as it says.
@@ -13,6 +19,85 @@ pub fn clopper_pearson(successes: u64, trials: u64, confidence: f64) -> Interval
     let low = if successes == 0 { 0.0 } else { beta::quantile(tail, x, n - x + 1.0) };
     let high = if successes == trials { 1.0 } else { beta::quantile(1.0 - tail, x + 1.0, n - x) };
     Interval { low, high }
+}
+
+/// The exact two-sided p-value of a count among all, if its share is `share`: the probability of all counts that are no more likely. It tells
+/// whether A/A tests alarm as often as they say. 1 of nobody.
+///
+/// # Panics
+/// If there are more successes than trials, or unless the share lies between 0 and 1.
+pub fn exact(successes: u64, trials: u64, share: f64) -> f64 {
+    assert!(successes <= trials, "{successes} of {trials}");
+    assert!(0.0 < share && share < 1.0, "a share, not {share}");
+    let mode = (((trials + 1) as f64 * share) as u64).min(trials);
+    if successes == mode {
+        return 1.0;
+    }
+    let most = log_probability(successes, trials, share) + AS_LIKELY;
+    let likely = |count: u64| most < log_probability(count, trials, share);
+    // Probabilities rise up to the mode, and fall after it: the other tail starts where they are no longer likely.
+    let p = if successes < mode {
+        let from = first(mode, trials + 1, |count| !likely(count));
+        up_to(successes, trials, share) + if from <= trials { from_on(from, trials, share) } else { 0.0 }
+    } else {
+        let until = first(0, mode, likely);
+        from_on(successes, trials, share) + if 0 < until { up_to(until - 1, trials, share) } else { 0.0 }
+    };
+    p.min(1.0)
+}
+
+/// The probability of at most so many successes: I_{1−p}(n − k, k + 1).
+fn up_to(count: u64, trials: u64, share: f64) -> f64 {
+    if count == trials {
+        return 1.0;
+    }
+    beta::cdf_of_parts(1.0 - share, share, (trials - count) as f64, (count + 1) as f64)
+}
+
+/// The probability of at least so many successes: I_p(k, n − k + 1).
+fn from_on(count: u64, trials: u64, share: f64) -> f64 {
+    if count == 0 {
+        return 1.0;
+    }
+    beta::cdf(share, count as f64, (trials - count + 1) as f64)
+}
+
+/// The logarithm of the binomial probability but for a constant of all trials: Loader, "Fast and accurate computation of binomial
+/// probabilities" (2000).
+fn log_probability(count: u64, trials: u64, share: f64) -> f64 {
+    let one_side = |count: u64, share: f64| {
+        let number = count as f64;
+        let curve = if count == 0 {
+            -0.5 * libm::log(2.0 * PI)
+        } else {
+            0.5 * libm::log(number) + stirling::remainder(number)
+        };
+        -stirling::deviance(number, trials as f64 * share) - curve
+    };
+    one_side(count, share) + one_side(trials - count, 1.0 - share)
+}
+
+/// The first number from `low` on, below `high`, from which on a condition holds; `high` if it holds nowhere.
+fn first(low: u64, high: u64, holds: impl Fn(u64) -> bool) -> u64 {
+    let (mut low, mut high) = (low, high);
+    while low < high {
+        let middle = low + (high - low) / 2;
+        if holds(middle) {
+            high = middle;
+        } else {
+            low = middle + 1;
+        }
+    }
+    low
+}
+
+/// McNemar's test by the normal distribution, with the correction of Edwards, "Note on the 'correction for continuity' in testing the
+/// significance of the difference between correlated proportions" (1948): χ² = (|b − c| − 1)² / (b + c), and its p-value. (0, 1) if no pair
+/// differs. At few pairs [`mcnemar_exact`] is better.
+pub fn mcnemar_corrected(only_first: u64, only_second: u64) -> (f64, f64) {
+    let difference = (only_first.abs_diff(only_second) as f64 - 1.0).max(0.0);
+    let z = Statistic::new(difference, ((only_first + only_second) as f64).sqrt()).z;
+    (z * z, gamma::chi_squared_sf(z * z, 1.0))
 }
 
 /// The exact two-sided p-value of McNemar's test ("Note on the sampling error of the difference between correlated proportions or
@@ -75,6 +160,39 @@ mod tests {
             assert_near(&format!("{one} to {other}"), mcnemar_exact(one, other), expected, 1e-8);
         }
         assert_eq!(mcnemar_exact(0, 0), 1.0);
+    }
+
+    #[test]
+    fn the_exact_test_agrees_with_r() {
+        // binom.test(k, n, p)
+        for (successes, trials, share, expected) in [
+            (505, 10000, 0.05, 0.8185222817189897),
+            (75, 1000, 0.05, 0.0006174162025617615),
+            (0, 5, 0.5, 0.0625),
+            (5, 5, 0.5, 0.0625),
+            (0, 10, 0.01, 1.0),
+            (0, 0, 0.3, 1.0),
+        ] {
+            assert_near(&format!("{successes}"), exact(successes, trials, share), expected, 1e-10);
+        }
+        // With even odds, this is McNemar's test.
+        for one in 0..30 {
+            assert_near("even", exact(one, 29, 0.5), mcnemar_exact(one, 29 - one), 1e-12);
+        }
+    }
+
+    #[test]
+    fn the_exact_test_is_the_sum_of_unlikely_counts() {
+        let (trials, share) = (17u64, 0.3f64);
+        let probability = |k: u64| {
+            let ways: f64 = (1..=k).map(|i| (trials - k + i) as f64 / i as f64).product();
+            ways * share.powi(k as i32) * (1.0 - share).powi((trials - k) as i32)
+        };
+        for count in 0..=trials {
+            let seen = probability(count) * (1.0 + 1e-7);
+            let sum: f64 = (0..=trials).map(probability).filter(|p| *p <= seen).sum();
+            assert_near(&format!("{count}"), exact(count, trials, share), sum, 1e-12);
+        }
     }
 
     #[test]

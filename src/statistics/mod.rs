@@ -1,16 +1,40 @@
-//! Tests, intervals and sample sizes. Pure: data in, numbers out, and where chance is needed a named stream of the caller's.
+//! Tests, intervals, sample sizes, posteriors, bandits and assignments. Pure: data in, numbers out, and where chance is needed a named
+//! stream of the caller's.
 //!
 //! Each function tells its formula and where it comes from; the tests compare with values that other libraries computed. Functions that
 //! are not exact in IEEE 754 come from `libm`, so that a report says the same on every machine.
 
+pub mod assignment;
+pub mod bandit;
+pub mod bayes;
 pub mod beta;
 pub mod binomial;
 pub mod bootstrap;
 pub mod descriptive;
+pub mod dice;
+pub mod gamma;
+pub mod group_sequential;
+pub mod impact;
+pub mod linear;
+pub mod means;
 pub mod multiple;
 pub mod normal;
+pub mod off_policy;
 pub mod power;
+pub mod proportion;
+pub mod quadrature;
+mod race;
 pub mod randomization;
+pub mod rank;
+pub mod rate;
+pub mod regret;
+pub mod root;
+pub mod sequential;
+pub mod srm;
+pub mod stirling;
+pub mod stratified;
+pub mod student;
+pub mod validity;
 
 /// From where to where a quantity lies, at some confidence.
 #[derive(Clone, Copy, PartialEq, Debug)]
