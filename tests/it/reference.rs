@@ -62,7 +62,8 @@ impl Row {
 
     fn check_value(&self, expected: &Value, key: &str, found: f64) {
         let what = || format!("{} ({}): {key}", self.id, self.function);
-        let expected = number(expected).unwrap_or_else(|| panic!("{}: nothing expected: {}", what(), self.expected));
+        let expected =
+            number(expected).unwrap_or_else(|| panic!("{}: nothing expected: {}", what(), self.expected));
         let near = found == expected
             || (found.is_nan() && expected.is_nan())
             || (found - expected).abs() <= self.rel_tol * expected.abs() + self.abs_tol;
