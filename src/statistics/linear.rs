@@ -3,56 +3,98 @@
 /// A symmetric positive definite matrix, by its lower triangular factor: A = L Lᵀ, Cholesky (1910).
 #[derive(Clone, PartialEq, Debug)]
 pub struct Cholesky {
-    /// The rows of the factor, each up to its diagonal.
-    rows: Vec<Vec<f64>>,
+    dimension: usize,
+    /// L row by row, as many numbers to a row as there are columns.
+    lower: Vec<f64>,
 }
 
 impl Cholesky {
     /// The factor of a matrix, of which the lower triangle is looked at; none if it is not positive definite, or is so near a singular one that
     /// a diagonal loses all but three of its digits.
     pub fn new(matrix: &[Vec<f64>]) -> Option<Self> {
-        let mut rows: Vec<Vec<f64>> = Vec::with_capacity(matrix.len());
+        let d = matrix.len();
+        let mut lower = vec![0.0; d * d];
         for (index, row) in matrix.iter().enumerate() {
-            let mut factor: Vec<f64> = Vec::with_capacity(index + 1);
             for column in 0..=index {
-                let above = if column < index { &rows[column] } else { &factor };
-                let sum: f64 = (0..column).map(|k| factor[k] * above[k]).sum();
-                let rest = row[column] - sum;
-                if column < index {
-                    factor.push(rest / rows[column][column]);
+                let known = dot(&lower[index * d..][..column], &lower[column * d..][..column]);
+                let rest = row[column] - known;
+                lower[index * d + column] = if column < index {
+                    rest / lower[column * d + column]
                 } else if 1e-13 * row[column] < rest && rest.is_finite() {
-                    factor.push(rest.sqrt());
+                    rest.sqrt()
                 } else {
                     return None;
-                }
+                };
             }
-            rows.push(factor);
         }
-        Some(Self { rows })
+        Some(Self { dimension: d, lower })
+    }
+
+    /// The factor of `diagonal` times the identity.
+    pub fn of_identity(dimension: usize, diagonal: f64) -> Self {
+        let mut lower = vec![0.0; dimension * dimension];
+        (0..dimension).for_each(|at| lower[at * dimension + at] = diagonal.sqrt());
+        Self { dimension, lower }
+    }
+
+    /// Makes it the factor of A + x xᵀ, by rotations: Golub and Van Loan, "Matrix computations" (2013), 6.5.4.
+    pub fn update(&mut self, x: &[f64]) {
+        let d = self.dimension;
+        let mut rest = x.to_vec();
+        for column in 0..d {
+            let diagonal = self.lower[column * d + column];
+            let radius = (diagonal * diagonal + rest[column] * rest[column]).sqrt();
+            let (cosine, sine) = (diagonal / radius, rest[column] / radius);
+            self.lower[column * d + column] = radius;
+            let below = self.lower.chunks_exact_mut(d).zip(&mut rest).skip(column + 1);
+            for (row, rest) in below {
+                let old = row[column];
+                row[column] = cosine * old + sine * *rest;
+                *rest = cosine * *rest - sine * old;
+            }
+        }
+    }
+
+    /// Solves L y = x in place.
+    pub fn solve_lower(&self, x: &mut [f64]) {
+        let d = self.dimension;
+        for row in 0..d {
+            let known = dot(&self.lower[row * d..row * d + row], &x[..row]);
+            x[row] = (x[row] - known) / self.lower[row * d + row];
+        }
+    }
+
+    /// Solves Lᵀ y = x in place.
+    pub fn solve_upper(&self, x: &mut [f64]) {
+        let d = self.dimension;
+        for row in (0..d).rev() {
+            x[row] /= self.lower[row * d + row];
+            let (solved, done) = (x[row], row * d);
+            for (rest, factor) in x[..row].iter_mut().zip(&self.lower[done..done + row]) {
+                *rest -= factor * solved;
+            }
+        }
     }
 
     /// The solution x of A x = b.
     pub fn solve(&self, right: &[f64]) -> Vec<f64> {
         let mut solution = right.to_vec();
-        for index in 0..solution.len() {
-            let row = &self.rows[index];
-            let sum: f64 = (0..index).map(|k| row[k] * solution[k]).sum();
-            solution[index] = (solution[index] - sum) / row[index];
-        }
-        for index in (0..solution.len()).rev() {
-            let below = index + 1..solution.len();
-            let sum: f64 = below.map(|k| self.rows[k][index] * solution[k]).sum();
-            solution[index] = (solution[index] - sum) / self.rows[index][index];
-        }
+        self.solve_lower(&mut solution);
+        self.solve_upper(&mut solution);
         solution
     }
 
     /// The inverse of A.
     pub fn inverse(&self) -> Vec<Vec<f64>> {
         let unit =
-            |at: usize| (0..self.rows.len()).map(|k| f64::from(u8::from(k == at))).collect::<Vec<f64>>();
-        (0..self.rows.len()).map(|at| self.solve(&unit(at))).collect()
+            |at: usize| (0..self.dimension).map(|k| f64::from(u8::from(k == at))).collect::<Vec<f64>>();
+        (0..self.dimension).map(|at| self.solve(&unit(at))).collect()
     }
+}
+
+/// The sum of products.
+pub(crate) fn dot(left: &[f64], right: &[f64]) -> f64 {
+    left.iter().zip(right).map(|(left, right)| left * right).sum()
 }
 
 /// A fit of weighted least squares: it minimises Σ w (y − xᵀβ)².

@@ -4,6 +4,7 @@
 //! of operations: the same rewards give the same choices on every machine.
 
 use crate::statistics::dice::Dice;
+use crate::statistics::linear::{Cholesky, dot};
 
 /// How contexts are explored.
 #[derive(Clone, Copy, PartialEq, Debug)]
@@ -119,9 +120,7 @@ impl LinearPolicy {
 /// A ridge regression that learns one observation at a time: θ = A⁻¹b with A = λI + Σxxᵀ and b = Σ r x.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Ridge {
-    dimension: usize,
-    /// L row by row, d numbers to a row.
-    lower: Vec<f64>,
+    factor: Cholesky,
     moments: Vec<f64>,
     coefficients: Vec<f64>,
 }
@@ -133,9 +132,8 @@ impl Ridge {
     /// Unless the penalty is positive and finite.
     pub fn new(dimension: usize, penalty: f64) -> Self {
         assert!(0.0 < penalty && penalty.is_finite(), "a penalty of {penalty}");
-        let mut lower = vec![0.0; dimension * dimension];
-        (0..dimension).for_each(|at| lower[at * dimension + at] = penalty.sqrt());
-        Self { dimension, lower, moments: vec![0.0; dimension], coefficients: vec![0.0; dimension] }
+        let factor = Cholesky::of_identity(dimension, penalty);
+        Self { factor, moments: vec![0.0; dimension], coefficients: vec![0.0; dimension] }
     }
 
     /// θ.
@@ -153,72 +151,31 @@ impl Ridge {
     pub fn uncertainty(&self, context: &[f64]) -> f64 {
         self.check(context);
         let mut solved = context.to_vec();
-        self.solve_lower(&mut solved);
+        self.factor.solve_lower(&mut solved);
         dot(&solved, &solved).sqrt()
     }
 
     /// x·θ′ with θ′ = θ + α L⁻ᵀz and z standard normal.
     pub fn predict_drawn(&self, context: &[f64], alpha: f64, dice: &mut Dice) -> f64 {
         self.check(context);
-        let mut drawn: Vec<f64> = (0..self.dimension).map(|_| dice.normal()).collect();
-        self.solve_upper(&mut drawn);
+        let mut drawn: Vec<f64> = (0..context.len()).map(|_| dice.normal()).collect();
+        self.factor.solve_upper(&mut drawn);
         dot(context, &self.coefficients) + alpha * dot(context, &drawn)
     }
 
     /// Takes in an observation.
     pub fn observe(&mut self, context: &[f64], reward: f64) {
         self.check(context);
-        let d = self.dimension;
-        let mut rest = context.to_vec();
-        for column in 0..d {
-            let diagonal = self.lower[column * d + column];
-            let radius = (diagonal * diagonal + rest[column] * rest[column]).sqrt();
-            let (cosine, sine) = (diagonal / radius, rest[column] / radius);
-            self.lower[column * d + column] = radius;
-            let below = self.lower.chunks_exact_mut(d).zip(&mut rest).skip(column + 1);
-            for (row, rest) in below {
-                let old = row[column];
-                row[column] = cosine * old + sine * *rest;
-                *rest = cosine * *rest - sine * old;
-            }
-        }
+        self.factor.update(context);
         for (moment, x) in self.moments.iter_mut().zip(context) {
             *moment += reward * x;
         }
-        let mut solved = self.moments.clone();
-        self.solve_lower(&mut solved);
-        self.solve_upper(&mut solved);
-        self.coefficients = solved;
+        self.coefficients = self.factor.solve(&self.moments);
     }
 
     fn check(&self, context: &[f64]) {
-        assert_eq!(context.len(), self.dimension, "a context of another dimension");
+        assert_eq!(context.len(), self.coefficients.len(), "a context of another dimension");
     }
-
-    /// Solves L y = x in place.
-    fn solve_lower(&self, x: &mut [f64]) {
-        let d = self.dimension;
-        for row in 0..d {
-            let known = dot(&self.lower[row * d..row * d + row], &x[..row]);
-            x[row] = (x[row] - known) / self.lower[row * d + row];
-        }
-    }
-
-    /// Solves Lᵀ y = x in place.
-    fn solve_upper(&self, x: &mut [f64]) {
-        let d = self.dimension;
-        for row in (0..d).rev() {
-            x[row] /= self.lower[row * d + row];
-            let (solved, done) = (x[row], row * d);
-            for (rest, factor) in x[..row].iter_mut().zip(&self.lower[done..done + row]) {
-                *rest -= factor * solved;
-            }
-        }
-    }
-}
-
-fn dot(left: &[f64], right: &[f64]) -> f64 {
-    left.iter().zip(right).map(|(left, right)| left * right).sum()
 }
 
 #[cfg(test)]
