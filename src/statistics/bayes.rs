@@ -250,8 +250,7 @@ pub fn probabilities_best<P: Posterior>(arms: &[P]) -> Vec<f64> {
     if arms.is_empty() {
         return Vec::new();
     }
-    let race = Race::new(&arms.iter().collect::<Vec<&P>>());
-    (0..arms.len()).map(|arm| race.best(arm)).collect()
+    Race::over(arms).all_best()
 }
 
 /// How sure one wants to be that little is left to gain.
@@ -298,8 +297,8 @@ pub struct ValueRemaining {
 pub fn value_remaining<P: Posterior>(arms: &[P], patience: Patience) -> ValueRemaining {
     assert!(!arms.is_empty(), "a champion is one of the arms");
     assert!(0.0 < patience.confidence && patience.confidence < 1.0, "a probability below 1");
-    let race = Race::new(&arms.iter().collect::<Vec<&P>>());
-    let best: Vec<f64> = (0..arms.len()).map(|arm| race.best(arm)).collect();
+    let race = Race::over(arms);
+    let best = race.all_best();
     let champion = race::first_largest(&best);
     let expected_loss = race.expected_loss(champion);
     let quantile = race.remaining_quantile(champion, patience.confidence);
@@ -323,8 +322,8 @@ pub fn value_remaining<P: Posterior>(arms: &[P], patience: Patience) -> ValueRem
 pub fn stop_by_value_remaining<P: Posterior>(arms: &[P], patience: Patience) -> Option<usize> {
     assert!(!arms.is_empty(), "one chooses one of the arms");
     assert!(0.0 < patience.confidence && patience.confidence < 1.0, "a probability below 1");
-    let race = Race::new(&arms.iter().collect::<Vec<&P>>());
-    let best: Vec<f64> = (0..arms.len()).map(|arm| race.best(arm)).collect();
+    let race = Race::over(arms);
+    let best = race.all_best();
     let champion = race::first_largest(&best);
     (patience.confidence < race.remaining_at_most(champion, patience.part)).then_some(champion)
 }
@@ -336,7 +335,7 @@ pub fn stop_by_value_remaining<P: Posterior>(arms: &[P], patience: Patience) -> 
 /// If there is no arm.
 pub fn stop_by_expected_loss<P: Posterior>(arms: &[P], threshold: f64) -> Option<usize> {
     assert!(!arms.is_empty(), "one chooses one of the arms");
-    let race = Race::new(&arms.iter().collect::<Vec<&P>>());
+    let race = Race::over(arms);
     let losses: Vec<f64> = (0..arms.len()).map(|arm| -race.expected_loss(arm)).collect();
     let least = race::first_largest(&losses);
     (-losses[least] < threshold).then_some(least)

@@ -28,7 +28,7 @@ impl Rule {
             let mut x = -libm::cos(PI * (index as f64 + 0.75) / (n + 0.5));
             let mut slope = 1.0;
             for _ in 0..STEPS {
-                let (value, before) = legendre(count, x);
+                let (before, value) = legendre(x).nth(count - 1).expect("the list has no end");
                 slope = n * (x * value - before) / (x * x - 1.0);
                 x -= value / slope;
             }
@@ -46,14 +46,14 @@ impl Rule {
     }
 }
 
-/// P_n and P_{n−1} at `x`.
-fn legendre(degree: usize, x: f64) -> (f64, f64) {
-    let (mut before, mut value) = (0.0, 1.0);
-    for k in 1..=degree {
-        let k = k as f64;
-        (before, value) = (value, ((2.0 * k - 1.0) * x * value - (k - 1.0) * before) / k);
-    }
-    (value, before)
+/// The Legendre polynomials at `x` in pairs: P₀ and P₁, P₁ and P₂, and so on without end.
+pub(crate) fn legendre(x: f64) -> impl Iterator<Item = (f64, f64)> {
+    (2..).scan((1.0, x), move |(before, value), k: u32| {
+        let pair = (*before, *value);
+        let k = f64::from(k);
+        (*before, *value) = (*value, ((2.0 * k - 1.0) * x * *value - (k - 1.0) * *before) / k);
+        Some(pair)
+    })
 }
 
 #[cfg(test)]

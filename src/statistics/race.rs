@@ -6,7 +6,7 @@
 use std::f64::consts::LN_10;
 
 use crate::statistics::bayes::Posterior;
-use crate::statistics::quadrature::Rule;
+use crate::statistics::quadrature::{self, Rule};
 use crate::statistics::root;
 
 /// How many nodes a panel has: a normal density over one standard deviation is then exact to the last digit.
@@ -73,11 +73,33 @@ impl<'arms, P: Posterior> Race<'arms, P> {
         Self { arms: arms.to_vec(), rule, ranges, ends, places, weights, tables }
     }
 
+    /// # Panics
+    /// If there is no arm.
+    pub(crate) fn over(arms: &'arms [P]) -> Self {
+        Self::new(&arms.iter().collect::<Vec<_>>())
+    }
+
     /// The probability of an arm to be the best: ∫ f Π F over the others.
     pub(crate) fn best(&self, arm: usize) -> f64 {
         let terms = (0..self.places.len()).map(|node| {
             let others = self.others(arm).map(|table| table.below[node]);
             self.weights[node] * self.tables[arm].density[node] * others.product::<f64>()
+        });
+        terms.sum::<f64>().min(1.0)
+    }
+
+    /// The probability of each arm to be the best.
+    pub(crate) fn all_best(&self) -> Vec<f64> {
+        (0..self.arms.len()).map(|arm| self.best(arm)).collect()
+    }
+
+    /// The probability of an arm to be the second best: ∫ f Σ (1 − F) Π F, where one of the others is above and the rest are not.
+    pub(crate) fn second(&self, arm: usize) -> f64 {
+        let terms = (0..self.places.len()).map(|node| {
+            let (_, one_above) = self.others(arm).fold((1.0, 0.0), |(none, one), table| {
+                (none * table.below[node], one * table.below[node] + none * table.above[node])
+            });
+            self.weights[node] * self.tables[arm].density[node] * one_above
         });
         terms.sum::<f64>().min(1.0)
     }
@@ -219,13 +241,8 @@ impl Table {
 
 /// The Legendre polynomials up to the degree `NODES`.
 fn legendre(x: f64) -> [f64; NODES + 1] {
-    let mut values = [1.0; NODES + 1];
-    values[1] = x;
-    for k in 2..=NODES {
-        let degree = k as f64;
-        values[k] = ((2.0 * degree - 1.0) * x * values[k - 1] - (degree - 1.0) * values[k - 2]) / degree;
-    }
-    values
+    let mut all = quadrature::legendre(x);
+    std::array::from_fn(|_| all.next().expect("the list has no end").0)
 }
 
 /// Where a posterior is, in panels: their ends, at which the density has fallen as a normal one does at 1, 2, … standard deviations.

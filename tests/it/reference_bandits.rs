@@ -12,6 +12,7 @@ use wavetank::statistics::assignment::{Unit, growthbook, interpreter, optimizely
 use wavetank::statistics::bandit::linear::{Exploration, LinearPolicy};
 use wavetank::statistics::bandit::thompson::BetaPrior;
 use wavetank::statistics::bandit::{Arm, bayes_ucb, kl_ucb, ucb, weights};
+use wavetank::statistics::bayes::{Normal, probabilities_best};
 use wavetank::statistics::off_policy::{Estimator, Refusal, Round, estimate};
 use wavetank::statistics::regret::lai_robbins_constant;
 
@@ -378,17 +379,16 @@ fn gbstats_bandit() {
     for row in rows("gbstats_bandit") {
         assert!(row.function.starts_with("Thompson (top-two)"), "{}: no function {}", row.id, row.function);
         let n = row.number("n");
-        let posteriors: Vec<weights::NormalArm> = row
+        let posteriors: Vec<Normal> = row
             .numbers("sums")
             .into_iter()
             .map(|sum| {
                 let mean = sum / n;
-                weights::NormalArm { mean, deviation: (mean * (1.0 - mean) / n).sqrt() }
+                Normal::new(mean, (mean * (1.0 - mean) / n).sqrt())
             })
             .collect();
-        let found = weights::of_normals(&posteriors);
-        row.check_all("best_arm", &found.best);
-        row.check_all("weights", &weights::floored(&found.top_two, 0.01));
+        row.check_all("best_arm", &probabilities_best(&posteriors));
+        row.check_all("weights", &weights::floored(&weights::top_two(&posteriors), 0.01));
     }
 }
 

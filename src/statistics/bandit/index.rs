@@ -1,6 +1,6 @@
 //! Policies that choose the arm with the largest index: a bound that a mean hardly exceeds.
 
-use crate::statistics::bandit::{Arms, Memory, Outcome, Policy, bayes_ucb, kl_ucb, ucb};
+use crate::statistics::bandit::{Arm, Arms, Memory, Outcome, Policy, bayes_ucb, kl_ucb, ucb};
 use crate::statistics::dice::Dice;
 
 /// Which bound is the index of an arm.
@@ -60,22 +60,8 @@ impl Policy for IndexPolicy {
                 self.arms.best_by(|_, arm| ucb::moss(arm, horizon, count))
             }
             Index::ChapelleLi => self.arms.best_by(|_, arm| ucb::chapelle_li(arm, 0.5 * log_t)),
-            Index::KlUcb => {
-                let mut leader = f64::NEG_INFINITY;
-                self.arms.best_by(|_, arm| {
-                    let score = kl_ucb::index_above(arm, log_t, leader);
-                    leader = leader.max(score);
-                    score
-                })
-            }
-            Index::BayesUcb => {
-                let mut leader = f64::NEG_INFINITY;
-                self.arms.best_by(|_, arm| {
-                    let score = bayes_ucb::index_above(arm, t, leader);
-                    leader = leader.max(score);
-                    score
-                })
-            }
+            Index::KlUcb => best_above(&self.arms, |arm, leader| kl_ucb::index_above(arm, log_t, leader)),
+            Index::BayesUcb => best_above(&self.arms, |arm, leader| bayes_ucb::index_above(arm, t, leader)),
         }
     }
 
@@ -90,4 +76,14 @@ impl Policy for IndexPolicy {
     fn remove_arm(&mut self, arm: usize) {
         self.arms.remove(arm);
     }
+}
+
+/// The arm with the largest index, of which one that does not exceed the largest so far need not be told.
+fn best_above(arms: &Arms, index_above: impl Fn(&Arm, f64) -> f64) -> usize {
+    let mut leader = f64::NEG_INFINITY;
+    arms.best_by(|_, arm| {
+        let score = index_above(arm, leader);
+        leader = leader.max(score);
+        score
+    })
 }

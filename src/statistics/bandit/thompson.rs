@@ -1,7 +1,8 @@
 //! Thompson sampling: an arm is chosen with the probability that it is the best, given what is known. Thompson, "On the likelihood that one
 //! unknown probability exceeds another in view of the evidence of two samples" (1933).
 
-use crate::statistics::bandit::{Arm, Arms, Memory, Outcome, Policy, weights};
+use crate::statistics::bandit::{Arm, Arms, Memory, Outcome, Policy};
+use crate::statistics::bayes::{Beta, Normal, probabilities_best};
 use crate::statistics::dice::{BetaDraws, Dice};
 
 /// How often a top-two policy draws anew for another arm than the best, before it takes the second of the last draw.
@@ -70,10 +71,10 @@ impl BetaThompson {
         &self.arms
     }
 
-    /// The probability of each arm, by quadrature, for a choice of the best: 0 of a removed one. See [`weights::of_betas`].
+    /// The probability of each arm, by quadrature, for a choice of the best: 0 of a removed one.
     pub fn weights(&self) -> Vec<f64> {
-        let known: Vec<BetaDraws> = self.posteriors.iter().flatten().copied().collect();
-        let mut weights = weights::of_betas(&known).best.into_iter();
+        let known = self.posteriors.iter().flatten().map(|draws| Beta::new(draws.a, draws.b));
+        let mut weights = probabilities_best(&known.collect::<Vec<_>>()).into_iter();
         self.posteriors.iter().map(|one| one.and_then(|_| weights.next()).unwrap_or(0.0)).collect()
     }
 
@@ -167,26 +168,25 @@ impl GaussianThompson {
         &self.arms
     }
 
-    /// The probability of each arm, by quadrature, for a choice of the best: 0 of a removed one. See [`weights::of_normals`].
+    /// The probability of each arm, by quadrature, for a choice of the best: 0 of a removed one.
     pub fn weights(&self) -> Vec<f64> {
         let available = || self.arms.all().iter().filter(|arm| !arm.removed);
-        let known: Vec<weights::NormalArm> = available().map(|arm| self.posterior(arm)).collect();
-        let mut weights = weights::of_normals(&known).best.into_iter();
+        let known = available().map(|arm| {
+            let (mean, deviation) = posterior(self.prior, self.reward_variance, arm);
+            Normal::new(mean, deviation)
+        });
+        let mut weights = probabilities_best(&known.collect::<Vec<_>>()).into_iter();
         let mut weight = |arm: &Arm| if arm.removed { None } else { weights.next() };
         self.arms.all().iter().map(|arm| weight(arm).unwrap_or(0.0)).collect()
     }
-
-    #[inline]
-    fn posterior(&self, arm: &Arm) -> weights::NormalArm {
-        posterior(self.prior, self.reward_variance, arm)
-    }
 }
 
+/// The mean and the standard deviation.
 #[inline]
-fn posterior(prior: NormalPrior, reward_variance: f64, arm: &Arm) -> weights::NormalArm {
+fn posterior(prior: NormalPrior, reward_variance: f64, arm: &Arm) -> (f64, f64) {
     let variance = 1.0 / (1.0 / prior.variance + arm.pulls / reward_variance);
     let mean = variance * (prior.mean / prior.variance + arm.rewards / reward_variance);
-    weights::NormalArm { mean, deviation: variance.sqrt() }
+    (mean, variance.sqrt())
 }
 
 impl Policy for GaussianThompson {
@@ -197,8 +197,8 @@ impl Policy for GaussianThompson {
             if arm.removed {
                 return f64::NEG_INFINITY;
             }
-            let known = posterior(*prior, *reward_variance, arm);
-            known.mean + known.deviation * dice.normal()
+            let (mean, deviation) = posterior(*prior, *reward_variance, arm);
+            mean + deviation * dice.normal()
         })
     }
 
