@@ -68,17 +68,19 @@ impl History {
     /// A server has applied a committed transaction.
     pub fn committed(&mut self, at: SimTime, server: u8, zxid: i64, digest: u64) {
         self.committed_max = self.committed_max.max(zxid);
-        self.is_held_by_the_next(at, zxid, (zxid >> 32) as u32);
+        self.hold_against_next(at, zxid, (zxid >> 32) as u32);
         self.taken_over(at, server, zxid, digest);
     }
 
-    /// What is told late, from an epoch that is over, must be in the history with which the next leader began.
-    fn is_held_by_the_next(&mut self, at: SimTime, zxid: i64, epoch: u32) {
-        let Some((newer, (leader, began))) = self.leaders.range(epoch + 1..).next() else { return };
+    /// What is told late, from an epoch that is over, must be in the history with which the next leader began. False if no
+    /// leader has come after it yet.
+    fn hold_against_next(&mut self, at: SimTime, zxid: i64, epoch: u32) -> bool {
+        let Some((newer, (leader, began))) = self.leaders.range(epoch + 1..).next() else { return false };
         self.durability.expect(zxid <= *began, at, || {
             let (leader, began) = (host(*leader), show(*began));
-            format!("{leader} leads e{newer} from {began} on, but {} was committed in e{epoch}", show(zxid))
+            format!("{leader} leads e{newer} from {began} on, but a quorum held {} in e{epoch}", show(zxid))
         });
+        true
     }
 
     /// A server has applied a transaction of its leader's history. It is not committed before a quorum holds all of that, which
@@ -107,8 +109,8 @@ impl History {
         let other = self.leaders.insert(epoch, (server, zxid)).map(|(other, _)| other);
         let fault = other.map(|other| format!("{} and {} both lead e{epoch}", host(other), host(server)));
         self.leadership.look(at, fault);
-        if self.leaders.range(epoch + 1..).next().is_some() {
-            return self.is_held_by_the_next(at, zxid, epoch);
+        if self.hold_against_next(at, zxid, epoch) {
+            return;
         }
         let max = self.committed_max;
         self.durability.expect(max <= zxid, at, || {

@@ -118,7 +118,7 @@ pub(super) fn bugs() -> u8 {
 pub(super) fn sites() -> u8 {
     sites::ALL.iter().for_each(|site| print(&described(site)));
     print(
-        "\nWhile chaos reigns, each is live in a quarter of the runs, and fires there a quarter of the times it is reached.\n\
+        "\nWhile chaos reigns, each is live in a quarter of the runs, and fires there once in 4, 16 or 64 times that it is reached.\n\
          Switch all off with --set acts.cooperation=false; see them in a replay with --log '*=debug'.\n",
     );
     Verdict::Held.exit_code()

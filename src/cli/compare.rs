@@ -1,7 +1,7 @@
 //! `wavetank compare`: what differs between values of a setting, seed by seed.
 
 use crate::cli::run::{create_parent, write_page};
-use crate::cli::sweep::{failed, limits, loads, possible, swept};
+use crate::cli::sweep::{failed, limits, loads, possible, standing, swept};
 use crate::cli::{CompareArguments, Format, print, tell};
 use crate::lab::compare::{Comparison, HELD, metrics};
 use crate::lab::sweep::{Axis, Plan};
@@ -74,7 +74,7 @@ fn asked(arguments: &CompareArguments) -> Result<(Plan, Axis, String), u8> {
     let scenarios = loads(&plan)?;
     let figures = [HELD.to_owned()].into_iter().chain(scenarios.iter().flat_map(figure_names));
     let figures: Vec<String> = figures.collect();
-    let events = possible(&scenarios).into_iter().map(str::to_owned);
+    let events = possible(&standing(&scenarios)).into_iter().map(str::to_owned);
     let all: Vec<String> = figures.iter().cloned().chain(events).collect();
     known(&arguments.metric, &all, &figures).map_err(refused)?;
     Ok((plan, axis, baseline))

@@ -136,7 +136,7 @@ fn told(folder: &Path, plan: &Plan, outcomes: &[Outcome], stop: Stop, as_asked: 
     let scenarios: Vec<Scenario> =
         plan.files.iter().filter_map(|file| Scenario::load(file, &plan.set).ok()).collect();
     let standing = standing(&scenarios);
-    let possible = possible(&scenarios);
+    let possible = possible(&standing);
     let sites: Vec<Site> = sites::ALL.iter().copied().filter(|site| standing.contains(site.system)).collect();
     let report = SweepReport { plan, summary: &summary, stop, possible: &possible, sites: &sites };
     let json = report.json() + "\n";
@@ -158,13 +158,12 @@ fn told(folder: &Path, plan: &Plan, outcomes: &[Outcome], stop: Stop, as_asked: 
 }
 
 /// The systems that stand in these scenarios.
-fn standing(scenarios: &[Scenario]) -> BTreeSet<&'static str> {
+pub(super) fn standing(scenarios: &[Scenario]) -> BTreeSet<&'static str> {
     scenarios.iter().flat_map(|scenario| scenario.systems.names()).collect()
 }
 
-/// The events that can happen in the systems that stand in these scenarios.
-pub(super) fn possible(scenarios: &[Scenario]) -> Vec<&'static str> {
-    let standing = standing(scenarios);
+/// The events that can happen where these systems stand.
+pub(super) fn possible(standing: &BTreeSet<&str>) -> Vec<&'static str> {
     let system =
         |file: &'static str| systems::NAMES.iter().find(|name| file.contains(&format!("systems/{name}/")));
     let stands = |file| system(file).is_none_or(|name| standing.contains(name));

@@ -1,8 +1,8 @@
 //! Cooperative fault points (`buggify`): sites in real code that are made to misbehave now and then, within what the real system may do.
 //!
 //! Two levels, after FoundationDB: per run a site is live with p = 1/4, and a live site fires with a chance that the run draws for it,
-//! from 1/4 to 1/64, so that runs differ in kind and not only in timing, and a busy site does not bring all to a crawl. Each site has dice of its own: one that is reached more often moves no other. One that is not live
-//! costs an index and a count.
+//! from 1/4 to 1/64, so that runs differ in kind and not only in timing, and a busy site does not bring all to a crawl. Each site has
+//! dice of its own: one that is reached more often moves no other. One that is not live costs an index and a count.
 
 use std::fmt;
 use std::time::Duration;
@@ -129,7 +129,7 @@ impl Cooperation {
 impl Standing {
     fn of(seed: Seed, site: &Site) -> Self {
         let mut dice = SplitMix::new(seed.stream(&format!("cooperation/{site}")).next_u64());
-        let live = dice.happens(LIVE).then(|| (FIRES[dice.below(3) as usize], dice));
+        let live = dice.happens(LIVE).then(|| (FIRES[dice.below(FIRES.len() as u64) as usize], dice));
         Self { site: *site, reached: 0, fired: 0, live }
     }
 }

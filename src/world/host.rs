@@ -246,7 +246,7 @@ impl Host {
     }
 
     /// A cooperative point: true now and then, where a system may do something early, or less of it. Per run a site is live with
-    /// p = 1/4, and then fires with p = 1/4; never when the scenario switches cooperation off or after the heal.
+    /// p = 1/4, and then fires with a chance that the run draws, from 1/4 to 1/64; never when the scenario switches cooperation off or after the heal.
     pub fn buggify(&self, site: &Site) -> bool {
         let fires = self.0.kernel.cooperation.borrow_mut().acts(site) && self.is_alive();
         if fires {

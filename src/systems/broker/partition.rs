@@ -437,7 +437,7 @@ impl Partition {
     /// # Errors
     /// If the disk fails.
     pub async fn flush(&self) -> Result<(), LogError> {
-        self.log.lock().await.flush().await
+        self.close().await.map(drop)
     }
 
     /// Makes durable all that the log holds, and lets nobody use it while the guard lives.

@@ -187,7 +187,7 @@ impl Storage {
             if txn.zxid <= database.last() {
                 continue;
             }
-            // The log is kept as far back as the snapshots are: what lies further back than the last of them is in none.
+            // What lies between the state and a record that does not follow it is gone, with a damaged snapshot or from the log.
             if after != database.last() && !bug("Z29") {
                 return Err(StorageError::Corrupt(damaged.pop().map_or(directory, |(snapshot, _)| snapshot)));
             }
