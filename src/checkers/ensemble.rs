@@ -17,7 +17,8 @@ pub struct History {
     leaders: BTreeMap<u32, (u8, i64)>,
     /// The last transaction each server applied since it last began to serve.
     last: BTreeMap<u8, i64>,
-    committed_max: i64,
+    /// The last transaction that was committed in each epoch, or held by the quorum with which it began.
+    committed: BTreeMap<u32, i64>,
     /// The last transaction that each server has said to be on its disk, and that nobody has had it remove.
     acknowledged: BTreeMap<u8, i64>,
     /// When each leader last heard of each session, by its own clock, and the session's time-out.
@@ -29,6 +30,7 @@ pub struct History {
     leadership: Check,
     durability: Check,
     disks: Check,
+    damage: Check,
     orphans: Check,
     expiry: Check,
     survival: Check,
@@ -40,7 +42,7 @@ impl Default for History {
             digests: BTreeMap::new(),
             leaders: BTreeMap::new(),
             last: BTreeMap::new(),
-            committed_max: 0,
+            committed: BTreeMap::new(),
             acknowledged: BTreeMap::new(),
             heard: BTreeMap::new(),
             living: BTreeSet::new(),
@@ -49,6 +51,7 @@ impl Default for History {
             leadership: Check::new("an epoch has one established leader"),
             durability: Check::new("a new leader holds every committed transaction"),
             disks: Check::new("a server that starts again holds all that it has acknowledged"),
+            damage: Check::new("a server gives up what it holds only if its disk has lied"),
             orphans: Check::new("every ephemeral znode has a living session"),
             expiry: Check::new("no session expires before its leader has not heard of it for its time-out"),
             survival: Check::new("a leader knows every session that has begun and not ended"),
@@ -67,20 +70,20 @@ fn host(server: u8) -> String {
 impl History {
     /// A server has applied a committed transaction.
     pub fn committed(&mut self, at: SimTime, server: u8, zxid: i64, digest: u64) {
-        self.committed_max = self.committed_max.max(zxid);
-        self.hold_against_next(at, zxid, (zxid >> 32) as u32);
+        self.held_by_quorum(at, zxid, (zxid >> 32) as u32);
         self.taken_over(at, server, zxid, digest);
     }
 
-    /// What is told late, from an epoch that is over, must be in the history with which the next leader began. False if no
-    /// leader has come after it yet.
-    fn hold_against_next(&mut self, at: SimTime, zxid: i64, epoch: u32) -> bool {
-        let Some((newer, (leader, began))) = self.leaders.range(epoch + 1..).next() else { return false };
+    /// What a quorum holds in an epoch. If that is told late, when the epoch is over, it must be in the history with which the next
+    /// leader began.
+    fn held_by_quorum(&mut self, at: SimTime, zxid: i64, epoch: u32) {
+        let last = self.committed.entry(epoch).or_default();
+        *last = zxid.max(*last);
+        let Some((newer, (leader, began))) = self.leaders.range(epoch + 1..).next() else { return };
         self.durability.expect(zxid <= *began, at, || {
             let (leader, began) = (host(*leader), show(*began));
             format!("{leader} leads e{newer} from {began} on, but a quorum held {} in e{epoch}", show(zxid))
         });
-        true
     }
 
     /// A server has applied a transaction of its leader's history. It is not committed before a quorum holds all of that, which
@@ -109,14 +112,11 @@ impl History {
         let other = self.leaders.insert(epoch, (server, zxid)).map(|(other, _)| other);
         let fault = other.map(|other| format!("{} and {} both lead e{epoch}", host(other), host(server)));
         self.leadership.look(at, fault);
-        if self.hold_against_next(at, zxid, epoch) {
-            return;
-        }
-        let max = self.committed_max;
+        let max = self.committed.range(..epoch).map(|(_, last)| *last).max().unwrap_or(0);
         self.durability.expect(max <= zxid, at, || {
             format!("{} leads e{epoch} from {} on, but {} was committed", host(server), show(zxid), show(max))
         });
-        self.committed_max = max.max(zxid);
+        self.held_by_quorum(at, zxid, epoch);
     }
 
     /// A server begins to serve at this state, recovered or copied.
@@ -145,6 +145,13 @@ impl History {
         let acknowledged = self.acknowledged.get(&server).copied().unwrap_or(0);
         self.disks.expect(acknowledged <= zxid, at, || {
             format!("{} has {}, and had acknowledged {}", host(server), show(zxid), show(acknowledged))
+        });
+    }
+
+    /// A server gives up all that it holds, because this file is damaged. Its disk may have lied.
+    pub fn gave_up(&mut self, at: SimTime, server: u8, file: &str, lied: bool) {
+        self.damage.expect(lied, at, || {
+            format!("{} finds {file} damaged, on a disk that kept its word", host(server))
         });
     }
 
@@ -212,11 +219,13 @@ impl History {
     }
 }
 
-/// What the history shows: agreement (S9), order and contiguity (S10), one leader an epoch (S10), durability (S8), ephemerals (S6),
-/// expiry and survival of sessions (S7).
+/// What the history shows: agreement (S9), order and contiguity (S10), one leader an epoch (S10), durability (S8), what is on disks,
+/// ephemerals (S6), expiry and survival of sessions (S7).
 pub fn check(history: &History) -> Vec<Check> {
-    let History { agreement, order, leadership, durability, disks, orphans, expiry, survival, .. } = history;
-    let checks = [agreement, order, leadership, durability, disks, orphans, expiry, survival];
+    let History {
+        agreement, order, leadership, durability, disks, damage, orphans, expiry, survival, ..
+    } = history;
+    let checks = [agreement, order, leadership, durability, disks, damage, orphans, expiry, survival];
     by_time(checks.into_iter().cloned().collect())
 }
 
@@ -297,6 +306,14 @@ mod tests {
         );
         assert_eq!(
             broken(|h| {
+                h.established(at(8), 2, 3, 1 << 32 | 2);
+                h.established(at(9), 1, 2, 1 << 32 | 1);
+            }),
+            ["a new leader holds every committed transaction"],
+            "it lacks what was committed before it, however late that is told"
+        );
+        assert_eq!(
+            broken(|h| {
                 h.established(at(8), 2, 2, 1 << 32 | 2);
                 h.committed(at(9), 1, 1 << 32 | 3, 13);
             }),
@@ -319,6 +336,11 @@ mod tests {
                 h.recovered(at(9), 2, Some(0));
             }),
             Vec::<&str>::new()
+        );
+        assert_eq!(broken(|h| h.gave_up(at(9), 1, "/data/0/log.1", true)), Vec::<&str>::new());
+        assert_eq!(
+            broken(|h| h.gave_up(at(9), 1, "/data/0/log.1", false)),
+            ["a server gives up what it holds only if its disk has lied"]
         );
         assert_eq!(
             broken(|h| h.orphans(at(9), 1, 1, &["/a".into()])),

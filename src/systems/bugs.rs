@@ -209,6 +209,12 @@ pub const BUGS: &[(&str, &str, &str, &str)] = &[
         "what is damaged is cut off as if a loss of power had torn it, and the broker that lacks it stays in sync",
     ),
     (
+        "X03",
+        "broker",
+        "a boot id that cannot be read once takes committed records away from all replicas (found by a sweep of mixed-swarm)",
+        "logs are cut as after a loss of power, and the next life of the process reads the boot id and calls itself intact",
+    ),
+    (
         "T15",
         "broker",
         "an idempotent producer with several batches on the way writes a record twice (KAFKA-5494)",

@@ -100,8 +100,6 @@ sites! {
             "a follower knows that its log differs from its leader's, and still holds what must go";
         CUT_EPOCHS: "between a log cut and its epochs written", 300 ms,
             "the checkpoint names epochs whose records are gone: a crash leaves the one without the other";
-        SHORT_LAG: "half the lag makes a follower leave", 0 ms,
-            "in-sync sets shrink at little trouble and grow again, at the cost of the margin that the next crash needs";
         PROPOSAL: "before a proposal", 500 ms,
             "the controller hears late who is in sync, of a leader that may be none any more";
         CHECKPOINT: "between a checkpoint drawn up and written", 500 ms,

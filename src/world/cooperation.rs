@@ -107,11 +107,13 @@ impl Cooperation {
 
     /// Whether a site fires now.
     pub(crate) fn acts(&mut self, site: &Site) -> bool {
+        assert!(site.wait_max.is_zero(), "{site} waits");
         self.fires(site).is_some()
     }
 
     /// How long a site waits now: below its bound if it fires, else not at all.
     pub(crate) fn wait(&mut self, site: &Site) -> Option<Duration> {
+        assert!(!site.wait_max.is_zero(), "{site} does not wait");
         let dice = self.fires(site)?;
         Some(Duration::from_nanos(dice.below(site.wait_max.as_nanos() as u64)))
     }

@@ -248,7 +248,7 @@ impl Host {
     /// A cooperative point: true now and then, where a system may do something early, or less of it. Per run a site is live with
     /// p = 1/4, and then fires with a chance that the run draws, from 1/4 to 1/64; never when the scenario switches cooperation off or after the heal.
     pub fn buggify(&self, site: &Site) -> bool {
-        let fires = self.0.kernel.cooperation.borrow_mut().acts(site) && self.is_alive();
+        let fires = self.is_alive() && self.0.kernel.cooperation.borrow_mut().acts(site);
         if fires {
             self.log(Level::Debug, || format!("cooperative point: {}", site.name));
         }
@@ -257,7 +257,7 @@ impl Host {
 
     /// How much longer something takes at a cooperative point: zero, or less than the site's bound if it fires.
     pub fn buggify_wait(&self, site: &Site) -> Duration {
-        let wait = self.0.kernel.cooperation.borrow_mut().wait(site).filter(|_| self.is_alive());
+        let wait = if self.is_alive() { self.0.kernel.cooperation.borrow_mut().wait(site) } else { None };
         if let Some(wait) = wait {
             self.log(Level::Debug, || format!("cooperative point: {}, for {wait:?}", site.name));
         }

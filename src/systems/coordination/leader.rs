@@ -450,8 +450,8 @@ impl Leader {
         for session in reign.sessions.expire(now) {
             crate::reached!("a session expired");
             self.server.host.log(Level::Debug, || format!("{session} expired"));
-            self.server.host.buggify_delay(&sites::EXPIRY).await;
             self.server.observer.session_expired(session);
+            self.server.host.buggify_delay(&sites::EXPIRY).await;
             self.order(Proposal { session, cxid: 0, change: Asked::CloseSession });
         }
     }

@@ -62,6 +62,12 @@ impl Observer {
         self.history.borrow_mut().recovered(now, server, zxid.map(Zxid::get));
     }
 
+    /// The server gives up all that it holds, because this file is damaged.
+    pub fn gave_up(&self, file: &str) {
+        let (now, server, lied) = (self.host.true_time(), self.server.get(), self.host.disk().has_lied());
+        self.history.borrow_mut().gave_up(now, server, file, lied);
+    }
+
     /// The ephemeral znodes without a session in the server's state.
     pub fn orphans(&self, zxid: Zxid, orphans: Vec<String>) {
         self.history.borrow_mut().orphans(self.host.true_time(), self.server.get(), zxid.get(), &orphans);

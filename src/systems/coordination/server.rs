@@ -74,6 +74,7 @@ async fn live(server: &Server) -> Result<(), StorageError> {
             Err(StorageError::Corrupt(file)) => {
                 crate::reached!("a coordination server gave up what it held because of damage");
                 host.log(Level::Warn, || format!("{file} is damaged: all is to be copied from a leader"));
+                server.observer.gave_up(&file);
                 Storage::distrust(&host.disk()).await?;
                 remembered = None;
                 open(server).await?

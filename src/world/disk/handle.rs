@@ -32,6 +32,11 @@ impl Disk {
         &self.host
     }
 
+    /// Whether the device has ever lied: only observers ask, a process cannot know.
+    pub fn has_lied(&self) -> bool {
+        self.with(|disk| disk.has_lied)
+    }
+
     fn with<T>(&self, then: impl FnOnce(&mut DiskState) -> T) -> T {
         let mut hosts = self.host.kernel().hosts.borrow_mut();
         then(&mut hosts[self.host.id().get() as usize].disk)

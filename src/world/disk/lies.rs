@@ -85,7 +85,9 @@ impl DiskState {
     fn lie_now(&mut self, path: &str, of_reads: bool) -> Option<LieKind> {
         let lies = self.faults.lies.iter();
         let mut asked = lies.filter(|lie| lie.kind.is_of_reads() == of_reads && matches(&lie.files, path));
-        asked.find(|lie| self.lies_dice.happens(lie.chance.get())).map(|lie| lie.kind)
+        let told = asked.find(|lie| self.lies_dice.happens(lie.chance.get())).map(|lie| lie.kind);
+        self.has_lied |= told.is_some();
+        told
     }
 
     /// Ends a sync that the device has acknowledged. Returns which of its sectors it lied about.
@@ -179,6 +181,7 @@ impl DiskState {
         let file = self.files.get_mut(inode)?;
         file.flip(sector, bit);
         file.drop_clean();
+        self.has_lied = true;
         Some(format!("{path}, sector {sector}"))
     }
 }

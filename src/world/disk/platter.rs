@@ -55,6 +55,8 @@ pub(crate) struct DiskState {
     pub(super) device_free: SimTime,
     pub(super) used: u64,
     pub(crate) faults: DiskFaults,
+    /// Whether it has ever brought, kept or lost what it should not have.
+    pub(super) has_lied: bool,
 }
 
 impl DiskState {
@@ -74,6 +76,7 @@ impl DiskState {
             device_free: SimTime::ZERO,
             used: 0,
             faults: DiskFaults::default(),
+            has_lied: false,
         }
     }
 
