@@ -21,7 +21,7 @@ const LOOK: Duration = Duration::from_millis(20);
 const IN_FLIGHT_MAX: usize = 12;
 
 /// How long the last reader waits for ephemeral znodes to go: longer than any session's time-out and an election.
-const GONE_BOUND: Duration = Duration::from_secs(15);
+const GONE_BOUND: Duration = Duration::from_secs(20);
 
 /// A client for the life of its process.
 pub(super) async fn run(
@@ -384,19 +384,30 @@ impl Client {
         *self.notebook.awaited.borrow_mut() = None;
     }
 
-    /// Waits until no ephemeral znode is left, as long as that may take: what is left then is a finding.
+    /// Waits until no ephemeral znode is left, as long as that may take: what is left then is a finding. A server that was asleep may
+    /// still have an ear full of what a session asked that its client has given up since, so that none may come for as long as such a
+    /// session lives.
     async fn wait_for(&self, what: &str) {
         *self.notebook.awaited.borrow_mut() = Some(what.to_owned());
         let session = self.begin();
         let deadline = self.host.now() + GONE_BOUND;
+        let mut none_since = None;
         while self.host.now() < deadline {
             let seen = async {
                 session.sync("/").await?;
                 let (live, lock) = (self.live(), self.lock_root());
                 Ok::<_, Error>([session.children(&live).await?, session.children(&lock).await?].concat())
             };
-            if seen.await.is_ok_and(|names| names.is_empty()) {
-                break;
+            let now = self.host.now();
+            match seen.await {
+                Ok(names) if names.is_empty() => {
+                    let since = *none_since.get_or_insert(now);
+                    if since + self.config.session_timeout.get() <= now {
+                        break;
+                    }
+                }
+                Ok(_) => none_since = None,
+                Err(_) => {}
             }
             self.host.sleep(LOOK * 5).await;
         }
