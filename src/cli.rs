@@ -7,6 +7,7 @@ mod hunt;
 mod replay;
 mod run;
 mod shrink;
+mod strategies;
 mod sweep;
 mod variants;
 
@@ -339,20 +340,26 @@ struct SweepArguments {
 
 #[derive(Args)]
 struct CompareArguments {
-    /// The scenario file
+    /// The scenario file; or a file of strategies, with `[users]` and `[[strategies]]`
     file: PathBuf,
-    /// The setting that differs, and its values: systems.broker.brokers=3,5
+    /// The setting that differs, and its values: systems.broker.brokers=3,5 (of a scenario, which needs it)
     #[arg(long, value_name = "PATH=A,B", value_parser = axis)]
-    by: (String, Vec<String>),
+    by: Option<(String, Vec<String>)>,
     /// The value that the others are compared with (default: the first)
     #[arg(long, value_name = "VALUE")]
     baseline: Option<String>,
     /// Compare only metrics whose name contains this, events among them (may be given again)
     #[arg(long, value_name = "NAME")]
     metric: Vec<String>,
-    /// The seeds: from the first to before the second
-    #[arg(long, value_name = "A..B", value_parser = seeds, default_value = "1..31")]
-    seeds: (u64, u64),
+    /// The seeds of a scenario's runs: from the first to before the second (default 1..31)
+    #[arg(long, value_name = "A..B", value_parser = seeds)]
+    seeds: Option<(u64, u64)>,
+    /// How many streams of users each strategy meets (default: what the file says, or 1000)
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(2..=1_000_000))]
+    streams: Option<u64>,
+    /// The seed of the first stream of users; the others have the next ones (default: what the file says, or 1)
+    #[arg(long, value_parser = seed, allow_negative_numbers = true)]
+    seed: Option<u64>,
     /// Override a value in every run, by dotted path (may be given again)
     #[arg(long, value_name = "PATH=VALUE")]
     set: Vec<String>,
@@ -361,9 +368,9 @@ struct CompareArguments {
     /// End after this long; what has run is compared
     #[arg(long, value_name = "TIME")]
     budget: Option<Span>,
-    /// The folder of its journal and comparison
-    #[arg(long, value_name = "FOLDER", default_value = "compare-out")]
-    out: PathBuf,
+    /// The folder of the journal and comparison of a scenario's runs (default: compare-out)
+    #[arg(long, value_name = "FOLDER")]
+    out: Option<PathBuf>,
     /// Go on with the comparison that the folder holds; no run that has ended is run again
     #[arg(long)]
     resume: bool,

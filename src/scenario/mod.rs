@@ -14,6 +14,7 @@ mod read;
 mod set;
 mod shape;
 mod source;
+mod study;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -31,6 +32,7 @@ pub use draft::Draft;
 pub use error::{Mistake, ScenarioError, Warning};
 pub use file::{Acts, Expect, SettleForm, Systems, Workloads, Zones};
 pub use nearest::{advice, nearest};
+pub use study::Study;
 
 use file::ScenarioFile;
 use include::Files;
