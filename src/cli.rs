@@ -88,11 +88,18 @@ Examples:
   wavetank compare scenarios/clickstream.toml --by workloads.clickstream.0.delivery=at-least-once,idempotent --html page.html
   wavetank compare scenarios/clickstream.toml --by acts.stir=20s,60s --metric latency --metric \"a follower left\"
   wavetank compare scenarios/clickstream.toml --by systems.broker.brokers=3,5 --resume     after an interruption
+  wavetank compare scenarios/experiments/peeking.toml                                      strategies: who errs how often
+  wavetank compare scenarios/experiments/bandits.toml --streams 200 --html page.html       regret, allocation, cost
+  wavetank compare scenarios/experiments/peeking.toml --set users.per_day=5000 --set strategies.mSPRT.alpha=1%
 
 Every seed is run under each value, and what it did there is compared with what it did under the baseline. Each difference has a 95%
 interval: BCa bootstrap, or exact for the share of runs that held. Of many metrics some differ by chance: `differs` means that Holm's
 procedure, over all that were compared, keeps the risk of any false alarm at 5%. Runs without a value are told, with their pairs.
 What has ended is in FOLDER/runs.jsonl at once, as a sweep's; FOLDER/compare.json holds the comparison, with every pair.
+
+A file with [users] and [[strategies]] compares ways to run an experiment, without any platform: users whose truth is known come to all
+strategies alike, stream by stream, and each strategy splits them, looks, and decides. Told are how often each errs (and which error its
+rule controls), what it costs, and when it decides. `wavetank schema strategies` explains the keys.
 Exit codes: 0 told, whatever the runs' verdicts; 2 bad input.";
 
 const BLAME_EXAMPLES: &str = "\
@@ -149,7 +156,7 @@ enum Command {
     /// Tell which faults of a run mattered, by running it again without each
     #[command(after_help = BLAME_EXAMPLES)]
     Blame(BlameArguments),
-    /// Run every seed under each value of a setting, and tell what differs, pair by pair
+    /// Run every seed under each value of a setting, and tell what differs, pair by pair; or compare strategies of experiments
     #[command(after_help = COMPARE_EXAMPLES)]
     Compare(CompareArguments),
     /// Put the parts of a sweep together that --shard has spread over machines
@@ -431,6 +438,8 @@ struct MergeArguments {
 enum Documented {
     /// Scenario files
     Scenario,
+    /// Files of strategies, which `compare` takes
+    Strategies,
     /// The summary of a run
     Run,
     /// The columns of the trace that --trace writes

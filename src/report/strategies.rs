@@ -40,17 +40,16 @@ impl StrategiesReport<'_> {
     pub(super) fn finding(&self) -> String {
         let found = &self.findings.strategies;
         if self.is_a_a() {
-            let alarms = |found: &Found| (found.false_alarms.value(), found.name.clone());
-            let all = || found.iter().map(alarms);
-            let most = all().max_by(|one, other| one.0.total_cmp(&other.0));
-            let least = all().min_by(|one, other| one.0.total_cmp(&other.0));
+            let alarms = |found: &&Found| found.false_alarms.value();
+            let most = found.iter().max_by(|one, other| alarms(one).total_cmp(&alarms(other)));
+            let least = found.iter().min_by(|one, other| alarms(one).total_cmp(&alarms(other)));
             let (Some(most), Some(least)) = (most, least) else { return String::new() };
             return format!(
-                "arms that are alike: {} finds a difference in {} of streams, {} in {}",
-                most.1,
-                percent(most.0),
-                least.1,
-                percent(least.0)
+                "arms that are alike: false alarms in {} of streams under {}, in {} under {}",
+                percent(alarms(&most)),
+                most.name,
+                percent(alarms(&least)),
+                least.name
             );
         }
         let least =
@@ -289,11 +288,4 @@ pub(super) fn mean(mean: &Mean) -> String {
 
 pub(super) fn percent(share: f64) -> String {
     format!("{}%", significant(100.0 * share))
-}
-
-impl StrategiesReport<'_> {
-    /// The comparison as one HTML page, which fetches nothing.
-    pub fn html(&self) -> String {
-        String::new()
-    }
 }

@@ -102,6 +102,12 @@ impl Scenario {
         path: &Path,
         overrides: &[String],
     ) -> Result<Self, Vec<Mistake>> {
+        if document.table.contains_key("strategies") {
+            let cause = "a scenario has none: this is a file of strategies".to_owned();
+            let message = format!("cannot run {}", path.display());
+            let mistake = document.sources.mistake(document.span("strategies"), message, cause);
+            return Err(vec![mistake.mend(Some(format!("wavetank compare {}", path.display())))]);
+        }
         let mut scenario = Self::from_file(document.scenario()?, path, overrides, document);
         let mut mistakes = check::check(&scenario, document);
         mistakes.extend(check::told(scenario.read_data(), document));
