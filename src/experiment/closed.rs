@@ -301,3 +301,100 @@ impl Stream<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::experiment::users::UserModel;
+
+    fn course(users: &str, strategy: &str) -> Course {
+        let base = "per_day = 1000\ndays = 10\nbase = \"10%\"";
+        let model: UserModel = toml::from_str(&format!("{base}\n{users}")).expect("a model");
+        let strategy: Strategy = toml::from_str(&format!("name = \"s\"\n{strategy}")).expect("a strategy");
+        let population = Population::new(&model);
+        assert_eq!(strategy.validate(&model), [], "a valid strategy");
+        Prepared::new(&strategy, &population).course(&population, Seed::new(1))
+    }
+
+    const TWO: &str = "arms = [{ name = \"a\" }, { name = \"b\", rate = \"20%\" }]";
+
+    #[test]
+    fn equal_shares_lose_half_of_the_difference_until_the_decision_and_nothing_after() {
+        let at_end = course(TWO, "stop = \"fixed-horizon\"");
+        assert_eq!((at_end.visits, at_end.visits_until), (10_000, 10_000));
+        assert!((at_end.regret[CHECKPOINTS - 1] - 500.0).abs() < 20.0, "{:?}", at_end.regret);
+        assert!((at_end.regret[9] - 100.0).abs() < 10.0, "evenly: {:?}", at_end.regret);
+        assert!(at_end.right && !at_end.false_alarm && at_end.covers.is_some());
+        let early = course(TWO, "stop = { msprt = { tau = \"5%\" } }");
+        assert!(early.right && early.visits_until < 2_000, "{} visits", early.visits_until);
+        let decided = early.regret[CHECKPOINTS / 5];
+        assert!(decided < 110.0 && early.regret[CHECKPOINTS - 1] == decided, "{:?}", early.regret);
+        assert_eq!(early.allocation[early.allocation.len() - 2..], [0.0, 1.0]);
+        assert_eq!(at_end.allocation[..10], early.allocation[..10], "until then they are the same");
+    }
+
+    #[test]
+    fn what_is_not_known_yet_teaches_nothing() {
+        let late = format!("{TWO}\ndelay = {{ mean = \"20d\", shape = \"fixed\" }}");
+        let blind = course(&late, "allocate = \"thompson\"");
+        assert!((blind.regret[CHECKPOINTS - 1] - 500.0).abs() < 20.0, "as by chance: {:?}", blind.regret);
+        assert_eq!((blind.covers, blind.decision.arm), (None, 0));
+        let half = format!("{TWO}\ndelay = {{ mean = \"5d\", shape = \"fixed\" }}");
+        let half = course(&half, "allocate = \"thompson\"");
+        let (middle, end) = (half.regret[24], half.regret[CHECKPOINTS - 1]);
+        assert!((middle - 250.0).abs() < 15.0 && end - middle < 40.0, "{:?}", half.regret);
+        let at_once = course(TWO, "allocate = \"thompson\"").regret[CHECKPOINTS - 1];
+        assert!(at_once < 40.0, "{at_once}");
+        // A batch that never comes is no knowledge either, and the first of a day costs that day.
+        let never = course(TWO, "allocate = \"thompson\"\nbatch = 1000000").regret[CHECKPOINTS - 1];
+        assert!((never - 500.0).abs() < 20.0, "{never}");
+        let daily = course(TWO, "allocate = \"thompson\"\nbatch = 1000").regret[CHECKPOINTS - 1];
+        assert!(at_once < daily && 40.0 < daily && daily < 80.0, "{daily}");
+    }
+
+    #[test]
+    fn a_floor_keeps_every_arm_and_forgetting_notices_a_change() {
+        let floored = course(TWO, "allocate = \"thompson\"\nfloor = \"10%\"");
+        let shares: Vec<f32> = floored.allocation[50..].iter().step_by(2).copied().collect();
+        let mean = shares.iter().sum::<f32>() / shares.len() as f32;
+        assert!((0.09..0.13).contains(&mean), "{mean}");
+        // The first arm falls from 10 % to 1 %, the other stays at 5 %.
+        let drifting = "arms = [{ name = \"a\", drift = -0.24 }, { name = \"b\", rate = \"5%\" }]";
+        let full = course(drifting, "allocate = \"thompson\"");
+        let window = course(drifting, "allocate = \"thompson\"\nmemory = { window = 1000 }");
+        assert!(window.regret[CHECKPOINTS - 1] < full.regret[CHECKPOINTS - 1], "{window:?} {full:?}");
+    }
+
+    #[test]
+    fn every_policy_finds_an_arm_that_is_far_better() {
+        let arms =
+            "arms = [{ name = \"a\" }, { name = \"b\", rate = \"12%\" }, { name = \"c\", rate = \"60%\" }]";
+        for allocate in [
+            "\"thompson\"",
+            "{ top-two = { first = \"50%\" } }",
+            "{ gaussian-thompson = { mean = \"20%\", deviation = \"20%\" } }",
+            "{ epsilon-greedy = { epsilon = \"10%\" } }",
+            "\"ucb1\"",
+            "\"kl-ucb\"",
+            "\"bayes-ucb\"",
+            "\"moss\"",
+            "\"chapelle-li\"",
+            "{ exp3 = { gamma = \"20%\" } }",
+        ] {
+            let found = course(arms, &format!("allocate = {allocate}"));
+            let by_chance = 10_000.0 * (0.5 + 0.48) / 3.0;
+            let lost = found.regret[CHECKPOINTS - 1];
+            assert!(found.right && lost < 0.8 * by_chance, "{allocate}: {lost}");
+        }
+    }
+
+    #[test]
+    fn bots_cost_nothing_and_who_comes_back_is_counted_again() {
+        let more = "bots = { share = \"50%\", visits = 2 }\nreturning = { share = \"100%\", visits = 3, gap = \"1h\" }";
+        let found = course(&format!("{TWO}\n{more}"), "stop = \"fixed-horizon\"");
+        // Some 5,000 bots come twice, and some 5,000 humans three times but for those of the last hours.
+        assert!((24_500..25_100).contains(&found.visits), "{}", found.visits);
+        assert!((found.regret[CHECKPOINTS - 1] - 750.0).abs() < 50.0, "{:?}", found.regret);
+        assert!((found.worse as f64 - 7_500.0).abs() < 500.0, "{}", found.worse);
+    }
+}

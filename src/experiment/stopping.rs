@@ -195,3 +195,67 @@ fn best(arms: &[Tally]) -> usize {
     }
     best
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rule(stop: &str, arms: usize) -> Rule {
+        let strategy: Strategy = toml::from_str(&format!("name = \"s\"\nstop = {stop}"))
+            .unwrap_or_else(|error| panic!("{stop}: {error}"));
+        Rule::new(&strategy, arms, 10)
+    }
+
+    fn tallies(of: &[(u64, u64)]) -> Vec<Tally> {
+        of.iter().map(|(successes, visits)| Tally { successes: *successes, visits: *visits }).collect()
+    }
+
+    #[test]
+    fn a_rule_stops_where_its_error_allows() {
+        // z = 2.2 between shares of 5 and 6 %, and 4.2 between 5 and 7 %. At the second of ten looks Pocock has 2.555, O'Brien and Fleming 4.67.
+        let slight = tallies(&[(250, 5000), (300, 5000)]);
+        let clear = tallies(&[(250, 5000), (350, 5000)]);
+        let worse = tallies(&[(350, 5000), (250, 5000)]);
+        let stops = |arm: usize| Some(Decision { arm, differs: true });
+        for (stop, of_slight, of_clear) in [
+            ("\"peeking\"", stops(1), stops(1)),
+            ("\"pocock\"", None, stops(1)),
+            ("\"obrien-fleming\"", None, None),
+            ("{ msprt = { tau = \"1%\" } }", None, stops(1)),
+            ("{ confidence-sequence = { tuned_to = 10000 } }", None, stops(1)),
+            ("{ expected-loss = { threshold = \"0.05%\" } }", stops(1), stops(1)),
+            ("{ value-remaining = {} }", stops(1), stops(1)),
+            ("\"horizon\"", None, None),
+            ("\"fixed-horizon\"", None, None),
+        ] {
+            let rule = rule(stop, 2);
+            let few = matches!(rule.stop, Stop::Horizon | Stop::FixedHorizon);
+            assert_eq!(rule.looks().len(), if few { 1 } else { 10 }, "{stop}");
+            if few {
+                continue;
+            }
+            assert_eq!(rule.decide(1, &slight), of_slight, "{stop}");
+            assert_eq!(rule.decide(1, &clear), of_clear, "{stop}");
+            let differs = rule.stop.is_test();
+            let kept = of_clear.map(|_| Decision { arm: 0, differs });
+            assert_eq!(rule.decide(1, &worse), kept, "{stop}");
+            assert!(rule.decide(9, &tallies(&[(0, 0), (0, 0)])).is_some(), "{stop} ends without data");
+        }
+    }
+
+    #[test]
+    fn of_several_arms_the_best_that_is_shown_wins_and_the_control_only_if_all_are_worse() {
+        let rule = rule("\"fixed-horizon\"", 4);
+        let decide = |of: &[(u64, u64)]| rule.decide(0, &tallies(of));
+        let of = |arm: usize, differs: bool| Some(Decision { arm, differs });
+        assert_eq!(decide(&[(250, 5000), (330, 5000), (400, 5000), (100, 5000)]), of(2, true));
+        assert_eq!(decide(&[(250, 5000), (100, 5000), (100, 5000), (100, 5000)]), of(0, true));
+        assert_eq!(decide(&[(250, 5000), (251, 5000), (100, 5000), (100, 5000)]), of(0, false));
+        // z = 2.2 is not enough for three questions.
+        assert_eq!(decide(&[(250, 5000), (300, 5000), (250, 5000), (250, 5000)]), of(0, false));
+        assert_eq!(decide(&[(0, 0), (300, 5000), (250, 5000), (250, 5000)]), of(0, false));
+        let intervals = rule.intervals(0, &tallies(&[(250, 5000), (300, 5000), (0, 0), (250, 5000)]));
+        assert_eq!(intervals.iter().map(Option::is_some).collect::<Vec<_>>(), [true, false, true]);
+        assert!(intervals[0].is_some_and(|interval| interval.contains(0.0) && interval.contains(0.01)));
+    }
+}

@@ -11,6 +11,9 @@ use crate::report::text::{grouped, significant};
 use crate::scenario::Study;
 use crate::statistics::Interval;
 
+/// The title of the table of losses.
+const COSTS: &str = "what it costs";
+
 /// A comparison of strategies, ready to be told.
 #[derive(Clone, Copy, Debug)]
 pub struct StrategiesReport<'study> {
@@ -56,10 +59,10 @@ impl StrategiesReport<'_> {
             found.iter().min_by(|one, other| one.final_regret.value.total_cmp(&other.final_regret.value));
         let Some(least) = least else { return String::new() };
         format!(
-            "{} loses least, {} successes, and is right in {} of streams",
+            "{} loses least: {} successes, and the best arm in {} of streams",
             least.name,
-            significant(least.final_regret.value),
-            percent(least.right.value())
+            mean(&least.final_regret),
+            rate(&least.right)
         )
     }
 
@@ -108,7 +111,7 @@ impl StrategiesReport<'_> {
         let rows = |cells: fn(&Found) -> Vec<String>| -> Vec<Vec<String>> {
             found().map(|found| std::iter::once(found.name.clone()).chain(cells(found)).collect()).collect()
         };
-        vec![
+        let mut tables = vec![
             Table {
                 title: "how often it errs",
                 heads: &["right", "false alarms", "coverage", "controls"],
@@ -118,7 +121,7 @@ impl StrategiesReport<'_> {
                 }),
             },
             Table {
-                title: "what it costs",
+                title: COSTS,
                 heads: &["regret", "against the first", "visits under a worse arm"],
                 rows: rows(|found| {
                     let against = found.against_first.as_ref().map_or("-".to_owned(), mean);
@@ -133,7 +136,10 @@ impl StrategiesReport<'_> {
                     vec![rate(&found.early), mean(&found.days_mean), days, mean(&found.visits_until)]
                 }),
             },
-        ]
+        ];
+        // Where arms are alike nothing is lost.
+        tables.retain(|table| !(self.is_a_a() && table.title == COSTS));
+        tables
     }
 
     /// What a reader must know to judge the numbers.

@@ -33,12 +33,24 @@ impl StrategiesReport<'_> {
             for told in self.tables() {
                 let mut title = told.title.to_owned();
                 title[..1].make_ascii_uppercase();
+                // Words stand to the left, numbers to the right.
+                let is_words = |column: usize| told.heads[column - 1] == "controls";
+                let head = |(index, head): (usize, &&str)| {
+                    if is_words(index + 1) { (*head).to_owned() } else { format!("#{head}") }
+                };
+                let heads: Vec<String> = told.heads.iter().enumerate().map(head).collect();
                 let heads: Vec<&str> =
-                    std::iter::once("strategy").chain(told.heads.iter().copied()).collect();
-                let rows = told
-                    .rows
-                    .iter()
-                    .map(|row| Row::new(row.iter().map(|cell| Cell::Text(cell)).collect::<Vec<_>>()));
+                    std::iter::once("strategy").chain(heads.iter().map(String::as_str)).collect();
+                let rows = told.rows.iter().map(|row| {
+                    let cells = row.iter().enumerate().map(|(column, text)| {
+                        if column == 0 || is_words(column) {
+                            Cell::Text(text)
+                        } else {
+                            Cell::Number(text.clone())
+                        }
+                    });
+                    Row::new(cells.collect::<Vec<_>>())
+                });
                 table(out, title, &heads, rows)?;
             }
             writeln!(out, "<h2>How to read this</h2>")?;
@@ -51,9 +63,15 @@ impl StrategiesReport<'_> {
         let alike = self.is_a_a();
         let of = |found: &Found| if alike { found.false_alarms } else { found.right };
         let (title, words) = if alike {
-            ("Arms are alike: whoever finds a difference is wrong", "streams with a false alarm, %")
+            (
+                "Arms are alike: whoever finds a difference is wrong. Which error each rule controls, and how often it errs",
+                "streams with a false alarm, %",
+            )
         } else {
-            ("How often each chooses the best arm", "streams that end with the best arm, %")
+            (
+                "Which error each rule controls, and how often it ends with the best arm",
+                "streams that end with the best arm, %",
+            )
         };
         let scaled = |interval: Interval| Interval { low: 100.0 * interval.low, high: 100.0 * interval.high };
         let found = || self.findings.strategies.iter();
@@ -63,7 +81,7 @@ impl StrategiesReport<'_> {
             let share = of(found);
             let told = rate(&share);
             let row = Some((100.0 * share.value(), scaled(share.interval)));
-            write_name(out, &found.name, &format!("controls {}", found.controls))?;
+            write_name(out, &found.name, &found.controls)?;
             forest_row(out, &axis, row, Way::Otherwise, &format!("{}: {told}", found.name))?;
             let when = format!("{} of {} streams", grouped(share.happened), grouped(share.of));
             write_value(out, &told, &when)?;
@@ -79,7 +97,8 @@ impl StrategiesReport<'_> {
         let order = |found: &&Found| found.final_regret.value;
         let least = found.iter().min_by(|one, other| order(one).total_cmp(&order(other)));
         let Some(least) = least else { return Ok(()) };
-        let title = format!("{} loses least: {}", least.name, mean(&least.final_regret));
+        let told = mean(&least.final_regret);
+        let title = format!("{} loses least: {told}; bands hold nine of ten streams", least.name);
         writeln!(out, "<h2>{}</h2>\n<div class=\"charts\">", escaped(&title))?;
         let all = found.iter().map(|found| self.regret_line(found, false));
         self.over_days("Mean regret of all strategies".to_owned(), "successes lost", None, all.collect())
@@ -88,7 +107,7 @@ impl StrategiesReport<'_> {
         let high = tops.fold(0.0, f64::max);
         for found in found {
             let told = mean(&found.final_regret);
-            let title = format!("{}: {told}; nine of ten streams in the band", found.name);
+            let title = format!("{}: {told}", found.name);
             let lines = vec![Line { label: "mean".to_owned(), ..self.regret_line(found, true) }];
             self.over_days(title, "successes lost", Some(high), lines).write(out)?;
         }
