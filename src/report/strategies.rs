@@ -145,7 +145,7 @@ impl StrategiesReport<'_> {
     /// What a reader must know to judge the numbers.
     pub(super) fn notes(&self) -> Vec<String> {
         let percent = 100.0 * CONFIDENCE;
-        vec![
+        let mut notes = vec![
             format!(
                 "Intervals cover {percent:.0}% each, over {} streams: shares by Clopper and Pearson, means by Student. Every strategy met \
                  the same users, and `against the first` is of pairs.",
@@ -157,7 +157,12 @@ impl StrategiesReport<'_> {
             "regret: successes lost against the best arm of each moment, until the end of the stream: after its decision everybody gets the \
              arm that it chose."
                 .to_owned(),
-        ]
+        ];
+        if 2 < self.findings.arms.len() {
+            let note = "Each arm is tested against the first, at the probability of a false alarm over their number (Bonferroni).";
+            notes.insert(2, note.to_owned());
+        }
+        notes
     }
 
     /// The comparison as a JSON document, indented. Stable as that of a run is.
