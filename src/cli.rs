@@ -7,6 +7,7 @@ mod hunt;
 mod replay;
 mod run;
 mod shrink;
+mod strategies;
 mod sweep;
 mod variants;
 
@@ -87,11 +88,18 @@ Examples:
   wavetank compare scenarios/clickstream.toml --by workloads.clickstream.0.delivery=at-least-once,idempotent --html page.html
   wavetank compare scenarios/clickstream.toml --by acts.stir=20s,60s --metric latency --metric \"a follower left\"
   wavetank compare scenarios/clickstream.toml --by systems.broker.brokers=3,5 --resume     after an interruption
+  wavetank compare scenarios/experiments/peeking.toml                                      strategies: who errs how often
+  wavetank compare scenarios/experiments/bandits.toml --streams 200 --html page.html       regret, allocation, cost
+  wavetank compare scenarios/experiments/peeking.toml --set users.per_day=5000 --set strategies.mSPRT.alpha=1%
 
 Every seed is run under each value, and what it did there is compared with what it did under the baseline. Each difference has a 95%
 interval: BCa bootstrap, or exact for the share of runs that held. Of many metrics some differ by chance: `differs` means that Holm's
 procedure, over all that were compared, keeps the risk of any false alarm at 5%. Runs without a value are told, with their pairs.
 What has ended is in FOLDER/runs.jsonl at once, as a sweep's; FOLDER/compare.json holds the comparison, with every pair.
+
+A file with [users] and [[strategies]] compares ways to run an experiment, without any platform: users whose truth is known come to all
+strategies alike, stream by stream, and each strategy splits them, looks, and decides. Told are how often each errs (and which error its
+rule controls), what it costs, and when it decides. `wavetank schema strategies` explains the keys.
 Exit codes: 0 told, whatever the runs' verdicts; 2 bad input.";
 
 const BLAME_EXAMPLES: &str = "\
@@ -148,7 +156,7 @@ enum Command {
     /// Tell which faults of a run mattered, by running it again without each
     #[command(after_help = BLAME_EXAMPLES)]
     Blame(BlameArguments),
-    /// Run every seed under each value of a setting, and tell what differs, pair by pair
+    /// Run every seed under each value of a setting, and tell what differs, pair by pair; or compare strategies of experiments
     #[command(after_help = COMPARE_EXAMPLES)]
     Compare(CompareArguments),
     /// Put the parts of a sweep together that --shard has spread over machines
@@ -339,20 +347,26 @@ struct SweepArguments {
 
 #[derive(Args)]
 struct CompareArguments {
-    /// The scenario file
+    /// The scenario file; or a file of strategies, with `[users]` and `[[strategies]]`
     file: PathBuf,
-    /// The setting that differs, and its values: systems.broker.brokers=3,5
+    /// The setting that differs, and its values: systems.broker.brokers=3,5 (of a scenario, which needs it)
     #[arg(long, value_name = "PATH=A,B", value_parser = axis)]
-    by: (String, Vec<String>),
+    by: Option<(String, Vec<String>)>,
     /// The value that the others are compared with (default: the first)
     #[arg(long, value_name = "VALUE")]
     baseline: Option<String>,
     /// Compare only metrics whose name contains this, events among them (may be given again)
     #[arg(long, value_name = "NAME")]
     metric: Vec<String>,
-    /// The seeds: from the first to before the second
-    #[arg(long, value_name = "A..B", value_parser = seeds, default_value = "1..31")]
-    seeds: (u64, u64),
+    /// The seeds of a scenario's runs: from the first to before the second (default 1..31)
+    #[arg(long, value_name = "A..B", value_parser = seeds)]
+    seeds: Option<(u64, u64)>,
+    /// How many streams of users each strategy meets (default: what the file says, or 1000)
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(2..=1_000_000))]
+    streams: Option<u64>,
+    /// The seed of the first stream of users; the others have the next ones (default: what the file says, or 1)
+    #[arg(long, value_parser = seed, allow_negative_numbers = true)]
+    seed: Option<u64>,
     /// Override a value in every run, by dotted path (may be given again)
     #[arg(long, value_name = "PATH=VALUE")]
     set: Vec<String>,
@@ -361,9 +375,9 @@ struct CompareArguments {
     /// End after this long; what has run is compared
     #[arg(long, value_name = "TIME")]
     budget: Option<Span>,
-    /// The folder of its journal and comparison
-    #[arg(long, value_name = "FOLDER", default_value = "compare-out")]
-    out: PathBuf,
+    /// The folder of the journal and comparison of a scenario's runs (default: compare-out)
+    #[arg(long, value_name = "FOLDER")]
+    out: Option<PathBuf>,
     /// Go on with the comparison that the folder holds; no run that has ended is run again
     #[arg(long)]
     resume: bool,
@@ -424,6 +438,8 @@ struct MergeArguments {
 enum Documented {
     /// Scenario files
     Scenario,
+    /// Files of strategies, which `compare` takes
+    Strategies,
     /// The summary of a run
     Run,
     /// The columns of the trace that --trace writes

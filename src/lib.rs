@@ -4,6 +4,7 @@
 //!
 //! - [`base`]: words all layers share: identities, units, seeds and their named streams. Pure.
 //! - [`statistics`]: tests, intervals and sample sizes. Pure: data in, numbers out.
+//! - [`experiment`]: users whose truth is known, and the strategies that are to find it. Pure.
 //! - [`checkers`]: functions from a history to a verdict. They see neither the world nor any system.
 //! - [`world`]: the seeded kernel: clock, chance, hosts, network, disk, faults, trace, properties. Only here is madsim named.
 //! - [`systems`]: real code under test. It reaches the outside through its `Host` alone.
@@ -25,6 +26,7 @@ compile_error!(
 
 pub mod base;
 pub mod statistics;
+pub mod experiment;
 pub mod checkers;
 pub mod world;
 pub mod systems;

@@ -14,4 +14,4 @@ pub use id::HostId;
 pub use problem::Problem;
 pub use seed::{Seed, Stream};
 pub use time::{MonoTime, SimTime, Span, WallTime};
-pub use units::{ByteSize, Range, Rate, Share};
+pub use units::{ByteSize, Change, Range, Rate, Share};

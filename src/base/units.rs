@@ -229,6 +229,44 @@ impl fmt::Display for Share {
 
 text_value!(Share, r"^\d+(\.\d+)? ?%$", "a share from 0% to 100%", "0.1%");
 
+/// A relative change with its sign: `"+10%"`, `"-2.5%"`; not below −100 %.
+#[derive(Clone, Copy, PartialEq, PartialOrd, Default)]
+pub struct Change(f64);
+
+impl Change {
+    /// The change by `part` of the whole: 0.1 for ten per cent more.
+    pub const fn new(part: f64) -> Self {
+        Self(part)
+    }
+    /// The change as a part of the whole.
+    pub const fn get(self) -> f64 {
+        self.0
+    }
+}
+
+impl FromStr for Change {
+    type Err = UnitError;
+    fn from_str(text: &str) -> Result<Self, UnitError> {
+        let expected = "a relative change such as \"+10%\" or \"-2.5%\", and not below -100%";
+        let trimmed = text.trim();
+        let (sign, number) = match trimmed.strip_prefix('-') {
+            Some(number) => (-1.0, number),
+            None => (1.0, trimmed.strip_prefix('+').unwrap_or(trimmed)),
+        };
+        let size =
+            parse_number(number, expected, &[("%", 0.01)]).map_err(|_| UnitError::new(text, expected))?;
+        if sign < 0.0 && 1.0 < size { Err(UnitError::new(text, expected)) } else { Ok(Self(sign * size)) }
+    }
+}
+
+impl fmt::Display for Change {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "{:+}%", (self.0 * 1e8).round() / 1e6)
+    }
+}
+
+text_value!(Change, r"^[+-]?\d+(\.\d+)? ?%$", "a relative change, not below -100%", "+10%");
+
 /// From one value to another, both included: `"2ms..8ms"`; one value alone, `"5ms"`, is the range that holds just it.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub struct Range<T> {
@@ -323,6 +361,12 @@ mod tests {
             Ok("2ms..8ms".to_owned())
         );
         assert!("8ms..2ms".parse::<Range<Span>>().is_err());
+        for (text, part, printed) in [("+10%", 0.1, "+10%"), ("-2.5 %", -0.025, "-2.5%"), ("0%", 0.0, "+0%")]
+        {
+            let change: Change = text.parse().expect(text);
+            assert_eq!((change.get(), change.to_string()), (part, printed.to_owned()), "{text}");
+        }
+        assert!("-101%".parse::<Change>().is_err() && "+-1%".parse::<Change>().is_err());
         assert!("101%".parse::<Share>().is_err());
         assert!("5/x".parse::<Rate>().is_err());
         assert!("-5/s".parse::<Rate>().is_err());

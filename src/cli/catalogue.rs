@@ -8,7 +8,7 @@ use crate::cli::{Documented, print, tell};
 use crate::lab::Verdict;
 use crate::report;
 use crate::report::tables::Told;
-use crate::scenario::Scenario;
+use crate::scenario::{Scenario, ScenarioError, Study};
 use crate::systems::bugs::BUGS;
 use crate::systems::sites;
 use crate::world::Site;
@@ -25,9 +25,16 @@ pub(super) fn list(folder: &Path) -> u8 {
         tell(&format!("there is no scenario in {}\n", folder.display()));
     }
     for file in files {
+        if Study::is_one(&file) {
+            print(
+                &Study::load(&file, &[])
+                    .map_or_else(|error| unreadable(&error, "compare", &file), |study| strategies(&study)),
+            );
+            continue;
+        }
         match Scenario::load(&file, &[]) {
             Ok(scenario) => print(&entry(&scenario)),
-            Err(error) => print(&format!("{error}\n    `wavetank run {}` tells more\n\n", file.display())),
+            Err(error) => print(&unreadable(&error, "run", &file)),
         }
     }
     Verdict::Held.exit_code()
@@ -54,6 +61,23 @@ fn collect(folder: &Path, files: &mut Vec<PathBuf>) -> io::Result<()> {
 fn has_title(file: &Path) -> bool {
     let text = std::fs::read_to_string(file).unwrap_or_default();
     toml::from_str::<toml::Table>(&text).map_or(true, |table| table.contains_key("title"))
+}
+
+fn unreadable(error: &ScenarioError, verb: &str, file: &Path) -> String {
+    format!("{error}\n    `wavetank {verb} {}` tells more\n\n", file.display())
+}
+
+fn strategies(study: &Study) -> String {
+    let names: Vec<&str> = study.strategies.iter().map(|strategy| strategy.name.as_str()).collect();
+    let Study { path, title, users, streams, .. } = study;
+    format!(
+        "{}\n    {title}\n    compares {}\n    users   {} a day for {} days, {} arms; {streams} streams\n\n",
+        path.display(),
+        names.join(", "),
+        users.per_day,
+        users.days,
+        users.arms.len()
+    )
 }
 
 fn entry(scenario: &Scenario) -> String {
@@ -94,6 +118,7 @@ fn entry(scenario: &Scenario) -> String {
 pub(super) fn schema(of: Documented) -> u8 {
     let schema = match of {
         Documented::Scenario => Scenario::schema().to_value(),
+        Documented::Strategies => Study::schema().to_value(),
         Documented::Run => report::run_schema(),
         Documented::Trace => Told::Trace.document(),
         Documented::Series => Told::Series.document(),

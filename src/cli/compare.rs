@@ -1,13 +1,15 @@
 //! `wavetank compare`: what differs between values of a setting, seed by seed.
 
+use std::path::PathBuf;
+
 use crate::cli::run::{create_parent, write_page};
 use crate::cli::sweep::{failed, limits, loads, possible, standing, swept};
-use crate::cli::{CompareArguments, Format, print, tell};
+use crate::cli::{CompareArguments, Format, print, strategies, tell};
 use crate::lab::compare::{Comparison, HELD, metrics};
 use crate::lab::sweep::{Axis, Plan};
 use crate::lab::{Verdict, figure_names};
 use crate::report::CompareReport;
-use crate::scenario::advice;
+use crate::scenario::{Study, advice};
 
 /// Carries the command out; returns its exit code.
 #[expect(
@@ -15,12 +17,16 @@ use crate::scenario::advice;
     reason = "a comparison belongs to the user, and is written after its runs"
 )]
 pub(super) fn run(arguments: &CompareArguments) -> u8 {
+    if Study::is_one(&arguments.file) {
+        return strategies::run(arguments);
+    }
     let (plan, axis, baseline) = match asked(arguments) {
         Ok(asked) => asked,
         Err(code) => return code,
     };
     let limits = limits(&arguments.bounds, arguments.budget);
-    let (journal, stop) = match swept(&arguments.out, arguments.resume, &plan, &limits) {
+    let out = arguments.out.clone().unwrap_or_else(|| PathBuf::from("compare-out"));
+    let (journal, stop) = match swept(&out, arguments.resume, &plan, &limits) {
         Ok(swept) => swept,
         Err(code) => return code,
     };
@@ -37,7 +43,7 @@ pub(super) fn run(arguments: &CompareArguments) -> u8 {
         Format::Text => print(&report.text()),
         Format::Json => print(&json),
     }
-    let mut written = std::fs::write(arguments.out.join("compare.json"), &json);
+    let mut written = std::fs::write(out.join("compare.json"), &json);
     if let (Ok(()), Some(page)) = (&written, &arguments.html) {
         written = create_parent(page).and_then(|()| write_page(page, &report.html()));
     }
@@ -49,11 +55,26 @@ pub(super) fn run(arguments: &CompareArguments) -> u8 {
 
 /// What is to be run and compared; what is wrong with it has been told, and the exit code is returned.
 fn asked(arguments: &CompareArguments) -> Result<(Plan, Axis, String), u8> {
-    let (path, values) = arguments.by.clone();
     let refused = |message: String| {
         tell(&(message + "\n"));
         Verdict::BAD_INPUT
     };
+    for (given, flag) in [(arguments.streams.is_some(), "--streams"), (arguments.seed.is_some(), "--seed")] {
+        if given {
+            let file = arguments.file.display();
+            let message = format!(
+                "{flag} is for a file of strategies, with [users] and [[strategies]], which {file} is not; "
+            );
+            return Err(refused(message + "runs of a scenario have --seeds A..B"));
+        }
+    }
+    let Some((path, values)) = arguments.by.clone() else {
+        let file = arguments.file.display();
+        return Err(refused(format!(
+            "{file} is a scenario: say by which setting its runs differ, such as --by systems.broker.brokers=3,5"
+        )));
+    };
+    let (first, end) = arguments.seeds.unwrap_or((1, 31));
     if values.len() < 2 {
         return Err(refused(format!("--by {path} has one value: two are compared, such as {path}=3,5")));
     }
@@ -67,8 +88,8 @@ fn asked(arguments: &CompareArguments) -> Result<(Plan, Axis, String), u8> {
         files: vec![arguments.file.clone()],
         set: arguments.set.clone(),
         axes: vec![axis.clone()],
-        first: arguments.seeds.0,
-        end: arguments.seeds.1,
+        first,
+        end,
         shard: (1, 1),
     };
     let scenarios = loads(&plan)?;

@@ -1,7 +1,7 @@
 //! Runs, records and replays scenarios. The only place with threads.
 //!
 //! [`execute`] takes a scenario and a seed to a [`Run`]; [`check_determinism`] does it twice and names the first event that differs;
-//! [`sweep`] tries many seeds, each in a process of its own.
+//! [`sweep`] tries many seeds, each in a process of its own. [`strategies`] compares strategies of experiments, without any platform.
 
 pub mod blame;
 pub mod compare;
@@ -12,6 +12,7 @@ pub mod passing;
 mod platform;
 mod run;
 pub mod shrink;
+pub mod strategies;
 pub mod sweep;
 pub mod variants;
 #[cfg(test)]

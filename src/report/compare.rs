@@ -471,7 +471,7 @@ pub(super) fn of_left_out(run: &LeftOut) -> String {
 }
 
 /// Rows with their columns under each other.
-fn write_rows(out: &mut String, rows: &[Vec<String>]) -> fmt::Result {
+pub(super) fn write_rows(out: &mut String, rows: &[Vec<String>]) -> fmt::Result {
     let columns = rows.first().map_or(0, Vec::len);
     let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
     let widths: Vec<usize> = (0..columns).map(width).collect();

@@ -6,6 +6,7 @@ mod compare;
 mod in_sync;
 mod pairs;
 mod run;
+mod strategies;
 mod sweep;
 mod timeline;
 

@@ -14,6 +14,7 @@ mod read;
 mod set;
 mod shape;
 mod source;
+mod study;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -31,6 +32,7 @@ pub use draft::Draft;
 pub use error::{Mistake, ScenarioError, Warning};
 pub use file::{Acts, Expect, SettleForm, Systems, Workloads, Zones};
 pub use nearest::{advice, nearest};
+pub use study::Study;
 
 use file::ScenarioFile;
 use include::Files;
@@ -100,6 +102,12 @@ impl Scenario {
         path: &Path,
         overrides: &[String],
     ) -> Result<Self, Vec<Mistake>> {
+        if document.table.contains_key("strategies") {
+            let cause = "a scenario has none: this is a file of strategies".to_owned();
+            let message = format!("cannot run {}", path.display());
+            let mistake = document.sources.mistake(document.span("strategies"), message, cause);
+            return Err(vec![mistake.mend(Some(format!("wavetank compare {}", path.display())))]);
+        }
         let mut scenario = Self::from_file(document.scenario()?, path, overrides, document);
         let mut mistakes = check::check(&scenario, document);
         mistakes.extend(check::told(scenario.read_data(), document));

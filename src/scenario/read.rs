@@ -54,13 +54,15 @@ impl<'text> Document<'text> {
         T::deserialize(ValueDeserializer::from(Spanned::new(0..1, DeValue::Table(self.table.clone()))))
     }
 
-    fn part<T: DeserializeOwned>(&self, path: &str, errors: &mut Vec<Error>) {
+    /// Reads a part, if it is there; what is wrong with it is added to the errors.
+    pub(super) fn part<T: DeserializeOwned>(&self, path: &str, errors: &mut Vec<Error>) {
         if let Some(value) = self.value(path) {
             errors.extend(T::deserialize(ValueDeserializer::from(value.clone())).err());
         }
     }
 
-    fn each<T: DeserializeOwned>(&self, path: &str, errors: &mut Vec<Error>) {
+    /// Reads each entry of a list.
+    pub(super) fn each<T: DeserializeOwned>(&self, path: &str, errors: &mut Vec<Error>) {
         let items = self.value(path).and_then(|value| value.get_ref().as_array());
         for item in items.into_iter().flatten() {
             errors.extend(T::deserialize(ValueDeserializer::from(item.clone())).err());

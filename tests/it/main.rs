@@ -16,6 +16,7 @@ mod scenario_files;
 mod scenario_mistakes;
 mod scenarios;
 mod shrink;
+mod strategies;
 mod sweep;
 mod testing;
 mod tidy;

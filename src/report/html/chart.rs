@@ -1,4 +1,4 @@
-//! Charts as SVG within a page: lines over virtual time, and how values are distributed.
+//! Charts as SVG within a page: lines over time, with bands around them, and how values are distributed.
 
 use std::fmt::{self, Write};
 
@@ -21,7 +21,8 @@ const LABEL_STEP: f64 = 13.0;
 const LABEL_MAX: usize = 14;
 
 /// The colours of lines, from Okabe and Ito's. Their yellow is too pale for a line on white.
-const COLOURS: [&str; 7] = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000"];
+pub(super) const COLOURS: [&str; 7] =
+    ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000"];
 
 /// The colour of lines that have no label.
 const UNNAMED: &str = "#bfbfbf";
@@ -61,38 +62,48 @@ impl Axis {
     }
 }
 
-/// Points of one host.
+/// One line: of a host, a strategy, an arm.
+#[derive(Default)]
 pub(super) struct Line {
     pub(super) label: String,
-    /// (seconds, value), in the order of time.
+    /// (time, value), in the order of time.
     pub(super) points: Vec<(f64, f64)>,
+    /// (time, low, high): what lies around the line.
+    pub(super) band: Vec<(f64, f64, f64)>,
 }
 
 impl Line {
     fn peak(&self) -> f64 {
-        self.points.iter().map(|(_, value)| *value).fold(0.0, f64::max)
+        let band = self.band.iter().map(|(_, _, high)| *high);
+        self.points.iter().map(|(_, value)| *value).chain(band).fold(0.0, f64::max)
     }
 }
 
-/// Values over virtual time.
+/// Values over time.
 pub(super) struct LineChart<'chart> {
     /// What it shows, as a finding.
     pub(super) title: String,
     /// What the values are, with their unit.
     pub(super) values: String,
-    /// Where virtual time ends.
-    pub(super) seconds: f64,
+    /// What the time is, with its unit.
+    pub(super) time: &'chart str,
+    /// Where it ends.
+    pub(super) end: f64,
+    /// The largest value there is room for; the largest of the lines, if absent.
+    pub(super) high: Option<f64>,
     /// When faults began.
     pub(super) faults: &'chart [f64],
     /// When promises were broken.
     pub(super) violations: &'chart [f64],
     pub(super) lines: Vec<Line>,
+    /// How many lines have a name at most, the highest first: [`COLOURS`] of them are plain, the next ones dashed.
+    pub(super) named_max: usize,
 }
 
 impl LineChart<'_> {
     pub(super) fn write(&self, out: &mut String) -> fmt::Result {
-        let peak = self.lines.iter().map(Line::peak).fold(0.0, f64::max);
-        let time = Axis { low: (0.0, LEFT), high: (self.seconds, RIGHT) };
+        let peak = self.high.unwrap_or_else(|| self.lines.iter().map(Line::peak).fold(0.0, f64::max));
+        let time = Axis { low: (0.0, LEFT), high: (self.end, RIGHT) };
         let value = Axis { low: (0.0, BOTTOM), high: (if 0.0 < peak { peak } else { 1.0 }, TOP + 8.0) };
         writeln!(out, "<figure><h3>{}</h3>", escaped(&self.title))?;
         open(out, &self.title, &self.values, &value, RIGHT)?;
@@ -104,15 +115,17 @@ impl LineChart<'_> {
             let x = time.place(*violation);
             write!(out, "<path class=\"violation\" d=\"M{x:.1} {TOP}V{BOTTOM}\"/>")?;
         }
-        // The highest have names; more than there are colours could not be told apart.
+        // The highest have names; more than there are colours and dashes could not be told apart.
         let mut order: Vec<usize> = (0..self.lines.len()).collect();
         order.sort_by(|one, other| self.lines[*other].peak().total_cmp(&self.lines[*one].peak()));
-        let mut named: Vec<usize> = order.into_iter().take(COLOURS.len()).collect();
+        let mut named: Vec<usize> = order.into_iter().take(self.named_max).collect();
         named.sort_unstable();
         let unnamed = (0..self.lines.len()).filter(|index| !named.contains(index));
-        unnamed.map(|index| (index, UNNAMED)).chain(named.iter().copied().zip(COLOURS)).try_for_each(
-            |(index, colour)| {
+        let styled = named.iter().copied().zip(styles());
+        unnamed.map(|index| (index, (UNNAMED, ""))).chain(styled).try_for_each(
+            |(index, (colour, dashes))| {
                 let line = &self.lines[index];
+                write_band(out, &line.band, colour, &time, &value)?;
                 let places: Vec<String> = line
                     .points
                     .iter()
@@ -121,13 +134,13 @@ impl LineChart<'_> {
                 let label = escaped(&line.label);
                 writeln!(
                     out,
-                    "<polyline class=\"line\" stroke=\"{colour}\" points=\"{}\"><title>{label}</title></polyline>",
+                    "<polyline class=\"line\"{dashes} stroke=\"{colour}\" points=\"{}\"><title>{label}</title></polyline>",
                     places.join(" ")
                 )
             },
         )?;
         self.write_labels(out, &named, &value)?;
-        x_axis(out, &time, "virtual time, s", BOTTOM)?;
+        x_axis(out, &time, self.time, BOTTOM)?;
         writeln!(out, "</svg></figure>")
     }
 
@@ -136,7 +149,7 @@ impl LineChart<'_> {
         let end = |line: &Line| value.place(line.points.last().map_or(0.0, |(_, value)| *value));
         let wanted: Vec<f64> = named.iter().map(|index| end(&self.lines[*index])).collect();
         let more = self.lines.len() - named.len();
-        for ((index, colour), y) in named.iter().zip(COLOURS).zip(spread(&wanted, TOP + 8.0, BOTTOM)) {
+        for ((index, (colour, _)), y) in named.iter().zip(styles()).zip(spread(&wanted, TOP + 8.0, BOTTOM)) {
             let label = shortened(&self.lines[*index].label);
             let (x, y) = (RIGHT + 6.0, y + 4.0);
             write!(out, "<text x=\"{x}\" y=\"{y:.1}\" fill=\"{colour}\">{}</text>", escaped(&label))?;
@@ -147,6 +160,29 @@ impl LineChart<'_> {
         }
         Ok(())
     }
+}
+
+/// The colours, and once more with dashes.
+fn styles() -> impl Iterator<Item = (&'static str, &'static str)> {
+    let plain = COLOURS.into_iter().map(|colour| (colour, ""));
+    plain.chain(COLOURS.into_iter().map(|colour| (colour, " stroke-dasharray=\"5 3\"")))
+}
+
+fn write_band(
+    out: &mut String,
+    band: &[(f64, f64, f64)],
+    colour: &str,
+    time: &Axis,
+    value: &Axis,
+) -> fmt::Result {
+    if band.is_empty() {
+        return Ok(());
+    }
+    let place = |at: f64, height: f64| format!("{:.1},{:.1}", time.place(at), value.place(height));
+    let below = band.iter().map(|(at, low, _)| place(*at, *low));
+    let above = band.iter().rev().map(|(at, _, high)| place(*at, *high));
+    let places: Vec<String> = below.chain(above).collect();
+    writeln!(out, "<polygon fill=\"{colour}\" fill-opacity=\".16\" points=\"{}\"/>", places.join(" "))
 }
 
 /// How many values fall where.
@@ -284,11 +320,18 @@ mod tests {
 
     #[test]
     fn a_line_is_drawn_where_its_values_are() {
-        let line = |label: &str, points: &[(f64, f64)]| Line { label: label.into(), points: points.into() };
+        let line = |label: &str, points: &[(f64, f64)]| Line {
+            label: label.into(),
+            points: points.into(),
+            ..Line::default()
+        };
         let chart = LineChart {
             title: "a < b".into(),
             values: "records/s".into(),
-            seconds: 10.0,
+            time: "virtual time, s",
+            end: 10.0,
+            high: None,
+            named_max: COLOURS.len(),
             faults: &[5.0],
             violations: &[],
             lines: vec![line("b1", &[(0.0, 0.0), (5.0, 100.0), (10.0, 50.0)]), line("b2", &[])],
@@ -297,7 +340,33 @@ mod tests {
         chart.write(&mut out).expect("a string takes it");
         assert!(out.contains("points=\"46.0,172.0 210.0,18.0 374.0,95.0\""), "{out}");
         assert!(out.contains("<path class=\"storm\" d=\"M210.0 10V172\"/>"), "{out}");
+        assert!(!out.contains("polygon") && !out.contains("dasharray"), "{out}");
         assert!(out.contains("a &lt; b") && out.contains(">b2<") && out.contains("records/s"), "{out}");
+    }
+
+    #[test]
+    fn a_band_lies_around_its_line_and_the_eighth_line_is_dashed() {
+        let line = |index: usize| Line {
+            label: format!("s{index}"),
+            points: vec![(0.0, 0.0), (10.0, 5.0)],
+            band: if index == 0 { vec![(0.0, 0.0, 0.0), (10.0, 2.5, 10.0)] } else { Vec::new() },
+        };
+        let chart = LineChart {
+            title: "regret".into(),
+            values: "successes".into(),
+            time: "days",
+            end: 10.0,
+            high: Some(20.0),
+            faults: &[],
+            violations: &[],
+            lines: (0..8).map(line).collect(),
+            named_max: 14,
+        };
+        let mut out = String::new();
+        chart.write(&mut out).expect("a string takes it");
+        assert!(out.contains("points=\"46.0,172.0 374.0,152.8 374.0,95.0 46.0,172.0\""), "{out}");
+        assert_eq!(out.matches("stroke-dasharray").count(), 1, "{out}");
+        assert!(out.contains(">days</text>") && !out.contains("grey"), "{out}");
     }
 
     #[test]

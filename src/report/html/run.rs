@@ -8,7 +8,7 @@ use crate::checkers::Check;
 use crate::checkers::service::Second;
 use crate::lab::Verdict;
 use crate::report::Report;
-use crate::report::html::chart::{Line, LineChart, short};
+use crate::report::html::chart::{COLOURS, Line, LineChart, short};
 use crate::report::html::{Cell, Row, escaped, in_sync, page, table, timeline};
 use crate::report::lives::{is_end, moments};
 use crate::report::text::grouped;
@@ -159,18 +159,29 @@ impl Report<'_> {
             for (name, values, lines) in charts {
                 let lines: Vec<Line> = lines
                     .into_iter()
-                    .map(|(label, line)| Line { label: label.to_owned(), points: line.0 })
+                    .map(|(label, line)| Line { label: label.to_owned(), points: line.0, ..Line::default() })
                     .collect();
                 if lines.iter().flat_map(|line| &line.points).all(|(_, value)| *value == 0.0) {
                     continue;
                 }
                 let (title, values) = (experience_title(&name, &lines, values), values.to_owned());
-                let seconds = run.virtual_time.as_secs_f64();
-                LineChart { title, values, seconds, faults: &faults, violations: &violations, lines }
-                    .write(out)?;
+                self.over_time(title, values, lines, &faults, &violations).write(out)?;
             }
         }
         writeln!(out, "</div>")
+    }
+
+    fn over_time<'chart>(
+        &self,
+        title: String,
+        values: String,
+        lines: Vec<Line>,
+        faults: &'chart [f64],
+        violations: &'chart [f64],
+    ) -> LineChart<'chart> {
+        let end = self.run.virtual_time.as_secs_f64();
+        let (time, high, named_max) = ("virtual time, s", None, COLOURS.len());
+        LineChart { title, values, time, end, high, faults, violations, lines, named_max }
     }
 
     /// When faults began, for charts.
@@ -203,6 +214,7 @@ impl Report<'_> {
             let line = |(host, samples): (&Option<HostId>, &Vec<&Sample>)| Line {
                 label: host_name(&run.hosts, *host).to_owned(),
                 points: if is_rate { rates(samples, &times, points) } else { values(samples, points) },
+                ..Line::default()
             };
             let lines: Vec<Line> = hosts.iter().map(line).collect();
             let values = match (is_rate, name.contains("bytes"), *name) {
@@ -214,9 +226,7 @@ impl Report<'_> {
                 (false, false, _) => "count",
             };
             let title = peak_title(name, &lines, is_rate);
-            let (values, seconds) = (values.to_owned(), run.virtual_time.as_secs_f64());
-            LineChart { title, values, seconds, faults: &faults, violations: &violations, lines }
-                .write(out)?;
+            self.over_time(title, values.to_owned(), lines, &faults, &violations).write(out)?;
         }
         writeln!(out, "</div>")
     }

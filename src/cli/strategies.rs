@@ -1,0 +1,78 @@
+//! `wavetank compare` on a file of strategies: which loses least, errs least, and decides soonest.
+
+use std::io::{self, IsTerminal};
+use std::time::Duration;
+
+use indicatif::ProgressBar;
+
+use crate::base::Seed;
+use crate::cli::run::{create_parent, write_page};
+use crate::cli::sweep::failed;
+use crate::cli::{CompareArguments, Format, print, styled, tell};
+use crate::lab::Verdict;
+use crate::lab::strategies::{Findings, compare};
+use crate::report::{self, StrategiesReport};
+use crate::scenario::Study;
+
+/// Carries the command out; returns its exit code.
+pub(super) fn run(arguments: &CompareArguments) -> u8 {
+    if let Some((flag, mend)) = misplaced(arguments) {
+        let file = arguments.file.display();
+        tell(&format!(
+            "{flag} is for scenarios, and {file} is a file of strategies, which are compared with the first: {mend}\n"
+        ));
+        return Verdict::BAD_INPUT;
+    }
+    let mut study = match Study::load(&arguments.file, &arguments.set) {
+        Ok(study) => study,
+        Err(error) => {
+            tell(&error.render(io::stderr().is_terminal()));
+            if arguments.format == Format::Json {
+                print(&(report::bad_input(&arguments.file, error.mistakes()) + "\n"));
+            }
+            return Verdict::BAD_INPUT;
+        }
+    };
+    study.streams = arguments.streams.unwrap_or(study.streams);
+    study.seed = arguments.seed.map_or(study.seed, Seed::new);
+    let jobs = arguments.bounds.jobs;
+    let jobs = jobs.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, Into::into));
+    let findings = with_bar(&study, jobs);
+    let report = StrategiesReport { study: &study, findings: &findings };
+    match arguments.format {
+        Format::Text => print(&report.text()),
+        Format::Json => print(&(report.json() + "\n")),
+    }
+    let Some(page) = &arguments.html else { return 0 };
+    match create_parent(page).and_then(|()| write_page(page, &report.html())) {
+        Ok(()) => 0,
+        Err(error) => failed("cannot write the comparison", &error),
+    }
+}
+
+/// A flag that only scenarios have, and what serves instead.
+fn misplaced(arguments: &CompareArguments) -> Option<(&'static str, &'static str)> {
+    let flags = [
+        (arguments.by.is_some(), "--by", "leave it out, or change a value with --set users.per_day=500"),
+        (arguments.baseline.is_some(), "--baseline", "write the one that the others are compared with first"),
+        (!arguments.metric.is_empty(), "--metric", "leave it out"),
+        (arguments.seeds.is_some(), "--seeds", "say --streams N, and --seed for the first of them"),
+        (arguments.budget.is_some(), "--budget", "choose fewer --streams"),
+        (arguments.resume, "--resume", "leave it out"),
+        (
+            arguments.out.is_some(),
+            "--out",
+            "the comparison goes to standard output, and with --html into a page",
+        ),
+    ];
+    flags.into_iter().find(|(given, ..)| *given).map(|(_, flag, mend)| (flag, mend))
+}
+
+fn with_bar(study: &Study, jobs: usize) -> Findings {
+    let all = study.streams * study.strategies.len() as u64;
+    let bar = styled(ProgressBar::new(all), "{bar:30} {pos} of {len} streams, {eta} left");
+    bar.enable_steady_tick(Duration::from_millis(200));
+    let findings = compare(study, jobs, &|count| bar.inc(count));
+    bar.finish_and_clear();
+    findings
+}

@@ -1,0 +1,113 @@
+//! Which arm the next visit gets: fixed shares, or a policy that learns.
+
+use crate::experiment::strategy::{Allocate, Remember, Strategy};
+use crate::experiment::users::User;
+use crate::statistics::bandit::epsilon_greedy::EpsilonGreedy;
+use crate::statistics::bandit::exp3::Exp3;
+use crate::statistics::bandit::index::{Index, IndexPolicy};
+use crate::statistics::bandit::thompson::{BetaPrior, BetaThompson, Drawn, GaussianThompson, NormalPrior};
+use crate::statistics::bandit::{Memory, Outcome, Policy};
+use crate::statistics::dice::Dice;
+
+/// How the traffic of one stream is split.
+pub struct Allocator {
+    policy: Split,
+    arms: usize,
+    /// Which share of choices is at random, so that no arm has less than the floor.
+    random: f64,
+    dice: Dice,
+}
+
+enum Split {
+    /// The cumulated shares of the arms.
+    Shares(Vec<f64>),
+    Beta(BetaThompson),
+    Index(IndexPolicy),
+    Other(Box<dyn Policy>),
+    Exp3(Exp3),
+}
+
+impl Allocator {
+    /// The allocation of a valid strategy among so many arms.
+    pub fn new(strategy: &Strategy, arms: usize, dice: Dice) -> Self {
+        let memory = match strategy.memory {
+            Remember::All => Memory::Full,
+            Remember::Discount(factor) => Memory::Discounted { factor },
+            Remember::Window(length) => Memory::Window { length },
+        };
+        let index = |index| Split::Index(IndexPolicy::new(arms, index, memory));
+        let beta = |drawn| Split::Beta(BetaThompson::new(arms, BetaPrior::FLAT, drawn, memory));
+        let policy = match &strategy.allocate {
+            Allocate::Equal => Split::Shares((1..=arms).map(|arm| arm as f64 / arms as f64).collect()),
+            Allocate::Shares(shares) => Split::Shares(cumulated(shares.iter().map(|share| share.get()))),
+            Allocate::EpsilonGreedy { epsilon } => {
+                Split::Other(Box::new(EpsilonGreedy::new(arms, epsilon.get(), memory)))
+            }
+            Allocate::Ucb1 => index(Index::Ucb1),
+            Allocate::KlUcb => index(Index::KlUcb),
+            Allocate::BayesUcb => index(Index::BayesUcb),
+            Allocate::Moss => index(Index::Moss { horizon: None }),
+            Allocate::ChapelleLi => index(Index::ChapelleLi),
+            Allocate::Thompson => beta(Drawn::Best),
+            Allocate::TopTwo { first } => beta(Drawn::TopTwo { first: first.get() }),
+            Allocate::GaussianThompson { mean, deviation } => {
+                let prior = NormalPrior { mean: mean.get(), variance: deviation.get() * deviation.get() };
+                let variance = mean.get() * (1.0 - mean.get());
+                Split::Other(Box::new(GaussianThompson::new(arms, prior, variance, Drawn::Best, memory)))
+            }
+            Allocate::Exp3 { gamma } => Split::Exp3(Exp3::new(arms, gamma.get())),
+        };
+        Self { policy, arms, random: strategy.floor.get() * arms as f64, dice }
+    }
+
+    /// The arm of a visit, and with which probability it was chosen, where the policy will ask for that.
+    #[inline]
+    pub fn choose(&mut self, user: &User) -> (usize, f64) {
+        if 0.0 < self.random && self.dice.happens(self.random) {
+            let arm = self.dice.below(self.arms);
+            return (arm, self.probability(arm));
+        }
+        let arm = match &mut self.policy {
+            Split::Shares(cumulated) => {
+                let place = user.assignment();
+                cumulated.iter().position(|upto| place < *upto).unwrap_or(self.arms - 1)
+            }
+            Split::Beta(policy) => policy.choose(&mut self.dice),
+            Split::Index(policy) => policy.choose(&mut self.dice),
+            Split::Other(policy) => policy.choose(&mut self.dice),
+            Split::Exp3(policy) => policy.choose(&mut self.dice),
+        };
+        (arm, self.probability(arm))
+    }
+
+    #[inline]
+    fn probability(&self, arm: usize) -> f64 {
+        match &self.policy {
+            Split::Exp3(policy) => {
+                self.random / self.arms as f64 + (1.0 - self.random) * policy.weights()[arm]
+            }
+            _ => 1.0,
+        }
+    }
+
+    /// Learns what came of a visit whose arm was chosen with this probability.
+    #[inline]
+    pub fn observe(&mut self, outcome: Outcome, probability: f64) {
+        match &mut self.policy {
+            Split::Shares(_) => {}
+            Split::Beta(policy) => policy.observe(outcome),
+            Split::Index(policy) => policy.observe(outcome),
+            Split::Other(policy) => policy.observe(outcome),
+            Split::Exp3(policy) => policy.observe_weighted(outcome, probability),
+        }
+    }
+}
+
+fn cumulated(shares: impl Iterator<Item = f64>) -> Vec<f64> {
+    let mut sum = 0.0;
+    let add = |share: f64| {
+        sum += share;
+        sum
+    };
+    shares.map(add).collect()
+}

@@ -1,0 +1,400 @@
+//! One stream of users through one strategy, without any platform between them: visits, outcomes that become known later, looks, a decision.
+//!
+//! After the decision everybody gets the chosen arm until the stream ends: what a wrong one costs counts too.
+
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+
+use crate::base::{Seed, SimTime};
+use crate::experiment::allocation::Allocator;
+use crate::experiment::stopping::{Decision, Rule, Tally};
+use crate::experiment::strategy::Strategy;
+use crate::experiment::users::{Population, User, Users};
+use crate::statistics::bandit::Outcome;
+use crate::statistics::dice::Dice;
+
+/// At how many evenly spaced times a course is told.
+pub const CHECKPOINTS: usize = 50;
+
+/// Rates that differ by less are the same.
+const SAME: f64 = 1e-12;
+
+/// What became of one stream under one strategy.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Course {
+    /// By checkpoint: the pseudo-regret so far, Σ (the best arm's rate at that time − that of the arm shown) over visits of humans.
+    pub regret: Vec<f64>,
+    /// By checkpoint and arm: the share of visits since the checkpoint before; of a stretch without visits, 0 for all.
+    pub allocation: Vec<f32>,
+    /// How it ended.
+    pub decision: Decision,
+    /// When.
+    pub decided: SimTime,
+    /// How many visits there were until then.
+    pub visits_until: u64,
+    /// How many visits there were in all.
+    pub visits: u64,
+    /// How many visits of humans were shown an arm that was not the best at that time.
+    pub worse: u64,
+    /// Whether the chosen arm is the best, or one of several, by the truth.
+    pub right: bool,
+    /// Whether it said that arms differ, or left the control, without a reason in the truth.
+    pub false_alarm: bool,
+    /// Whether all of its intervals contain the truth; nothing if it could give none.
+    pub covers: Option<bool>,
+}
+
+/// A strategy with what all of its streams share.
+#[derive(Clone, Debug)]
+pub struct Prepared<'strategy> {
+    strategy: &'strategy Strategy,
+    rule: Rule,
+}
+
+impl<'strategy> Prepared<'strategy> {
+    /// A valid strategy for this population.
+    pub fn new(strategy: &'strategy Strategy, population: &Population) -> Self {
+        Self { strategy, rule: Rule::new(strategy, population.arms(), population.model().days) }
+    }
+
+    /// What becomes of the stream of users that a seed makes.
+    pub fn course(&self, population: &Population, seed: Seed) -> Course {
+        let dice = Dice::new(&mut seed.stream("experiment/allocation"));
+        let mut stream = Stream {
+            users: population.users(seed),
+            population,
+            rule: &self.rule,
+            allocator: Allocator::new(self.strategy, population.arms(), dice),
+            batch: self.strategy.batch,
+            sticky: self.strategy.sticky,
+            tallies: vec![Tally::default(); population.arms()],
+            late: BinaryHeap::new(),
+            unlearnt: Vec::new(),
+            looked: 0,
+            ended: None,
+            checkpoint: 0,
+            regret: Vec::with_capacity(CHECKPOINTS),
+            allocation: Vec::with_capacity(CHECKPOINTS * population.arms()),
+            shown: vec![0; population.arms()],
+            lost: 0.0,
+            visits: 0,
+            worse: 0,
+        };
+        stream.run();
+        stream.told()
+    }
+}
+
+/// An outcome on its way: when it becomes known, in the order in which they were sent.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+struct Late {
+    at: SimTime,
+    visit: u64,
+    arm: usize,
+    success: bool,
+    /// The bits of the probability with which the arm was chosen.
+    probability: u64,
+}
+
+/// A user on its way back.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+struct Return {
+    at: SimTime,
+    number: u64,
+    visit: u32,
+    arm: usize,
+}
+
+/// How a stream ended, at which look.
+struct Ended {
+    decision: Decision,
+    at: SimTime,
+    visits: u64,
+    covers: Option<bool>,
+}
+
+struct Stream<'run> {
+    users: Users<'run>,
+    population: &'run Population,
+    rule: &'run Rule,
+    allocator: Allocator,
+    batch: u64,
+    sticky: bool,
+    /// What is known.
+    tallies: Vec<Tally>,
+    late: BinaryHeap<Reverse<Late>>,
+    /// What is known, and the policy has not learnt yet, with probabilities.
+    unlearnt: Vec<(Outcome, f64)>,
+    looked: usize,
+    ended: Option<Ended>,
+    checkpoint: usize,
+    regret: Vec<f64>,
+    allocation: Vec<f32>,
+    /// Visits by arm since the last checkpoint.
+    shown: Vec<u64>,
+    lost: f64,
+    visits: u64,
+    worse: u64,
+}
+
+impl Stream<'_> {
+    fn run(&mut self) {
+        let mut returns: BinaryHeap<Reverse<Return>> = BinaryHeap::new();
+        let count = self.population.count();
+        let mut number = 0;
+        let mut next = self.users.user(number);
+        loop {
+            let back = returns.peek().map(|Reverse(back)| back.at);
+            let is_new = number < count && back.is_none_or(|back| next.first <= back);
+            let (user, visit, at, arm) = if is_new {
+                let user = next;
+                number += 1;
+                if number < count {
+                    next = self.users.user(number);
+                }
+                (user, 0, user.first, None)
+            } else {
+                let Some(Reverse(back)) = returns.pop() else { break };
+                (self.users.user(back.number), back.visit, back.at, Some(back.arm).filter(|_| self.sticky))
+            };
+            self.come_to(at);
+            let arm = self.visit(&user, visit, at, arm);
+            if let Some(again) = self.users.next_visit(&user, visit, at) {
+                returns.push(Reverse(Return { at: again, number: user.number, visit: visit + 1, arm }));
+            }
+        }
+        self.come_to(self.population.end());
+        assert_eq!(self.looked, self.rule.looks().len(), "the last look is at the end");
+        assert_eq!(self.regret.len(), CHECKPOINTS, "the last checkpoint is at the end");
+    }
+
+    /// Everything that happens until a time and is no visit.
+    #[inline]
+    fn come_to(&mut self, at: SimTime) {
+        while self.looked < self.rule.looks().len() && self.rule.looks()[self.looked] <= at {
+            self.look();
+        }
+        while self.checkpoint < CHECKPOINTS && self.checkpoint_at() <= at {
+            self.tell();
+        }
+        self.mature(at);
+    }
+
+    fn checkpoint_at(&self) -> SimTime {
+        let end = u128::from(self.population.end().as_nanos());
+        SimTime::from_nanos((end * (self.checkpoint as u128 + 1) / CHECKPOINTS as u128) as u64)
+    }
+
+    fn tell(&mut self) {
+        self.regret.push(self.lost);
+        let all: u64 = self.shown.iter().sum();
+        self.allocation.extend(self.shown.iter().map(|shown| *shown as f32 / all.max(1) as f32));
+        self.shown.fill(0);
+        self.checkpoint += 1;
+    }
+
+    fn look(&mut self) {
+        let (look, at) = (self.looked, self.rule.looks()[self.looked]);
+        self.looked += 1;
+        if self.ended.is_some() {
+            return;
+        }
+        self.mature(at);
+        let Some(decision) = self.rule.decide(look, &self.tallies) else { return };
+        let intervals = self.rule.intervals(look, &self.tallies);
+        let truth = self.population.truth();
+        let covers = |(interval, rate): (&Option<_>, &f64)| {
+            interval.map(|interval: crate::statistics::Interval| interval.contains(rate - truth[0]))
+        };
+        // Of several, all must.
+        let all: Option<Vec<bool>> = intervals.iter().zip(&truth[1..]).map(covers).collect();
+        let covers = all.map(|all| all.into_iter().all(|covers| covers));
+        self.ended = Some(Ended { decision, at, visits: self.visits, covers });
+    }
+
+    /// Outcomes that are known by now.
+    #[inline]
+    fn mature(&mut self, at: SimTime) {
+        while self.late.peek().is_some_and(|Reverse(late)| late.at <= at) {
+            let Some(Reverse(late)) = self.late.pop() else { return };
+            self.know(late.arm, late.success, f64::from_bits(late.probability));
+        }
+    }
+
+    #[inline]
+    fn know(&mut self, arm: usize, success: bool, probability: f64) {
+        let tally = &mut self.tallies[arm];
+        tally.visits += 1;
+        tally.successes += u64::from(success);
+        if self.ended.is_some() {
+            return;
+        }
+        let outcome = Outcome { arm, reward: if success { 1.0 } else { 0.0 } };
+        if self.batch == 1 {
+            self.allocator.observe(outcome, probability);
+        } else {
+            self.unlearnt.push((outcome, probability));
+        }
+    }
+
+    /// A visit of a user who has this arm, or needs one; returns the arm.
+    #[inline]
+    fn visit(&mut self, user: &User, visit: u32, at: SimTime, arm: Option<usize>) -> usize {
+        let (arm, probability) = match (&self.ended, arm) {
+            (Some(ended), _) => (ended.decision.arm, 1.0),
+            (None, Some(arm)) => (arm, 1.0),
+            (None, None) => {
+                if 1 < self.batch && self.visits.is_multiple_of(self.batch) {
+                    let Self { unlearnt, allocator, .. } = self;
+                    unlearnt
+                        .drain(..)
+                        .for_each(|(outcome, probability)| allocator.observe(outcome, probability));
+                }
+                self.allocator.choose(user)
+            }
+        };
+        self.visits += 1;
+        self.shown[arm] += 1;
+        if !user.bot {
+            let rates = self.population.rates_at(at);
+            let loss = rates.iter().copied().fold(0.0, f64::max) - rates[arm];
+            self.lost += loss;
+            self.worse += u64::from(SAME < loss);
+        }
+        let response = self.users.response(user, visit, at, arm);
+        if response.delay.is_zero() {
+            self.know(arm, response.success, probability);
+        } else {
+            self.late.push(Reverse(Late {
+                at: at + response.delay,
+                visit: self.visits,
+                arm,
+                success: response.success,
+                probability: probability.to_bits(),
+            }));
+        }
+        arm
+    }
+
+    fn told(self) -> Course {
+        let Ended { decision, at, visits, covers } = self.ended.expect("the last look decides");
+        let truth = self.population.truth();
+        let best = truth.iter().copied().fold(0.0, f64::max);
+        let no_better = truth[decision.arm] <= truth[0] + SAME;
+        let false_alarm = if decision.arm == 0 {
+            // All others are said to be worse.
+            decision.differs && truth[1..].iter().any(|rate| truth[0] <= rate + SAME)
+        } else {
+            no_better
+        };
+        Course {
+            regret: self.regret,
+            allocation: self.allocation,
+            decision,
+            decided: at,
+            visits_until: visits,
+            visits: self.visits,
+            worse: self.worse,
+            right: best <= truth[decision.arm] + SAME,
+            false_alarm,
+            covers,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::experiment::users::UserModel;
+
+    fn course(users: &str, strategy: &str) -> Course {
+        let base = "per_day = 1000\ndays = 10\nbase = \"10%\"";
+        let model: UserModel = toml::from_str(&format!("{base}\n{users}")).expect("a model");
+        let strategy: Strategy = toml::from_str(&format!("name = \"s\"\n{strategy}")).expect("a strategy");
+        let population = Population::new(&model);
+        assert_eq!(strategy.validate(&model), [], "a valid strategy");
+        Prepared::new(&strategy, &population).course(&population, Seed::new(1))
+    }
+
+    const TWO: &str = "arms = [{ name = \"a\" }, { name = \"b\", rate = \"20%\" }]";
+
+    #[test]
+    fn equal_shares_lose_half_of_the_difference_until_the_decision_and_nothing_after() {
+        let at_end = course(TWO, "stop = \"fixed-horizon\"");
+        assert_eq!((at_end.visits, at_end.visits_until), (10_000, 10_000));
+        assert!((at_end.regret[CHECKPOINTS - 1] - 500.0).abs() < 20.0, "{:?}", at_end.regret);
+        assert!((at_end.regret[9] - 100.0).abs() < 10.0, "evenly: {:?}", at_end.regret);
+        assert!(at_end.right && !at_end.false_alarm && at_end.covers.is_some());
+        let early = course(TWO, "stop = { msprt = { tau = \"5%\" } }");
+        assert!(early.right && early.visits_until < 2_000, "{} visits", early.visits_until);
+        let decided = early.regret[CHECKPOINTS / 5];
+        assert!(decided < 110.0 && early.regret[CHECKPOINTS - 1] == decided, "{:?}", early.regret);
+        assert_eq!(early.allocation[early.allocation.len() - 2..], [0.0, 1.0]);
+        assert_eq!(at_end.allocation[..10], early.allocation[..10], "until then they are the same");
+    }
+
+    #[test]
+    fn what_is_not_known_yet_teaches_nothing() {
+        let late = format!("{TWO}\ndelay = {{ mean = \"20d\", shape = \"fixed\" }}");
+        let blind = course(&late, "allocate = \"thompson\"");
+        assert!((blind.regret[CHECKPOINTS - 1] - 500.0).abs() < 20.0, "as by chance: {:?}", blind.regret);
+        assert_eq!((blind.covers, blind.decision.arm), (None, 0));
+        let half = format!("{TWO}\ndelay = {{ mean = \"5d\", shape = \"fixed\" }}");
+        let half = course(&half, "allocate = \"thompson\"");
+        let (middle, end) = (half.regret[24], half.regret[CHECKPOINTS - 1]);
+        assert!((middle - 250.0).abs() < 15.0 && end - middle < 40.0, "{:?}", half.regret);
+        let at_once = course(TWO, "allocate = \"thompson\"").regret[CHECKPOINTS - 1];
+        assert!(at_once < 40.0, "{at_once}");
+        // A batch that never comes is no knowledge either, and the first of a day costs that day.
+        let never = course(TWO, "allocate = \"thompson\"\nbatch = 1000000").regret[CHECKPOINTS - 1];
+        assert!((never - 500.0).abs() < 20.0, "{never}");
+        let daily = course(TWO, "allocate = \"thompson\"\nbatch = 1000").regret[CHECKPOINTS - 1];
+        assert!(at_once < daily && 40.0 < daily && daily < 80.0, "{daily}");
+    }
+
+    #[test]
+    fn a_floor_keeps_every_arm_and_forgetting_notices_a_change() {
+        let floored = course(TWO, "allocate = \"thompson\"\nfloor = \"10%\"");
+        let shares: Vec<f32> = floored.allocation[50..].iter().step_by(2).copied().collect();
+        let mean = shares.iter().sum::<f32>() / shares.len() as f32;
+        assert!((0.09..0.13).contains(&mean), "{mean}");
+        // The first arm falls from 10 % to 1 %, the other stays at 5 %.
+        let drifting = "arms = [{ name = \"a\", drift = -0.24 }, { name = \"b\", rate = \"5%\" }]";
+        let full = course(drifting, "allocate = \"thompson\"");
+        let window = course(drifting, "allocate = \"thompson\"\nmemory = { window = 1000 }");
+        assert!(window.regret[CHECKPOINTS - 1] < full.regret[CHECKPOINTS - 1], "{window:?} {full:?}");
+    }
+
+    #[test]
+    fn every_policy_finds_an_arm_that_is_far_better() {
+        let arms =
+            "arms = [{ name = \"a\" }, { name = \"b\", rate = \"12%\" }, { name = \"c\", rate = \"60%\" }]";
+        for allocate in [
+            "\"thompson\"",
+            "{ top-two = { first = \"50%\" } }",
+            "{ gaussian-thompson = { mean = \"20%\", deviation = \"20%\" } }",
+            "{ epsilon-greedy = { epsilon = \"10%\" } }",
+            "\"ucb1\"",
+            "\"kl-ucb\"",
+            "\"bayes-ucb\"",
+            "\"moss\"",
+            "\"chapelle-li\"",
+            "{ exp3 = { gamma = \"20%\" } }",
+        ] {
+            let found = course(arms, &format!("allocate = {allocate}"));
+            let by_chance = 10_000.0 * (0.5 + 0.48) / 3.0;
+            let lost = found.regret[CHECKPOINTS - 1];
+            assert!(found.right && lost < 0.8 * by_chance, "{allocate}: {lost}");
+        }
+    }
+
+    #[test]
+    fn bots_cost_nothing_and_who_comes_back_is_counted_again() {
+        let more = "bots = { share = \"50%\", visits = 2 }\nreturning = { share = \"100%\", visits = 3, gap = \"1h\" }";
+        let found = course(&format!("{TWO}\n{more}"), "stop = \"fixed-horizon\"");
+        // Some 5,000 bots come twice, and some 5,000 humans three times but for those of the last hours.
+        assert!((24_500..25_100).contains(&found.visits), "{}", found.visits);
+        assert!((found.regret[CHECKPOINTS - 1] - 750.0).abs() < 50.0, "{:?}", found.regret);
+        assert!((found.worse as f64 - 7_500.0).abs() < 500.0, "{}", found.worse);
+    }
+}

@@ -1,0 +1,13 @@
+//! Experiments of which the truth is known: who comes, what each arm does to them, and how strategies decide.
+//!
+//! - [`users`] says who comes and what they would do under any arm.
+//! - [`strategy`] is what a file says of one strategy: [`allocation`] is how it splits traffic, [`stopping`] how it ends and with what.
+//! - [`closed`] takes one stream of users through one strategy, without any platform between them.
+//!
+//! Pure: a user is a function of a seed and a number, so that a stream of users and a run of the whole platform meet the same ones.
+
+pub mod users;
+pub mod strategy;
+pub mod allocation;
+pub mod stopping;
+pub mod closed;

@@ -1,0 +1,261 @@
+//! When a strategy stops, with which arm, and what it then says of the effects.
+//!
+//! With more than two arms each is tested against the control, the first, at α over their number (Bonferroni).
+
+use crate::base::SimTime;
+use crate::experiment::strategy::{Stop, Strategy};
+use crate::statistics::bayes::{self, Beta, Patience};
+use crate::statistics::proportion::{self, Share};
+use crate::statistics::sequential::{ConfidenceSequence, Look, Mixture};
+use crate::statistics::{Interval, group_sequential, normal};
+
+/// What is known of an arm: visits whose outcome is known, and how many of them succeeded.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Tally {
+    /// The successes.
+    pub successes: u64,
+    /// The visits.
+    pub visits: u64,
+}
+
+/// How a strategy ended.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Decision {
+    /// The arm that all get from then on.
+    pub arm: usize,
+    /// Whether it says that this arm differs from the control, or the control from all others.
+    pub differs: bool,
+}
+
+/// The stopping rule of a strategy, with its boundaries.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Rule {
+    stop: Stop,
+    /// The probability of a false alarm for each arm but the control.
+    alpha: f64,
+    /// On |z|, by look; of a rule that has such.
+    bounds: Vec<f64>,
+    /// When it looks.
+    looks: Vec<SimTime>,
+    /// Looks before this one decide nothing.
+    first: usize,
+}
+
+impl Rule {
+    /// The rule of a valid strategy among so many arms, for a stream of so many days.
+    pub fn new(strategy: &Strategy, arms: usize, days: u32) -> Self {
+        let count = strategy.looks(days) as usize;
+        let end = u64::from(days) * 86_400_000_000_000;
+        let at =
+            |look: usize| SimTime::from_nanos((u128::from(end) * (look as u128 + 1) / count as u128) as u64);
+        let looks: Vec<SimTime> = (0..count).map(at).collect();
+        let alpha = strategy.alpha.get() / (arms.max(2) - 1) as f64;
+        let plain = -normal::quantile(0.5 * alpha);
+        let bounds = match strategy.stop {
+            Stop::FixedHorizon | Stop::Peeking => vec![plain; count],
+            Stop::Pocock => vec![group_sequential::pocock(count, alpha); count],
+            Stop::ObrienFleming => {
+                let constant = group_sequential::obrien_fleming(count, alpha);
+                (1..=count).map(|look| constant * (count as f64 / look as f64).sqrt()).collect()
+            }
+            _ => Vec::new(),
+        };
+        let begin = SimTime::ZERO + strategy.not_before.get();
+        let first = looks.partition_point(|look| *look < begin).min(count - 1);
+        Self { stop: strategy.stop, alpha, bounds, looks, first }
+    }
+
+    /// When it looks, the last time at the end of the stream.
+    pub fn looks(&self) -> &[SimTime] {
+        &self.looks
+    }
+
+    /// What it decides at a look; at the last one it always does.
+    pub fn decide(&self, look: usize, arms: &[Tally]) -> Option<Decision> {
+        let last = look + 1 == self.looks.len();
+        if look < self.first {
+            return None;
+        }
+        let kept = || last.then_some(Decision { arm: 0, differs: false });
+        let chosen = |arm: usize| Decision { arm, differs: arm != 0 };
+        match self.stop {
+            Stop::Horizon => last.then(|| Decision { arm: best(arms), differs: false }),
+            Stop::ExpectedLoss { threshold } => {
+                bayes::stop_by_expected_loss(&posteriors(arms), threshold.get())
+                    .map(chosen)
+                    .or_else(|| last.then(|| Decision { arm: best(arms), differs: false }))
+            }
+            Stop::ValueRemaining { part, confidence } => {
+                let patience = Patience { part: part.get(), confidence: confidence.get() };
+                bayes::stop_by_value_remaining(&posteriors(arms), patience)
+                    .map(chosen)
+                    .or_else(|| last.then(|| Decision { arm: best(arms), differs: false }))
+            }
+            _ => self.tested(look, arms).or_else(kept),
+        }
+    }
+
+    /// The best of the arms that are shown to be better than the control; or the control, if all are shown to be worse.
+    fn tested(&self, look: usize, arms: &[Tally]) -> Option<Decision> {
+        let control = share(arms[0])?;
+        let (mut winner, mut all_worse) = (None, true);
+        for (arm, tally) in arms.iter().enumerate().skip(1) {
+            let shown = share(*tally).filter(|treated| self.shows(look, control, *treated));
+            let Some(treated) = shown else {
+                all_worse = false;
+                continue;
+            };
+            if control.value() < treated.value() {
+                all_worse = false;
+                if winner.is_none_or(|(_, value)| value < treated.value()) {
+                    winner = Some((arm, treated.value()));
+                }
+            }
+        }
+        match winner {
+            Some((arm, _)) => Some(Decision { arm, differs: true }),
+            None => all_worse.then_some(Decision { arm: 0, differs: true }),
+        }
+    }
+
+    /// Whether a difference is shown.
+    fn shows(&self, look: usize, control: Share, treated: Share) -> bool {
+        match self.sequential(control, treated) {
+            Some(seen) => seen.p <= self.alpha,
+            None => self
+                .bounds
+                .get(look)
+                .is_some_and(|bound| *bound < proportion::pooled(control, treated).z.abs()),
+        }
+    }
+
+    /// What a test that may be looked at any time says.
+    fn sequential(&self, control: Share, treated: Share) -> Option<Look> {
+        let estimate = treated.value() - control.value();
+        let variance =
+            control.variance() / control.trials() as f64 + treated.variance() / treated.trials() as f64;
+        match self.stop {
+            Stop::Msprt { tau } => {
+                Some(Mixture { tau: tau.get(), alpha: self.alpha }.look(estimate, variance))
+            }
+            Stop::ConfidenceSequence { tuned_to } => {
+                let sequence = ConfidenceSequence { tuned_to: tuned_to as f64, alpha: self.alpha };
+                let visits = (control.trials() + treated.trials()) as f64;
+                Some(sequence.look(estimate, variance.sqrt(), visits))
+            }
+            _ => None,
+        }
+    }
+
+    /// Where the effect of each arm against the control lies, as the rule would report it at a look; nothing for an arm without data.
+    ///
+    /// Sequential tests have their own intervals, group sequential ones repeated intervals (± the boundary in standard errors: Jennison and
+    /// Turnbull, 1989), Bayesian rules credible ones (as Agresti and Caffo), all others Wald's.
+    pub fn intervals(&self, look: usize, arms: &[Tally]) -> Vec<Option<Interval>> {
+        let control = share(arms[0]);
+        let of = |tally: &Tally| {
+            let (control, treated) = (control?, share(*tally)?);
+            let confidence = 1.0 - self.alpha;
+            Some(match self.stop {
+                Stop::Msprt { .. } | Stop::ConfidenceSequence { .. } => {
+                    self.sequential(control, treated)?.interval
+                }
+                Stop::Pocock | Stop::ObrienFleming => {
+                    let confidence = 1.0 - normal::two_sided(*self.bounds.get(look)?);
+                    proportion::wald_interval(control, treated, confidence)
+                }
+                Stop::ExpectedLoss { .. } | Stop::ValueRemaining { .. } => {
+                    proportion::agresti_caffo_interval(control, treated, confidence)
+                }
+                Stop::Horizon | Stop::FixedHorizon | Stop::Peeking => {
+                    proportion::wald_interval(control, treated, confidence)
+                }
+            })
+        };
+        arms[1..].iter().map(of).collect()
+    }
+}
+
+fn share(tally: Tally) -> Option<Share> {
+    (0 < tally.visits).then(|| Share::new(tally.successes, tally.visits))
+}
+
+fn posteriors(arms: &[Tally]) -> Vec<Beta> {
+    arms.iter().map(|arm| Beta::UNIFORM.after(arm.successes as f64, arm.visits as f64)).collect()
+}
+
+/// The arm with the largest mean, the first of several; one without data has none.
+fn best(arms: &[Tally]) -> usize {
+    let mean = |arm: &Tally| share(*arm).map_or(-1.0, |share| share.value());
+    let mut best = 0;
+    for (index, arm) in arms.iter().enumerate() {
+        if mean(&arms[best]) < mean(arm) {
+            best = index;
+        }
+    }
+    best
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rule(stop: &str, arms: usize) -> Rule {
+        let strategy: Strategy = toml::from_str(&format!("name = \"s\"\nstop = {stop}"))
+            .unwrap_or_else(|error| panic!("{stop}: {error}"));
+        Rule::new(&strategy, arms, 10)
+    }
+
+    fn tallies(of: &[(u64, u64)]) -> Vec<Tally> {
+        of.iter().map(|(successes, visits)| Tally { successes: *successes, visits: *visits }).collect()
+    }
+
+    #[test]
+    fn a_rule_stops_where_its_error_allows() {
+        // z = 2.2 between shares of 5 and 6 %, and 4.2 between 5 and 7 %. At the second of ten looks Pocock has 2.555, O'Brien and Fleming 4.67.
+        let slight = tallies(&[(250, 5000), (300, 5000)]);
+        let clear = tallies(&[(250, 5000), (350, 5000)]);
+        let worse = tallies(&[(350, 5000), (250, 5000)]);
+        let stops = |arm: usize| Some(Decision { arm, differs: true });
+        for (stop, of_slight, of_clear) in [
+            ("\"peeking\"", stops(1), stops(1)),
+            ("\"pocock\"", None, stops(1)),
+            ("\"obrien-fleming\"", None, None),
+            ("{ msprt = { tau = \"1%\" } }", None, stops(1)),
+            ("{ confidence-sequence = { tuned_to = 10000 } }", None, stops(1)),
+            ("{ expected-loss = { threshold = \"0.05%\" } }", stops(1), stops(1)),
+            ("{ value-remaining = {} }", stops(1), stops(1)),
+            ("\"horizon\"", None, None),
+            ("\"fixed-horizon\"", None, None),
+        ] {
+            let rule = rule(stop, 2);
+            let few = matches!(rule.stop, Stop::Horizon | Stop::FixedHorizon);
+            assert_eq!(rule.looks().len(), if few { 1 } else { 10 }, "{stop}");
+            if few {
+                continue;
+            }
+            assert_eq!(rule.decide(1, &slight), of_slight, "{stop}");
+            assert_eq!(rule.decide(1, &clear), of_clear, "{stop}");
+            let differs = rule.stop.is_test();
+            let kept = of_clear.map(|_| Decision { arm: 0, differs });
+            assert_eq!(rule.decide(1, &worse), kept, "{stop}");
+            assert!(rule.decide(9, &tallies(&[(0, 0), (0, 0)])).is_some(), "{stop} ends without data");
+        }
+    }
+
+    #[test]
+    fn of_several_arms_the_best_that_is_shown_wins_and_the_control_only_if_all_are_worse() {
+        let rule = rule("\"fixed-horizon\"", 4);
+        let decide = |of: &[(u64, u64)]| rule.decide(0, &tallies(of));
+        let of = |arm: usize, differs: bool| Some(Decision { arm, differs });
+        assert_eq!(decide(&[(250, 5000), (330, 5000), (400, 5000), (100, 5000)]), of(2, true));
+        assert_eq!(decide(&[(250, 5000), (100, 5000), (100, 5000), (100, 5000)]), of(0, true));
+        assert_eq!(decide(&[(250, 5000), (251, 5000), (100, 5000), (100, 5000)]), of(0, false));
+        // z = 2.2 is not enough for three questions.
+        assert_eq!(decide(&[(250, 5000), (300, 5000), (250, 5000), (250, 5000)]), of(0, false));
+        assert_eq!(decide(&[(0, 0), (300, 5000), (250, 5000), (250, 5000)]), of(0, false));
+        let intervals = rule.intervals(0, &tallies(&[(250, 5000), (300, 5000), (0, 0), (250, 5000)]));
+        assert_eq!(intervals.iter().map(Option::is_some).collect::<Vec<_>>(), [true, false, true]);
+        assert!(intervals[0].is_some_and(|interval| interval.contains(0.0) && interval.contains(0.01)));
+    }
+}

@@ -1,0 +1,150 @@
+//! A file of strategies: users with a known truth, and the strategies that are compared on them.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use schemars::{JsonSchema, Schema};
+use serde::Deserialize;
+
+use crate::base::{Problem, Seed};
+use crate::experiment::strategy::Strategy;
+use crate::experiment::users::UserModel;
+use crate::scenario::error::{Mistake, ScenarioError};
+use crate::scenario::include::Files;
+use crate::scenario::read::Document;
+use crate::scenario::{check, with_document};
+
+/// Streams of one strategy at most, and strategies.
+const STREAMS_MAX: u64 = 1_000_000;
+const STRATEGIES_MAX: usize = 50;
+
+/// Strategies to be compared on the same streams of users.
+#[derive(Clone, Debug)]
+pub struct Study {
+    /// The file it was read from.
+    pub path: PathBuf,
+    /// What it claims, as one sentence.
+    pub title: String,
+    /// The overrides it was read with, as `--set` takes them.
+    pub overrides: Vec<String>,
+    /// The first seed: each stream has the next one.
+    pub seed: Seed,
+    /// How many streams each strategy meets, the same for all.
+    pub streams: u64,
+    /// Who comes.
+    pub users: UserModel,
+    /// The strategies; the others are compared with the first.
+    pub strategies: Vec<Strategy>,
+}
+
+/// What a file of strategies may hold.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(title = "Strategies")]
+struct StudyFile {
+    /// Files laid under this one.
+    #[serde(default, rename = "include")]
+    _include: Vec<PathBuf>,
+    /// What it claims, as one sentence.
+    title: String,
+    /// The first seed (default 1): each stream has the next one.
+    #[serde(default = "StudyFile::seed_default")]
+    seed: Seed,
+    /// How many streams each strategy meets, the same for all (default 1000).
+    #[serde(default = "StudyFile::streams_default")]
+    streams: u64,
+    /// Who comes, and what each arm does to them.
+    users: UserModel,
+    /// The strategies; the others are compared with the first.
+    strategies: Vec<Strategy>,
+}
+
+impl StudyFile {
+    fn seed_default() -> Seed {
+        Seed::new(1)
+    }
+
+    fn streams_default() -> u64 {
+        1000
+    }
+}
+
+impl Study {
+    /// Reads a file of strategies, what it includes, and overrides of the form `dotted.path=value`.
+    ///
+    /// # Errors
+    /// Everything that keeps it from being compared.
+    pub fn load(path: &Path, overrides: &[String]) -> Result<Self, ScenarioError> {
+        with_document(path, overrides, |document| {
+            let file = document.study()?;
+            let study = Self {
+                path: path.to_owned(),
+                title: file.title,
+                overrides: overrides.to_vec(),
+                seed: file.seed,
+                streams: file.streams,
+                users: file.users,
+                strategies: file.strategies,
+            };
+            let mistakes = check::told(study.validate(), document);
+            if mistakes.is_empty() { Ok(study) } else { Err(mistakes) }
+        })
+    }
+
+    /// Whether a file is one of strategies: it has `users` or `strategies`. One that cannot be read is none.
+    pub fn is_one(path: &Path) -> bool {
+        let mut files = Files::default();
+        let read = files.read(path).is_empty();
+        let table = files.merged();
+        read && (table.contains_key("users") || table.contains_key("strategies"))
+    }
+
+    /// What such a file may hold, as a JSON Schema for editors.
+    pub fn schema() -> Schema {
+        schemars::schema_for!(StudyFile)
+    }
+
+    fn validate(&self) -> Vec<Problem> {
+        let mut problems = Vec::new();
+        if self.title.trim().is_empty() {
+            let mend = "say in one sentence what it compares";
+            problems.push(Problem::new("title", "an empty title tells nothing").help(mend));
+        }
+        if !(2..=STREAMS_MAX).contains(&self.streams) {
+            let message = "what varies is seen in 2 to 1000000 streams";
+            problems.push(Problem::new("streams", message).help("try streams = 1000"));
+        }
+        if !(1..=STRATEGIES_MAX).contains(&self.strategies.len()) {
+            let message =
+                format!("{} strategies; from 1 to {STRATEGIES_MAX} are compared", self.strategies.len());
+            problems.push(Problem::new("strategies", message).help("add a table [[strategies]]"));
+        }
+        problems.extend(self.users.validate().into_iter().map(|problem| problem.within("users")));
+        let mut names = BTreeSet::new();
+        for (index, strategy) in self.strategies.iter().enumerate() {
+            let path = format!("strategies.{index}");
+            if !names.insert(strategy.name.as_str()) {
+                let message = format!("`{}` names another strategy too", strategy.name);
+                problems.push(Problem::new(format!("{path}.name"), message).help("give it one of its own"));
+            }
+            let own = strategy.validate(&self.users);
+            problems.extend(own.into_iter().map(|problem| problem.within(&path)));
+        }
+        problems
+    }
+}
+
+impl Document<'_> {
+    /// Reads the whole document as a file of strategies.
+    fn study(&self) -> Result<StudyFile, Vec<Mistake>> {
+        let whole = match self.whole::<StudyFile>() {
+            Ok(file) => return Ok(file),
+            Err(error) => error,
+        };
+        let mut errors = Vec::new();
+        self.part::<UserModel>("users", &mut errors);
+        self.each::<Strategy>("strategies", &mut errors);
+        errors.push(whole);
+        Err(errors.iter().map(|error| self.mistake(error)).collect())
+    }
+}

@@ -1,0 +1,233 @@
+//! `wavetank compare` on files of strategies.
+
+use std::path::Path;
+
+use crate::command_line::{Ended, SHORT, json, wavetank};
+use crate::scenario_files::folder;
+
+/// Two arms that are alike, looked at sixty times.
+const ALIKE: &str = r#"
+title = "Alike"
+streams = 200
+[users]
+per_day = 100
+days = 60
+base = "10%"
+arms = [{ name = "a" }, { name = "b" }]
+[[strategies]]
+name = "peeking"
+stop = "peeking"
+[[strategies]]
+name = "mSPRT"
+stop = { msprt = { tau = "1%" } }
+"#;
+
+/// Everything that users may be, and a few strategies.
+const RICH: &str = r#"
+title = "Everything at once"
+streams = 20
+[users]
+per_day = 200
+days = 6
+base = "10%"
+arms = [{ name = "control" }, { name = "better", lift = "+80%" }, { name = "worse", rate = "5%", drift = -0.01 }]
+heterogeneity = 0.5
+seasons = { daily = 0.2, weekly = 0.1 }
+traffic = { daily = 0.5 }
+novelty = { amplitude = 0.5, half_life = "1d" }
+delay = { share = "30%", mean = "6h", shape = "long-tailed" }
+bots = { share = "5%", visits = 4 }
+returning = { share = "20%", visits = 3, gap = "1d" }
+[[strategies]]
+name = "one look"
+stop = "fixed-horizon"
+[[strategies]]
+name = "Thompson"
+allocate = "thompson"
+batch = 50
+floor = "5%"
+[[strategies]]
+name = "EXP3"
+allocate = { exp3 = { gamma = "20%" } }
+[[strategies]]
+name = "UCB1, window"
+allocate = "ucb1"
+memory = { window = 500 }
+stop = { value-remaining = {} }
+not_before = "2d"
+"#;
+
+fn compare(folder: &Path, more: &[&str]) -> Ended {
+    wavetank(folder, &[&["compare", "s.toml"], more].concat())
+}
+
+fn trimmed(text: &str) -> String {
+    text.lines().map(str::trim_end).collect::<Vec<_>>().join("\n")
+}
+
+#[test]
+fn who_peeks_is_wrong_far_more_often_than_said_and_a_sequential_test_is_not() {
+    let folder = folder("strategies_alike", &[("s.toml", ALIKE)]);
+    let told = json(&compare(&folder, &["--format", "json"]));
+    let alarms = |index: usize, end: usize| {
+        told["strategies"][index]["false_alarms"]["interval"][end].as_f64().expect("a number")
+    };
+    assert!(0.15 < alarms(0, 0), "{:#}", told["strategies"][0]["false_alarms"]);
+    assert!(alarms(1, 1) < 0.05, "{:#}", told["strategies"][1]["false_alarms"]);
+    assert_eq!(told["visits"], 2 * 200 * 6000);
+    let shared = told["strategies"][1]["against_first"]["mean"].as_f64();
+    assert_eq!(shared, Some(0.0), "nothing is lost among arms that are alike");
+}
+
+#[test]
+fn the_numbers_do_not_depend_on_how_many_threads_there_are() {
+    let folder = folder("strategies_jobs", &[("s.toml", RICH)]);
+    let of = |jobs: &str, more: &[&str]| {
+        let ended = compare(&folder, &[&["--format", "json", "--jobs", jobs], more].concat());
+        assert_eq!((ended.code, ended.err.as_str()), (0, ""));
+        ended.out
+    };
+    let one = of("1", &[]);
+    assert_eq!(one, of("3", &[]));
+    assert_ne!(one, of("3", &["--seed", "2"]));
+    let told: serde_json::Value = serde_json::from_str(&one).expect("it is JSON");
+    for strategy in told["strategies"].as_array().expect("a list") {
+        let curve: Vec<f64> = strategy["regret_curve"]
+            .as_array()
+            .expect("a list")
+            .iter()
+            .map(|mean| mean["mean"].as_f64().expect("a number"))
+            .collect();
+        assert!(curve.len() == 50 && curve.is_sorted() && 0.0 < curve[49], "{curve:?}");
+        for shares in strategy["allocation"].as_array().expect("a list") {
+            let sum: f64 =
+                shares.as_array().expect("a list").iter().filter_map(serde_json::Value::as_f64).sum();
+            assert!((sum - 1.0).abs() < 1e-6, "{shares}");
+        }
+    }
+}
+
+#[test]
+fn what_is_wrong_with_a_file_is_told_with_its_place_and_its_mend() {
+    let folder = folder("strategies_wrong", &[("s.toml", ALIKE)]);
+    for (set, told) in [
+        ("users.per_dya=5", "did you mean `per_day`?"),
+        ("users.arms.b.lift=+2000%", "a rate of 210% is none between 0% and 100%"),
+        ("users.arms.b.lift=much", "`much` is not a relative change"),
+        ("users.arms=[{name='a'}]", "an experiment has from 2 to 200 arms"),
+        ("strategies.mSPRT.stop=pekking", "did you mean `peeking`?"),
+        ("strategies.mSPRT.stop={msprt={tua='1%'}}", "did you mean `tau`?"),
+        ("strategies.mSPRT.name=peeking", "`peeking` names another strategy too"),
+        ("strategies.mSPRT.batch=10", "fixed shares learn nothing"),
+        ("strategies.mSPRT.allocate={shares=['50%','40%']}", "they sum to 90%"),
+        ("strategies.mSPRT.not_before=60d", "the stream ends after 60 days"),
+        ("strategies.mSPRT.alpha=0%", "a false alarm has a probability"),
+        ("streams=1", "2 to 1000000 streams"),
+        ("title=", "an empty title tells nothing"),
+    ] {
+        let ended = compare(&folder, &["--set", set]);
+        assert_eq!((ended.code, ended.out.as_str()), (2, ""), "{set}");
+        assert!(ended.err.contains(told), "{set}: {}", ended.err);
+        assert!(ended.err.contains("nothing was run"), "{set}: {}", ended.err);
+    }
+    let broken = crate::scenario_files::folder(
+        "strategies_broken",
+        &[("s.toml", &ALIKE.replace("days = 60", "days = 0").replace("stop = \"peeking\"", "alpha = 5"))],
+    );
+    let ended = compare(&broken, &["--format", "json"]);
+    assert_eq!(ended.code, 2);
+    assert!(ended.err.contains("s.toml:12:") && ended.err.contains("a value with its unit"), "{}", ended.err);
+    assert!(json(&ended)["mistakes"].as_array().is_some_and(|mistakes| mistakes.len() == 1), "{}", ended.out);
+}
+
+#[test]
+fn flags_of_scenarios_and_of_strategies_are_not_mixed_up() {
+    let folder = folder("strategies_flags", &[("s.toml", ALIKE), ("scenario.toml", SHORT)]);
+    for (arguments, told) in [
+        (
+            &["compare", "s.toml", "--by", "users.days=3,5"][..],
+            "--by is for scenarios, and s.toml is a file of strategies",
+        ),
+        (&["compare", "s.toml", "--resume"], "--resume is for scenarios"),
+        (&["compare", "s.toml", "--seeds", "1..5"], "say --streams N"),
+        (&["compare", "s.toml", "--streams", "1"], "--streams"),
+        (&["compare", "scenario.toml"], "scenario.toml is a scenario: say by which setting its runs differ"),
+        (
+            &["compare", "scenario.toml", "--by", "acts.stir=1s,2s", "--streams", "5"],
+            "--streams is for a file of strategies",
+        ),
+        (&["run", "s.toml"], "wavetank compare s.toml"),
+    ] {
+        let ended = wavetank(&folder, arguments);
+        assert_eq!((ended.code, ended.out.as_str()), (2, ""), "{arguments:?}");
+        assert!(ended.err.contains(told), "{arguments:?}: {}", ended.err);
+    }
+    let listed = wavetank(&folder, &["list", "."]);
+    assert!(listed.out.contains("compares peeking, mSPRT"), "{}", listed.out);
+    let schema = json(&wavetank(&folder, &["schema", "strategies"]));
+    assert_eq!(schema["required"], serde_json::json!(["title", "users", "strategies"]));
+}
+
+#[test]
+fn the_summary_has_an_interval_at_each_number_and_the_page_shows_it() {
+    let folder = folder("strategies_told", &[("s.toml", RICH)]);
+    let ended = compare(&folder, &["--html", "out/page.html"]);
+    assert_eq!((ended.code, ended.err.as_str()), (0, ""));
+    insta::assert_snapshot!(trimmed(&ended.out), @r#"
+    COMPARED: UCB1, window loses least: 29.2 [25.5, 32.9] successes, and the best arm in 100.0% [83.2, 100.0] of streams
+    Everything at once
+    s.toml, 20 streams from seed 1, 200 users a day for 6 days; control 10%, better 18%, worse 4.73%
+
+    how often it errs
+      strategy      right                 false alarms      coverage              controls
+      one look      100.0% [83.2, 100.0]  0.0% [0.0, 16.8]  100.0% [83.2, 100.0]  false alarms, at 5%, at its one look
+      Thompson      100.0% [83.2, 100.0]  0.0% [0.0, 16.8]  80.0% [56.3, 94.3]    none: it keeps regret low, and always chooses
+      EXP3          100.0% [83.2, 100.0]  0.0% [0.0, 16.8]  100.0% [83.2, 100.0]  none: it keeps regret low, and always chooses
+      UCB1, window  100.0% [83.2, 100.0]  0.0% [0.0, 16.8]  95.0% [75.1, 99.9]    what is left to gain, by the posterior; not how often it is wrong
+
+    what it costs
+      strategy      regret             against the first     visits under a worse arm
+      one look      120 [118, 121]     -                     989 [973, 1,005]
+      Thompson      33.5 [30.6, 36.3]  -86.2 [-89.5, -82.9]  276 [250, 302]
+      EXP3          44 [41.2, 46.8]    -75.7 [-79.3, -72.1]  361 [334, 389]
+      UCB1, window  29.2 [25.5, 32.9]  -90.5 [-95, -86]      226 [194, 259]
+
+    when it decides
+      strategy      before the end        days              5%, 50%, 95%  visits
+      one look      0.0% [0.0, 16.8]      6 [6, 6]          6, 6, 6       1,721 [1,704, 1,737]
+      Thompson      0.0% [0.0, 16.8]      6 [6, 6]          6, 6, 6       1,721 [1,704, 1,737]
+      EXP3          0.0% [0.0, 16.8]      6 [6, 6]          6, 6, 6       1,721 [1,704, 1,737]
+      UCB1, window  100.0% [83.2, 100.0]  2.2 [2.01, 2.39]  2, 2, 3       578 [523, 633]
+
+    Intervals cover 95% each, over 20 streams: shares by Clopper and Pearson, means by Student. Every strategy met the same users, and `against the first` is of pairs.
+    right: chose the best arm, or one of several. false alarms: said that arms differ, or left the control, without a reason in the truth. coverage: how often all its intervals of effects held the truth.
+    Each arm is tested against the first, at the probability of a false alarm over their number (Bonferroni).
+    regret: successes lost against the best arm of each moment, until the end of the stream: after its decision everybody gets the arm that it chose.
+
+    repeat   wavetank compare s.toml --streams 20 --seed 1
+    "#);
+    #[expect(clippy::disallowed_methods, reason = "the test reads a page of the user's")]
+    let page = std::fs::read_to_string(folder.join("out/page.html")).expect("it was written");
+    for text in
+        ["<h1>", "Mean regret of all strategies", "Regret against one look", "wavetank compare s.toml"]
+    {
+        assert!(page.contains(text), "{text}: {page}");
+    }
+    assert_eq!(page.matches("<polygon").count(), 4, "a band for each strategy");
+    assert!(!page.contains("http") && !page.contains("<script"), "it fetches nothing");
+}
+
+#[test]
+fn the_shipped_files_can_be_compared() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let shipped = std::fs::read_dir(root.join("scenarios/experiments")).expect("they are shipped");
+    let mut files: Vec<_> = shipped.map(|entry| entry.expect("it was just listed").path()).collect();
+    files.sort();
+    assert!(4 <= files.len(), "{files:?}");
+    for file in files {
+        let file = file.to_string_lossy();
+        let ended = wavetank(root, &["compare", &file, "--streams", "2", "--set", "users.days=8"]);
+        assert_eq!((ended.code, ended.err.as_str()), (0, ""), "{file}");
+        assert!(ended.out.starts_with("COMPARED: "), "{file}: {}", ended.out);
+    }
+}
