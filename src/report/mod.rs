@@ -11,6 +11,7 @@ mod json;
 mod lives;
 mod perfetto;
 mod refused;
+mod reproduction;
 mod sweep;
 pub mod tables;
 mod text;
@@ -26,6 +27,7 @@ pub use compare::CompareReport;
 pub use divergence::DivergenceReport;
 pub use json::schema as run_schema;
 pub use refused::bad_input;
+pub use reproduction::markdown as reproductions;
 pub use sweep::{SweepReport, junit};
 pub use timeline::View;
 
