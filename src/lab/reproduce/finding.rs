@@ -101,11 +101,15 @@ impl Found {
 
     /// The mean of a sample, with its normal interval.
     pub fn mean(sample: &[f64], of: &str) -> Self {
-        let value = descriptive::mean(sample);
         let error = (descriptive::variance(sample) / sample.len() as f64).sqrt();
+        Self::normal(descriptive::mean(sample), error, &format!("{} {of}", sample.len()))
+    }
+
+    /// An estimate that is about normal.
+    pub fn normal(value: f64, error: f64, sample: &str) -> Self {
         let half = -normal::quantile(0.025) * error;
         let interval = Interval { low: value - half, high: value + half };
-        Self { value, error, interval, sample: format!("{} {of}", sample.len()) }
+        Self { value, error, interval, sample: sample.to_owned() }
     }
 
     /// What was computed, without chance.
