@@ -16,7 +16,7 @@ pub struct Sample {
 }
 
 /// What the report has.
-pub const SAMPLE: Sample = Sample { two_arms: 5_000, six_arms: 1_000 };
+pub const SAMPLE: Sample = Sample { two_arms: 2_000, six_arms: 200 };
 
 const TWO: [f64; 2] = [0.04, 0.05];
 const SIX: [f64; 6] = [0.04, 0.02, 0.03, 0.035, 0.045, 0.05];
