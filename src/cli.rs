@@ -414,6 +414,9 @@ struct BlameArguments {
 struct ReproduceArguments {
     /// Which results, or `all`; none lists them
     names: Vec<String>,
+    /// The log of the Open Bandit Dataset, for open-bandit
+    #[arg(long, value_name = "FILE", default_value = "scenarios/data/obd.parquet")]
+    data: PathBuf,
     /// Write the report there, and not to the terminal
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,

@@ -33,8 +33,15 @@ pub(super) fn run(arguments: &ReproduceArguments) -> u8 {
             bar.set_length(of as u64);
             bar.set_position(done as u64);
         };
-        found.push((one.name, one.reproduce(&Crew { threads, progress: &progress })));
+        let finding = one.reproduce(&Crew { threads, progress: &progress }, &arguments.data);
         bar.finish_and_clear();
+        match finding {
+            Ok(finding) => found.push((one.name, finding)),
+            Err(error) => {
+                tell(&format!("{error}\n"));
+                return Verdict::BAD_INPUT;
+            }
+        }
     }
     let report = report::reproductions(&found);
     match &arguments.out {

@@ -17,7 +17,7 @@ pub struct Sample {
 }
 
 /// What the report has.
-pub const SAMPLE: Sample = Sample { runs: 20, steps: STEPS };
+pub const SAMPLE: Sample = Sample { runs: 10, steps: STEPS };
 
 const STEPS: usize = 1_000_000;
 
@@ -32,7 +32,7 @@ const PAPER_RUNS: f64 = 100.0;
 const PAPER_THOMPSON: [f64; 7] = [9_105.0, 9_199.0, 9_049.0, 9_451.0, 11_550.0, 21_594.0, 59_256.0];
 const PAPER_UCB: [f64; 7] = [24_145.0, 24_695.0, 25_662.0, 28_148.0, 37_141.0, 77_687.0, 226_220.0];
 
-const PEERS: &str = "peers' C program";
+const PEERS: &str = "C program, 100 runs (lag: 5 to 8)";
 const PEERS_BATCH: [(f64, f64); 7] = [
     (9_477.0, 50.0),
     (9_607.0, 46.0),
@@ -119,7 +119,7 @@ pub fn reproduce(crew: &Crew<'_>, sample: Sample) -> Finding {
                 UNKNOWN_TIME,
             ),
             Table {
-                title: "UCB over Thompson sampling, in batches: above 2.5 in the paper at every δ".to_owned(),
+                title: "UCB over Thompson sampling, in batches".to_owned(),
                 scale: Scale::Decimals(2),
                 rows: ratios.collect(),
             },
@@ -131,7 +131,7 @@ fn setting(sample: Sample) -> String {
     format!(
         "{ITEMS} items whose shares of clicks are Beta(4, 4); at each step one of them retires with a probability of {RETIREMENT}, and a new \
          one takes its place. The regret, against the best item of each moment, of 1,000,000 choices{}. The prior is flat. A delay of δ is \
-         two things: a batch every δ steps, or a lag of δ steps for each reward; at δ = 1,000 they differ by more than half.",
+         two things: a batch every δ steps, or a lag of δ steps for each reward; at δ = 1,000 they differ by more than half. In the paper UCB loses 2.7 to 3.8 times as much as Thompson sampling.",
         if sample.steps == STEPS { String::new() } else { format!(", scaled up from {}", sample.steps) }
     )
 }

@@ -9,7 +9,7 @@ use crate::statistics::proportion::{Share, pooled};
 use crate::statistics::sequential::{ConfidenceSequence, Mixture};
 
 /// How many streams the report has.
-pub const STREAMS: usize = 20_000;
+pub const STREAMS: usize = 10_000;
 
 /// How many days there are at most, with a look at the end of each.
 const DAYS: usize = 60;
@@ -26,7 +26,7 @@ const ALPHA: f64 = 0.05;
 /// How many streams the published table has.
 const PUBLISHED_STREAMS: f64 = 4_000.0;
 
-const PUBLISHED: &str = "peer table of 4,000 streams";
+const PUBLISHED: &str = "NumPy program, 4,000 streams";
 
 /// When to stop, and with which arm.
 #[derive(Clone, Copy, PartialEq, Debug)]
@@ -76,7 +76,9 @@ pub fn reproduce(crew: &Crew<'_>, streams: usize) -> Finding {
     let table = |title: &str, scale, column: usize, found: &dyn Fn(usize) -> Found| {
         let row = |(at, line): (usize, &Line)| {
             let found = found(at);
-            let published = line.published.map(|values| published(scale, values[column], found.error));
+            let published = line.published.map(|values| {
+                published(scale, values[column], found.error * (streams as f64 / PUBLISHED_STREAMS).sqrt())
+            });
             Row::new(line.what, found, published)
         };
         Table { title: title.to_owned(), scale, rows: lines.iter().enumerate().map(row).collect() }
@@ -158,7 +160,7 @@ fn setting(lines: &[Line]) -> String {
     text + "\nRules that bound regret end without an effect too, by design: half of them with either arm. None of their ends is a discovery."
 }
 
-/// A published number with the error of its sample, or of days that of ours for want of one, and of its rounding.
+/// A published number with the error of its sample and of its rounding. Days spread there as they do here: `error` is that of as many streams.
 fn published(scale: Scale, value: f64, error: f64) -> Published {
     if scale == Scale::Percent {
         let digits = if (100.0 * value).fract().abs() < 1e-9 && 0.2 < value { 0.01 } else { 0.001 };
@@ -166,8 +168,7 @@ fn published(scale: Scale, value: f64, error: f64) -> Published {
         return Published { error: sampled.error + digits / 12.0_f64.sqrt(), ..sampled };
     }
     let rounding = if value.fract() == 0.0 { 1.0 } else { 0.1 };
-    let sampled = error * (STREAMS as f64 / PUBLISHED_STREAMS).sqrt();
-    Published::new(value, sampled + rounding / 12.0_f64.sqrt(), PUBLISHED)
+    Published::new(value, error + rounding / 12.0_f64.sqrt(), PUBLISHED)
 }
 
 /// The error of looks at |z| > 1.96, without chance.
@@ -179,7 +180,7 @@ fn exact() -> Table {
     };
     let armitage = "Armitage, McPherson and Rowe 1969";
     let row = |looks: usize, bound: f64, published: f64, source| {
-        let what = format!("{looks} looks at \\|z\\| > {bound:.3}");
+        let what = format!("{looks} look{} at \\|z\\| > {bound:.3}", if looks == 1 { "" } else { "s" });
         let rounding = 0.001 / 12.0_f64.sqrt();
         Row::new(
             what,
@@ -189,7 +190,7 @@ fn exact() -> Table {
     };
     let known = [(1, 0.050), (2, 0.083), (3, 0.107), (4, 0.126), (5, 0.142), (10, 0.193), (20, 0.248)];
     let mut rows: Vec<Row> = known.map(|(looks, value)| row(looks, single, value, armitage)).into();
-    rows.push(row(DAYS, single, 0.335, "peers' recursion"));
+    rows.push(row(DAYS, single, 0.335, "SciPy recursion"));
     rows.push(Row::new(
         format!("{DAYS} looks at \\|z\\| > 1.645"),
         Found::exact(error(DAYS, -normal::quantile(0.05)), "recursive integration"),
