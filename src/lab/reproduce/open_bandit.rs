@@ -16,7 +16,7 @@ use crate::workloads::clickstream::impression::{ImpressionError, Logged, parse_l
 const CAMPAIGNS: [&str; 3] = ["all", "men", "women"];
 
 const OBP: &str = "obp 0.5.7";
-const PEERS: &str = "statsmodels";
+const PEERS: &str = "independent program";
 
 const SMALL_PROPENSITIES: &str = "the log lacks much of what the uniform policy does";
 

@@ -26,7 +26,7 @@ const ALPHA: f64 = 0.05;
 /// How many streams the published table has.
 const PUBLISHED_STREAMS: f64 = 4_000.0;
 
-const PUBLISHED: &str = "NumPy program, 4,000 streams";
+const PUBLISHED: &str = "independent program, 4,000 streams";
 
 /// When to stop, and with which arm.
 #[derive(Clone, Copy, PartialEq, Debug)]

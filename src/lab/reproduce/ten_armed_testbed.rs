@@ -19,7 +19,7 @@ const LAST: usize = 100;
 const PEERS_PROBLEMS: f64 = 10_000.0;
 
 const BOOK: &str = "Sutton and Barto 2018, 2.3";
-const PEERS: &str = "NumPy program, 10,000 problems";
+const PEERS: &str = "independent program, 10,000 problems";
 
 /// What a run on one problem brought.
 struct Run {

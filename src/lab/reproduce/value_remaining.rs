@@ -25,7 +25,7 @@ const SIX: [f64; 6] = [0.04, 0.02, 0.03, 0.035, 0.045, 0.05];
 const SESSIONS: usize = 100;
 const DAYS_MIN: usize = 14;
 
-const PEERS: &str = "NumPy program";
+const PEERS: &str = "independent program";
 const PEERS_RUNS: f64 = 500.0;
 const PEERS_RUNS_SIX: f64 = 100.0;
 const GOOGLE: &str = "Google Analytics help, from memory";
