@@ -5,6 +5,7 @@ mod catalogue;
 mod compare;
 mod hunt;
 mod replay;
+mod reproduce;
 mod run;
 mod shrink;
 mod strategies;
@@ -112,6 +113,15 @@ something else broken), or takes another course (an event happens only with it, 
 two that suffice each, neither matters.
 Exit codes: 0 told, whatever the run's verdict; 2 bad input.";
 
+const REPRODUCE_EXAMPLES: &str = "\
+Examples:
+  wavetank reproduce                                        what there is
+  wavetank reproduce peeking                                one of them, as Markdown
+  wavetank reproduce all --out reports/reproductions.md     all of them, as they are committed
+
+The numbers are the same on any machine and with any number of --jobs.
+Exit codes: 0 told, whether they reproduce or not; 2 bad input.";
+
 const REPLAY_EXAMPLES: &str = "\
 Examples:
   wavetank replay scenarios/clickstream.toml --seed 7 --until 12.5s
@@ -164,6 +174,9 @@ enum Command {
     /// Measure how many runs it takes to find known bugs, each switched on alone
     #[command(after_help = HUNT_EXAMPLES)]
     Hunt(HuntArguments),
+    /// Compute known results of the literature anew, and lay them beside what was published
+    #[command(after_help = REPRODUCE_EXAMPLES)]
+    Reproduce(ReproduceArguments),
     /// List the scenarios of a folder, with what each one risks
     List {
         /// The folder; the folders in it are looked through too
@@ -411,6 +424,21 @@ struct BlameArguments {
     bounds: BoundsArguments,
 }
 
+#[derive(Args)]
+struct ReproduceArguments {
+    /// Which results, or `all`; none lists them
+    names: Vec<String>,
+    /// The log of the Open Bandit Dataset, for open-bandit
+    #[arg(long, value_name = "FILE", default_value = "scenarios/data/obd.parquet")]
+    data: PathBuf,
+    /// Write the report there, and not to the terminal
+    #[arg(long, value_name = "FILE")]
+    out: Option<PathBuf>,
+    /// How many threads (default: one for each core)
+    #[arg(long, value_parser = jobs)]
+    jobs: Option<usize>,
+}
+
 /// How a sweep is told.
 #[derive(Args)]
 struct ToldArguments {
@@ -467,6 +495,7 @@ pub fn main() -> ExitCode {
         Command::Blame(arguments) => blame::run(&arguments),
         Command::Compare(arguments) => compare::run(&arguments),
         Command::Hunt(arguments) => hunt::run(&arguments),
+        Command::Reproduce(arguments) => reproduce::run(&arguments),
         Command::List { folder } => catalogue::list(&folder),
         Command::Schema { of } => catalogue::schema(of),
         Command::Bugs => catalogue::bugs(),

@@ -10,6 +10,7 @@ mod determinism;
 pub mod divergence;
 pub mod passing;
 mod platform;
+pub mod reproduce;
 mod run;
 pub mod shrink;
 pub mod strategies;

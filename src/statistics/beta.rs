@@ -31,6 +31,18 @@ pub fn cdf_of_parts(x: f64, rest: f64, a: f64, b: f64) -> f64 {
     front(x, rest, a, b) / a * fraction(x, a, b)
 }
 
+/// The probability of a value above `x`, and the density there, for x between 0 and 1.
+pub fn above(x: f64, a: f64, b: f64) -> (f64, f64) {
+    let rest = 1.0 - x;
+    let front = front(x, rest, a, b);
+    let above = if (a + 1.0) / (a + b + 2.0) < x {
+        front / b * fraction(rest, b, a)
+    } else {
+        1.0 - front / a * fraction(x, a, b)
+    };
+    (above, front / (x * rest))
+}
+
 /// xᵃ (1 − x)ᵇ / B(a, b), without losing digits where both are large: Loader, "Fast and accurate computation of binomial probabilities"
 /// (2000).
 fn front(x: f64, rest: f64, a: f64, b: f64) -> f64 {
@@ -105,6 +117,10 @@ mod tests {
         ] {
             assert_near("cdf", cdf(x, a, b), expected, 1e-9);
             assert_near("quantile", quantile(expected, a, b), x, 1e-9);
+            let (above_x, density) = above(x, a, b);
+            assert_near("above", above_x, 1.0 - expected, 1e-9);
+            let slope = (cdf(x * (1.0 + 1e-6), a, b) - cdf(x * (1.0 - 1e-6), a, b)) / (2e-6 * x);
+            assert_near("density", density, slope, 1e-6);
         }
         assert_eq!((cdf(0.0, 2.0, 3.0), cdf(1.0, 2.0, 3.0)), (0.0, 1.0));
     }

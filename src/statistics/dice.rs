@@ -64,6 +64,30 @@ impl Dice {
         self.uniform() < probability
     }
 
+    /// How many of so many independent trials succeed, by the gaps between successes, which are geometric: Devroye, "Non-uniform random
+    /// variate generation" (1986), X.4.3. It costs a logarithm for each success, or each failure where those are fewer.
+    ///
+    /// # Panics
+    /// Unless the probability lies within [0, 1].
+    pub fn binomial(&mut self, trials: u64, probability: f64) -> u64 {
+        assert!((0.0..=1.0).contains(&probability), "a probability of {probability}");
+        if 0.5 < probability {
+            return trials - self.binomial(trials, 1.0 - probability);
+        }
+        if probability == 0.0 {
+            return 0;
+        }
+        let log_failure = libm::log1p(-probability);
+        let (mut successes, mut left) = (0, trials as f64);
+        loop {
+            left -= (libm::log(self.uniform_open()) / log_failure).floor() + 1.0;
+            if left < 0.0 {
+                return successes;
+            }
+            successes += 1;
+        }
+    }
+
     /// The index of a weight, with a probability in proportion to it; the last positive one where rounding leaves none, and 0 if none is.
     pub fn weighted(&mut self, weights: &[f64]) -> usize {
         let mut left = self.uniform() * weights.iter().sum::<f64>();

@@ -12,6 +12,7 @@ mod reference_bandits;
 mod reference_frequentist;
 mod reference_sequential;
 mod replay;
+mod reproductions;
 mod scenario_files;
 mod scenario_mistakes;
 mod scenarios;

@@ -14,8 +14,8 @@ pub(crate) struct Row {
     pub(crate) function: String,
     pub(crate) inputs: Value,
     pub(crate) expected: Value,
-    rel_tol: f64,
-    abs_tol: f64,
+    pub(crate) rel_tol: f64,
+    pub(crate) abs_tol: f64,
 }
 
 /// The rows of a category, in the order of the file.

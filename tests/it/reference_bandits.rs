@@ -2,19 +2,17 @@
 
 use std::path::Path;
 
-use arrow::array::AsArray;
-use arrow::compute::cast;
-use arrow::datatypes::{DataType, Float64Type, Int64Type};
-use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use serde_json::{Map, Value, json};
 use wavetank::statistics::assignment::planout::{Salt, UnitHash};
 use wavetank::statistics::assignment::{Unit, growthbook, interpreter, optimizely};
+use wavetank::statistics::bandit::epsilon_greedy::EpsilonGreedy;
 use wavetank::statistics::bandit::linear::{Exploration, LinearPolicy};
 use wavetank::statistics::bandit::thompson::BetaPrior;
-use wavetank::statistics::bandit::{Arm, bayes_ucb, kl_ucb, ucb, weights};
+use wavetank::statistics::bandit::{Arm, Memory, Outcome, Policy, bayes_ucb, kl_ucb, ucb, weights};
 use wavetank::statistics::bayes::{Normal, probabilities_best};
 use wavetank::statistics::off_policy::{Estimator, Refusal, Round, estimate};
 use wavetank::statistics::regret::lai_robbins_constant;
+use wavetank::workloads::clickstream::impression::{Logged, parse_logged};
 
 use crate::reference::{Row, rows};
 
@@ -198,57 +196,24 @@ fn ope() {
     }
 }
 
-/// An impression of the Open Bandit Dataset.
-struct Impression {
-    campaign: String,
-    policy: String,
-    item: usize,
-    clicked: bool,
-    propensity: f64,
-}
-
-#[expect(clippy::disallowed_methods, reason = "the test reads the data of the repository")]
-fn impressions() -> Vec<Impression> {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("scenarios/data/obd.parquet");
-    let file = std::fs::File::open(path).expect("it is part of the repository");
-    let reader = ParquetRecordBatchReaderBuilder::try_new(file).expect("it is Parquet").build();
-    let mut impressions = Vec::new();
-    for batch in reader.expect("it can be read") {
-        let batch = batch.expect("it is whole");
-        let column = |name: &str, kind: &DataType| {
-            cast(batch.column_by_name(name).expect("it has the column"), kind).expect("it is of that kind")
-        };
-        let (campaign, policy) = (column("campaign", &DataType::Utf8), column("policy", &DataType::Utf8));
-        let (item, click) = (column("item_id", &DataType::Int64), column("click", &DataType::Int64));
-        let propensity = column("propensity", &DataType::Float64);
-        for row in 0..batch.num_rows() {
-            impressions.push(Impression {
-                campaign: campaign.as_string::<i32>().value(row).to_owned(),
-                policy: policy.as_string::<i32>().value(row).to_owned(),
-                item: item.as_primitive::<Int64Type>().value(row) as usize,
-                clicked: click.as_primitive::<Int64Type>().value(row) == 1,
-                propensity: propensity.as_primitive::<Float64Type>().value(row),
-            });
-        }
-    }
-    impressions
-}
-
 #[test]
 fn ope_obd() {
-    let all = impressions();
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("scenarios/data/obd.parquet");
+    #[expect(clippy::disallowed_methods, reason = "the test reads the data of the repository")]
+    let file = std::fs::read(path).expect("it is part of the repository");
+    let all = parse_logged(file.into()).expect("it is a log");
     for row in rows("ope_obd") {
         let log = row.function.strip_prefix("small OBD ").and_then(|rest| rest.split(':').next());
         let (policy, campaign) = log.and_then(|log| log.split_once('/')).expect("it names its log");
-        let of_campaign = || all.iter().filter(|one| one.campaign == campaign);
-        let count = 1 + of_campaign().map(|one| one.item).max().expect("the campaign has items");
+        let of_campaign = || all.iter().filter(|one| &*one.campaign == campaign);
+        let count = 1 + of_campaign().map(|one| one.impression.item).max().expect("the campaign has items");
         let uniform = row.function.contains("uniform policy");
         assert!(uniform || row.function.contains("pi(a)=(a+1)/sum"), "{}: {}", row.id, row.function);
         let sum = (count * (count + 1) / 2) as f64;
-        let target = |item: usize| if uniform { 1.0 / count as f64 } else { (item + 1) as f64 / sum };
+        let target = |item: i64| if uniform { 1.0 / count as f64 } else { (item + 1) as f64 / sum };
         let rounds: Vec<Round> = of_campaign()
-            .filter(|one| one.policy == policy)
-            .map(|one| {
+            .filter(|one| &*one.policy == policy)
+            .map(|Logged { impression: one, .. }| {
                 Round::without_model(one.propensity, target(one.item), f64::from(u8::from(one.clicked)))
             })
             .collect();
@@ -270,9 +235,10 @@ fn ope_obd() {
         }
     }
     // Of the women's log of bts, whose weights are 3.13 in the mean, no estimate is to be believed.
-    let women = all.iter().filter(|one| one.campaign == "women" && one.policy == "bts");
-    let round =
-        |one: &Impression| Round::without_model(one.propensity, 1.0 / 46.0, f64::from(u8::from(one.clicked)));
+    let women = all.iter().filter(|one| &*one.campaign == "women" && &*one.policy == "bts");
+    let round = |Logged { impression: one, .. }: &Logged| {
+        Round::without_model(one.propensity, 1.0 / 46.0, f64::from(u8::from(one.clicked)))
+    };
     let found = estimate(&women.map(round).collect::<Vec<_>>(), Estimator::Ips).expect("the rounds are good");
     assert!((found.weights.mean - 3.13).abs() < 0.01, "{found:?}");
     assert!(matches!(found.believed(), Err(Refusal::MeanWeight { .. })), "{found:?}");
@@ -412,4 +378,84 @@ fn matrix(rows: &Value) -> Vec<Vec<f64>> {
         row.as_array().expect("a list").iter().map(|number| number.as_f64().expect("a number")).collect()
     };
     rows.as_array().expect("a list").iter().map(row).collect()
+}
+
+/// The context of words `a`, `b` and `c`, with a constant.
+fn words(text: &str) -> [f64; 4] {
+    let has = |word| f64::from(u8::from(text.split_whitespace().any(|one| one == word)));
+    [1.0, has("a"), has("b"), has("c")]
+}
+
+/// What Vowpal Wabbit's ε-greedy would choose with which probability: it learns costs by estimates as ours, from its own regressions, whose
+/// predictions differ; the arm that is best is the same.
+fn vw_pmf(row: &Row, query: &str) -> Vec<f64> {
+    let arguments = row.inputs["args"].as_str().expect("it tells its arguments");
+    let option = |name: &str| arguments.split_once(name).and_then(|(_, rest)| rest.split_whitespace().next());
+    // `--first 10` has no chance left after its ten choices.
+    let epsilon = option("--epsilon").map_or(0.0, |epsilon| epsilon.parse().expect("a number"));
+    let mut models = LinearPolicy::new(3, 4, Exploration::Greedy { epsilon }, 1.0);
+    for _ in 0..row.number("repeats") as usize {
+        for example in row.inputs["examples"].as_array().expect("a list") {
+            let (label, context) = example.as_str().and_then(|one| one.split_once('|')).expect("an example");
+            let label: Vec<f64> =
+                label.trim().split(':').map(|part| part.parse().expect("a number")).collect();
+            let [chosen, cost, probability] = label[..] else { panic!("{}: {label:?}", row.id) };
+            let (chosen, context) = (chosen as usize - 1, words(context));
+            let predicted = models.scores(&context);
+            for (arm, predicted) in predicted.into_iter().enumerate() {
+                let reward = if arm == chosen { -cost } else { 0.0 };
+                let estimate = match option("--cb_type") {
+                    Some("ips") => reward / probability,
+                    Some("dm") if arm == chosen => reward,
+                    Some("dm") => continue,
+                    // Doubly robust, where nothing else is said.
+                    _ if arm == chosen => predicted + (reward - predicted) / probability,
+                    _ => predicted,
+                };
+                models.observe(arm, &context, estimate);
+            }
+        }
+    }
+    let mut policy = EpsilonGreedy::new(3, epsilon, Memory::Full);
+    for (arm, reward) in models.scores(&words(query)).into_iter().enumerate() {
+        policy.observe(Outcome { arm, reward });
+    }
+    policy.weights()
+}
+
+#[test]
+fn vw() {
+    for row in rows("vw") {
+        let expected = row.expected["pmf"].as_array().expect("a list");
+        if row.inputs["args"].as_str().is_some_and(|arguments| arguments.contains("--cb_explore_adf")) {
+            // SquareCB and RegCB turn the predictions of Vowpal Wabbit's online regression over hashed features into probabilities. The row holds
+            // neither, and a regression of ours predicts other numbers: it only tells that the rewarded action comes first, or none does.
+            let pmf: Vec<f64> = expected.iter().map(|one| one.as_f64().expect("a number")).collect();
+            assert!((pmf.iter().sum::<f64>() - 1.0).abs() < 1e-6, "{}: {pmf:?}", row.id);
+            let arms = pmf.iter().enumerate().map(|(arm, share)| (arm, *share));
+            let mut models = LinearPolicy::new(3, 2, Exploration::Greedy { epsilon: 0.0 }, 1.0);
+            for example in row.inputs["examples"].as_array().expect("a list") {
+                let lines: Vec<&str> =
+                    example.as_array().expect("a list").iter().filter_map(Value::as_str).collect();
+                let context = [
+                    f64::from(u8::from(lines[0] == "shared | s1")),
+                    f64::from(u8::from(lines[0] == "shared | s2")),
+                ];
+                let (arm, line) =
+                    lines[1..].iter().enumerate().find(|(_, line)| line.contains(':')).expect("a label");
+                let cost: f64 = line.split(':').nth(1).expect("a cost").parse().expect("a number");
+                models.observe(arm, &context, -cost);
+            }
+            let scores = models.scores(&[1.0, 0.0]);
+            for (arm, share) in arms {
+                assert!(scores[arm] <= scores[0] && share <= pmf[0], "{}: {pmf:?}, {scores:?}", row.id);
+            }
+            continue;
+        }
+        for (query, expected) in row.inputs["queries"].as_array().expect("a list").iter().zip(expected) {
+            let found = vw_pmf(&row, query.as_str().expect("a context"));
+            let part = Row { expected: json!({ "pmf": expected }), ..row.clone() };
+            part.check_all("pmf", &found);
+        }
+    }
 }

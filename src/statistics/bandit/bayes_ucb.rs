@@ -1,6 +1,7 @@
 //! The Bayes-UCB index for rewards within [0, 1].
 
 use crate::statistics::bandit::Arm;
+use crate::statistics::bandit::tangent::Tangent;
 use crate::statistics::bandit::thompson::BetaPrior;
 use crate::statistics::beta;
 
@@ -18,16 +19,14 @@ pub fn index(arm: &Arm, prior: BetaPrior, t: f64) -> f64 {
     beta::quantile(1.0 - 1.0 / t, a, b)
 }
 
-/// The index, or −∞ if it does not exceed that of the leader: one look at the distribution then tells. Infinite for an arm never pulled.
-pub(super) fn index_above(arm: &Arm, t: f64, leader: f64) -> f64 {
-    if arm.pulls <= 0.0 {
-        return f64::INFINITY;
+/// The tangent to −ln P(θ > x) of the posterior after a flat prior, at an x between 0 and 1.
+pub(super) fn tangent(arm: &Arm, x: f64) -> Option<Tangent> {
+    if x <= 0.0 || 1.0 <= x {
+        return None;
     }
     let (a, b) = shapes(arm, BetaPrior::FLAT);
-    if 1.0 < t && 0.0 < leader && 1.0 - 1.0 / t <= beta::cdf(leader, a, b) {
-        return f64::NEG_INFINITY;
-    }
-    index(arm, BetaPrior::FLAT, t)
+    let (above, density) = beta::above(x, a, b);
+    Some(Tangent { x, level: -libm::log(above), run: above / density })
 }
 
 fn shapes(arm: &Arm, prior: BetaPrior) -> (f64, f64) {
@@ -43,13 +42,15 @@ mod tests {
     fn the_index_is_a_number_at_all_times() {
         assert_eq!(index(&Arm::default(), BetaPrior::FLAT, 0.0), 0.0);
         assert_near("three quarters", index(&Arm::default(), BetaPrior::FLAT, 4.0), 0.75, 1e-12);
-        assert_eq!(index_above(&Arm::default(), 4.0, 0.5), f64::INFINITY);
         let none = BetaPrior { successes: 0.0, failures: 0.0 };
         assert_eq!(index(&Arm::of_successes(0.0, 5.0), none, 9.0), 0.0);
         assert_eq!(index(&Arm::of_successes(5.0, 5.0), none, 9.0), 1.0);
         let arm = Arm::of_successes(3.0, 10.0);
         let exact = index(&arm, BetaPrior::FLAT, 100.0);
-        assert_eq!(index_above(&arm, 100.0, exact - 1e-3), exact);
-        assert_eq!(index_above(&arm, 100.0, exact + 1e-3), f64::NEG_INFINITY);
+        let touching = tangent(&arm, exact).expect("it lies between 0 and 1");
+        assert_near("its level", touching.level, libm::log(100.0), 1e-9);
+        let later = index(&arm, BetaPrior::FLAT, 101.0);
+        assert_near("how it grows", (later - exact) / libm::log(1.01), touching.run, 1e-2);
+        assert_eq!((tangent(&arm, 0.0), tangent(&arm, 1.0)), (None, None));
     }
 }

@@ -1,6 +1,7 @@
 //! Policies that choose the arm with the largest index: a bound that a mean hardly exceeds.
 
-use crate::statistics::bandit::{Arm, Arms, Memory, Outcome, Policy, bayes_ucb, kl_ucb, ucb};
+use crate::statistics::bandit::tangent::{Curve, Tangents};
+use crate::statistics::bandit::{Arms, Memory, Outcome, Policy, ucb};
 use crate::statistics::dice::Dice;
 
 /// Which bound is the index of an arm.
@@ -20,9 +21,9 @@ pub enum Index {
     },
     /// [`ucb::chapelle_li`], with δ = √(1/t).
     ChapelleLi,
-    /// [`kl_ucb::index`] with ln t.
+    /// [`kl_ucb::index`](crate::statistics::bandit::kl_ucb::index) with ln t.
     KlUcb,
-    /// [`bayes_ucb::index`] under a flat prior.
+    /// [`bayes_ucb::index`](crate::statistics::bandit::bayes_ucb::index) under a flat prior.
     BayesUcb,
 }
 
@@ -32,12 +33,21 @@ pub enum Index {
 pub struct IndexPolicy {
     arms: Arms,
     index: Index,
+    /// Of an index that is the root of an equation.
+    tangents: Option<Tangents>,
+    memory: Memory,
 }
 
 impl IndexPolicy {
     /// A policy over so many arms of which nothing is known.
     pub fn new(count: usize, index: Index, memory: Memory) -> Self {
-        Self { arms: Arms::new(count, memory), index }
+        let curve = match index {
+            Index::KlUcb => Some(Curve::Divergence),
+            Index::BayesUcb => Some(Curve::Hazard),
+            Index::Ucb1 | Index::UcbAlpha { .. } | Index::Moss { .. } | Index::ChapelleLi => None,
+        };
+        let tangents = curve.map(|curve| Tangents::new(curve, count));
+        Self { arms: Arms::new(count, memory), index, tangents, memory }
     }
 
     /// What it knows.
@@ -48,10 +58,12 @@ impl IndexPolicy {
 
 impl Policy for IndexPolicy {
     fn choose(&mut self, _dice: &mut Dice) -> usize {
+        if let Some(tangents) = &mut self.tangents {
+            return tangents.best(&self.arms);
+        }
         let t = self.arms.pulls();
         let log_t = libm::log(t.max(1.0));
         match self.index {
-            Index::Ucb1 => self.arms.best_by(|_, arm| ucb::with_width(arm, 2.0 * log_t)),
             Index::UcbAlpha { alpha } => {
                 self.arms.best_by(|_, arm| ucb::with_width(arm, 0.5 * alpha * log_t))
             }
@@ -60,30 +72,30 @@ impl Policy for IndexPolicy {
                 self.arms.best_by(|_, arm| ucb::moss(arm, horizon, count))
             }
             Index::ChapelleLi => self.arms.best_by(|_, arm| ucb::chapelle_li(arm, 0.5 * log_t)),
-            Index::KlUcb => best_above(&self.arms, |arm, leader| kl_ucb::index_above(arm, log_t, leader)),
-            Index::BayesUcb => best_above(&self.arms, |arm, leader| bayes_ucb::index_above(arm, t, leader)),
+            Index::Ucb1 | Index::KlUcb | Index::BayesUcb => {
+                self.arms.best_by(|_, arm| ucb::with_width(arm, 2.0 * log_t))
+            }
         }
     }
 
     fn observe(&mut self, outcome: Outcome) {
         self.arms.observe(outcome);
+        if let Some(tangents) = &mut self.tangents {
+            tangents.observe(outcome.arm, &self.arms, self.memory);
+        }
     }
 
     fn add_arm(&mut self) -> usize {
+        if let Some(tangents) = &mut self.tangents {
+            tangents.add();
+        }
         self.arms.add()
     }
 
     fn remove_arm(&mut self, arm: usize) {
         self.arms.remove(arm);
+        if let Some(tangents) = &mut self.tangents {
+            tangents.remove(arm);
+        }
     }
-}
-
-/// The arm with the largest index, of which one that does not exceed the largest so far need not be told.
-fn best_above(arms: &Arms, index_above: impl Fn(&Arm, f64) -> f64) -> usize {
-    let mut leader = f64::NEG_INFINITY;
-    arms.best_by(|_, arm| {
-        let score = index_above(arm, leader);
-        leader = leader.max(score);
-        score
-    })
 }

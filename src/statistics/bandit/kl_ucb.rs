@@ -1,6 +1,7 @@
 //! The KL-UCB index for rewards within [0, 1].
 
 use crate::statistics::bandit::Arm;
+use crate::statistics::bandit::tangent::Tangent;
 
 /// How many steps are made at most; Newton's method needs some five.
 const STEPS_MAX: u32 = 100;
@@ -54,24 +55,21 @@ pub fn upper_bound(p: f64, bound: f64) -> f64 {
 /// The index of Garivier and Cappé, "The KL-UCB algorithm for bounded stochastic bandits and beyond" (2011), with c = 0: the largest q with
 /// n KL(m, q) ≤ ln t. Infinite for an arm never pulled.
 pub fn index(arm: &Arm, t: f64) -> f64 {
-    index_above(arm, libm::log(t.max(1.0)), f64::NEG_INFINITY)
-}
-
-/// The index, or −∞ if it does not exceed that of the leader: one divergence then tells, and no equation need be solved.
-#[inline]
-pub(super) fn index_above(arm: &Arm, log_t: f64, leader: f64) -> f64 {
     if arm.pulls <= 0.0 {
         return f64::INFINITY;
     }
-    let (mean, bound) = (arm.rewards / arm.pulls, log_t / arm.pulls);
-    if mean < leader {
-        let apart = leader - mean;
-        let far = 1.0 <= leader || 2.0 * bound * largest_variance(mean, leader) <= apart * apart;
-        if far || bound <= divergence(mean, leader) {
-            return f64::NEG_INFINITY;
-        }
-    }
-    upper_bound(mean, bound)
+    upper_bound(arm.mean(), libm::log(t.max(1.0)) / arm.pulls)
+}
+
+/// The tangent to n KL(m, q) at a q above the mean and below 1.
+#[inline]
+pub(super) fn tangent(arm: &Arm, q: f64) -> Option<Tangent> {
+    let mean = arm.mean();
+    (mean < q && q < 1.0).then(|| Tangent {
+        x: q,
+        level: arm.pulls * divergence(mean, q),
+        run: q * (1.0 - q) / (arm.pulls * (q - mean)),
+    })
 }
 
 /// The largest variance q (1 − q) of shares from `low` to `high`: KL(low, high) is at least (high − low)² over twice that.
@@ -109,16 +107,16 @@ mod tests {
     }
 
     #[test]
-    fn a_leader_saves_only_work() {
-        let arms = [(3.0, 40.0), (10.0, 90.0), (0.0, 30.0), (60.0, 70.0), (1.0, 1.0)];
-        for (successes, pulls) in arms {
+    fn a_tangent_touches_at_the_index_and_is_never_below_it_elsewhere() {
+        for (successes, pulls) in [(3.0, 40.0), (10.0, 90.0), (0.0, 30.0), (60.0, 70.0)] {
             let arm = Arm::of_successes(successes, pulls);
-            let exact = index(&arm, 300.0);
-            for leader in [0.0, 0.1, 0.2, 0.4, 0.7, 0.9, 0.999, 1.0] {
-                let found = index_above(&arm, libm::log(300.0), leader);
-                let expected = if exact <= leader { f64::NEG_INFINITY } else { exact };
-                assert!(found == expected || exact == leader, "{arm:?} after {leader}: {found}");
+            let touching = tangent(&arm, index(&arm, 300.0)).expect("the index is within");
+            assert_near(&format!("the level of {arm:?}"), touching.level, libm::log(300.0), 1e-9);
+            for t in [2.0, 30.0, 299.0, 301.0, 1_000.0, 1e6] {
+                let bound = touching.x + (libm::log(t) - touching.level) * touching.run;
+                assert!(index(&arm, t) <= bound + 1e-12, "{arm:?} at {t}");
             }
+            assert_eq!((tangent(&arm, arm.mean()), tangent(&arm, 1.0)), (None, None));
         }
     }
 }

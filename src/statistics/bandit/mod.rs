@@ -14,6 +14,7 @@ pub mod exp3;
 pub mod index;
 pub mod kl_ucb;
 pub mod linear;
+mod tangent;
 pub mod thompson;
 pub mod ucb;
 pub mod weights;

@@ -339,3 +339,33 @@ fn one_seed_gives_one_sequence_of_choices() {
     assert_eq!(choices(1), choices(1));
     assert_ne!(choices(1), choices(2));
 }
+
+#[test]
+fn tangents_choose_as_if_all_indices_were_computed() {
+    let memories = [Memory::Full, Memory::Discounted { factor: 0.99 }, Memory::Window { length: 300 }];
+    for (case, memory) in memories.into_iter().enumerate() {
+        for index in [Index::KlUcb, Index::BayesUcb] {
+            let mut dice = dice(20 + case as u64);
+            let mut shares = vec![0.02, 0.03, 0.03, 0.5, 0.9, 1.0, 0.0];
+            shares.truncate(3 + dice.below(5));
+            let mut policy = IndexPolicy::new(shares.len(), index, memory);
+            for step in 0..2_000 {
+                let arms = policy.arms().clone();
+                let t = arms.pulls();
+                let expected = arms.best_by(|_, arm| match index {
+                    Index::KlUcb => super::kl_ucb::index(arm, t),
+                    _ if arm.pulls <= 0.0 => f64::INFINITY,
+                    _ => super::bayes_ucb::index(arm, BetaPrior::FLAT, t),
+                });
+                let arm = policy.choose(&mut dice);
+                assert_eq!(arm, expected, "{index:?} {memory:?}, step {step}: {arms:?}");
+                policy.observe(Outcome { arm, reward: f64::from(u8::from(dice.happens(shares[arm]))) });
+                if step % 300 == 299 {
+                    policy.remove_arm(arm);
+                    policy.add_arm();
+                    shares.push(dice.uniform());
+                }
+            }
+        }
+    }
+}

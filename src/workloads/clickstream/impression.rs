@@ -22,6 +22,9 @@ pub const COLUMNS: [&str; 8] = [
     "user_feature_3",
 ];
 
+/// The columns that a log of several policies has besides.
+const LOG_COLUMNS: [&str; 2] = ["policy", "campaign"];
+
 /// One logged impression.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Impression {
@@ -35,6 +38,17 @@ pub struct Impression {
     pub propensity: f64,
     /// The user group: the four features, joined. There are few of them.
     pub group: Arc<str>,
+}
+
+/// An impression of a log of several policies.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Logged {
+    /// The policy that chose the item.
+    pub policy: Arc<str>,
+    /// The campaign, whose items it chose from.
+    pub campaign: Arc<str>,
+    /// What was shown.
+    pub impression: Impression,
 }
 
 /// The value of a record: an impression with its number in the log, as JSON.
@@ -69,24 +83,52 @@ pub enum ImpressionError {
 /// # Errors
 /// See [`ImpressionError`].
 pub fn parse(file: Bytes) -> Result<Vec<Impression>, ImpressionError> {
-    let builder = ParquetRecordBatchReaderBuilder::try_new(file).map_err(|_| ImpressionError::NotParquet)?;
-    let schema = builder.schema().clone();
-    let missing: Vec<&str> =
-        COLUMNS.into_iter().filter(|name| schema.column_with_name(name).is_none()).collect();
-    if !missing.is_empty() {
-        return Err(ImpressionError::MissingColumns(missing.join(", ")));
-    }
-    let mut impressions = Vec::new();
-    for batch in builder.build().map_err(|_| ImpressionError::NotParquet)? {
-        let batch = batch.map_err(|_| ImpressionError::NotParquet)?;
-        read(&batch, &mut impressions)?;
-    }
-    if impressions.is_empty() {
-        return Err(ImpressionError::Empty);
-    }
+    let mut impressions = rows(file, &COLUMNS, read)?;
     // Stable: what was logged at one instant keeps the order of the log.
     impressions.sort_by_key(|impression| impression.timestamp_ns);
     Ok(impressions)
+}
+
+/// Reads the impressions of a Parquet file that tells the policy and the campaign of each, in the order of the file.
+///
+/// # Errors
+/// See [`ImpressionError`].
+pub fn parse_logged(file: Bytes) -> Result<Vec<Logged>, ImpressionError> {
+    let columns: Vec<&str> = COLUMNS.into_iter().chain(LOG_COLUMNS).collect();
+    rows(file, &columns, |batch, logged| {
+        let mut impressions = Vec::new();
+        read(batch, &mut impressions)?;
+        let [policies, campaigns] = LOG_COLUMNS.map(|name| column(batch, name, &DataType::Utf8, "text"));
+        let (policies, campaigns) = (policies?, campaigns?);
+        let (policies, campaigns) = (policies.as_string::<i32>(), campaigns.as_string::<i32>());
+        logged.extend(impressions.into_iter().enumerate().map(|(row, impression)| Logged {
+            policy: policies.value(row).into(),
+            campaign: campaigns.value(row).into(),
+            impression,
+        }));
+        Ok(())
+    })
+}
+
+/// What is read of the batches of a file that has these columns and a row.
+fn rows<T>(
+    file: Bytes,
+    columns: &[&str],
+    read: impl Fn(&RecordBatch, &mut Vec<T>) -> Result<(), ImpressionError>,
+) -> Result<Vec<T>, ImpressionError> {
+    let builder = ParquetRecordBatchReaderBuilder::try_new(file).map_err(|_| ImpressionError::NotParquet)?;
+    let schema = builder.schema().clone();
+    let missing: Vec<&str> =
+        columns.iter().copied().filter(|name| schema.column_with_name(name).is_none()).collect();
+    if !missing.is_empty() {
+        return Err(ImpressionError::MissingColumns(missing.join(", ")));
+    }
+    let mut rows = Vec::new();
+    for batch in builder.build().map_err(|_| ImpressionError::NotParquet)? {
+        let batch = batch.map_err(|_| ImpressionError::NotParquet)?;
+        read(&batch, &mut rows)?;
+    }
+    if rows.is_empty() { Err(ImpressionError::Empty) } else { Ok(rows) }
 }
 
 fn read(batch: &RecordBatch, impressions: &mut Vec<Impression>) -> Result<(), ImpressionError> {
@@ -198,6 +240,10 @@ mod tests {
             Err(ImpressionError::MissingColumns("user_feature_3".to_owned()))
         );
         assert_eq!(parse(file(8, vec![], "x")), Err(ImpressionError::Empty));
+        assert_eq!(
+            parse_logged(file(8, vec![1], "x")),
+            Err(ImpressionError::MissingColumns("policy, campaign".to_owned()))
+        );
         assert_eq!(
             parse(file(8, vec![1], "no item")),
             Err(ImpressionError::WrongType("item_id".to_owned(), "whole number"))
