@@ -172,7 +172,7 @@ mod tests {
     fn one_site_does_not_move_the_dice_of_another() {
         let seed = (0..).find(|seed| {
             let mut cooperation = on(*seed);
-            cooperation.acts(&WAITS);
+            cooperation.wait(&WAITS);
             cooperation.acts(&ACTS);
             cooperation.tallies().iter().all(|tally| tally.live)
         });
