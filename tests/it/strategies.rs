@@ -123,7 +123,7 @@ fn what_is_wrong_with_a_file_is_told_with_its_place_and_its_mend() {
         ("strategies.mSPRT.not_before=60d", "the stream ends after 60 days"),
         ("strategies.mSPRT.alpha=0%", "a false alarm has a probability"),
         ("streams=1", "2 to 1000000 streams"),
-        ("title=", "an empty title tells nothing"),
+        ("title=", "say in one sentence what it compares"),
     ] {
         let ended = compare(&folder, &["--set", set]);
         assert_eq!((ended.code, ended.out.as_str()), (2, ""), "{set}");
@@ -136,7 +136,7 @@ fn what_is_wrong_with_a_file_is_told_with_its_place_and_its_mend() {
     );
     let ended = compare(&broken, &["--format", "json"]);
     assert_eq!(ended.code, 2);
-    assert!(ended.err.contains("s.toml:12:") && ended.err.contains("a value with its unit"), "{}", ended.err);
+    assert!(ended.err.contains("s.toml:11:9") && ended.err.contains("`5` is not a share"), "{}", ended.err);
     assert!(json(&ended)["mistakes"].as_array().is_some_and(|mistakes| mistakes.len() == 1), "{}", ended.out);
 }
 
