@@ -193,8 +193,8 @@ mod tests {
         assert!((mean.error - 0.645_497_224).abs() < 1e-8, "{mean:?}");
         assert!((mean.interval.high - 2.5 - 1.959_963_985 * mean.error).abs() < 1e-8, "{mean:?}");
         assert_eq!(
-            (Scale::Percent.write(0.0512), Scale::Decimals(1).write(2.25)),
-            ("5.12 %".into(), "2.2".into())
+            (Scale::Percent.write(0.0512), Scale::Decimals(1).write(2.26)),
+            ("5.12 %".into(), "2.3".into())
         );
     }
 }
