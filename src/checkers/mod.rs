@@ -4,6 +4,7 @@
 
 pub mod delivery;
 pub mod ensemble;
+pub mod experiment;
 pub mod refusal;
 pub mod registers;
 pub mod replication;

@@ -84,12 +84,14 @@ fn entry(scenario: &Scenario) -> String {
     let servers = [
         scenario.systems.coordination.as_ref().map(|config| format!("{} coordination", config.servers)),
         scenario.systems.broker.as_ref().map(|config| format!("{} broker", config.brokers)),
+        scenario.systems.allocator.as_ref().map(|config| format!("{} allocator", config.servers)),
     ];
     let servers = servers.into_iter().flatten().collect::<Vec<_>>().join(" + ");
     let clicks = scenario.workloads.clickstream.iter().map(|config| config.name.as_str());
     let registers = scenario.workloads.registers.iter().map(|config| config.name.as_str());
     let garbage = scenario.workloads.garbage.iter().map(|config| config.name.as_str());
-    let workloads: Vec<&str> = clicks.chain(registers).chain(garbage).collect();
+    let experiment = scenario.workloads.experiment.iter().map(|config| config.name.as_str());
+    let workloads: Vec<&str> = clicks.chain(registers).chain(garbage).chain(experiment).collect();
     let kinds: BTreeSet<&str> = scenario.faults.iter().map(|rule| rule.kind.name()).collect();
     let mut risks = kinds.into_iter().collect::<Vec<_>>().join(", ");
     if risks.is_empty() {

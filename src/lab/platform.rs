@@ -4,12 +4,13 @@ use std::cell::RefCell;
 use std::rc::Rc;
 
 use crate::base::{HostId, SimTime};
-use crate::checkers::{Check, ensemble, replication};
+use crate::checkers::{Check, ensemble, experiment, replication};
 use crate::scenario::Scenario;
 use crate::systems::broker::TopicConfig;
 use crate::systems::broker::api::Operation;
-use crate::systems::{Core, broker, coordination};
+use crate::systems::{Core, allocator, broker, coordination};
 use crate::workloads::clickstream::Clickstream;
+use crate::workloads::experiment::{ExperimentWorkload, Servers as ExperimentServers};
 use crate::workloads::garbage::{GarbageWorkload, Servers, Victims};
 use crate::workloads::registers::Registers;
 use crate::workloads::{LocalBoxFuture, Workload};
@@ -70,6 +71,19 @@ impl Platform {
             victims.brokers = Servers { addresses: cluster.servers.clone(), request_max };
             victims.batch_max = config.message_max.get() as usize;
             brokers = cluster.servers;
+        }
+        if let Some(config) = &scenario.systems.allocator {
+            let history = Rc::new(RefCell::new(experiment::History::default()));
+            let neighbours = allocator::Neighbours { ensemble: ensemble.clone(), brokers: brokers.clone() };
+            let cluster = allocator::boot(tank, config, neighbours, history.clone());
+            platform.budgets.push(cluster.budget);
+            platform.cores.push(cluster.core);
+            if let Some(workload) = &scenario.workloads.experiment {
+                let (ensemble, brokers) = (ensemble.clone(), brokers.clone());
+                let servers = ExperimentServers { ensemble, brokers, allocators: cluster.servers };
+                let workload = ExperimentWorkload::new(workload, config, servers, history, tank.seed());
+                platform.workloads.push(Rc::new(workload));
+            }
         }
         let mut clickstreams = Vec::new();
         for config in &scenario.workloads.clickstream {

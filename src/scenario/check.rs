@@ -92,6 +92,7 @@ fn systems(scenario: &Scenario, problems: &mut Vec<Problem>) {
     if let Some(config) = &systems.coordination {
         problems.extend(config.validate().into_iter().map(|problem| problem.within("systems.coordination")));
     }
+    allocators(scenario, problems);
     if let Some(config) = &systems.broker {
         problems.extend(config.validate().into_iter().map(|problem| problem.within("systems.broker")));
         if systems.coordination.is_none() {
@@ -105,6 +106,27 @@ fn systems(scenario: &Scenario, problems: &mut Vec<Problem>) {
             Problem::new("systems", "there is no system to test")
                 .help("add [systems.coordination], and [systems.broker] if clients shall have topics"),
         );
+    }
+}
+
+/// Allocators need coordination, and brokers with a topic for each kind of event.
+fn allocators(scenario: &Scenario, problems: &mut Vec<Problem>) {
+    let Some(config) = &scenario.systems.allocator else { return };
+    let path = "systems.allocator";
+    problems.extend(config.validate().into_iter().map(|problem| problem.within(path)));
+    let Some(broker) = &scenario.systems.broker else {
+        let message = "allocators need coordination and brokers";
+        problems.push(Problem::new(path, message).help("add [systems.coordination] and [systems.broker]"));
+        return;
+    };
+    for (key, topic) in [("exposures", &config.exposures), ("outcomes", &config.outcomes)] {
+        if !broker.topics.iter().any(|known| known.name == *topic) {
+            let message = format!("there is no topic `{topic}` under systems.broker.topics");
+            let known = broker.topics.iter().map(|topic| topic.name.as_str());
+            let near = nearest(topic, known).map(|name| format!("did you mean `{name}`?"));
+            let add = format!("add {{ name = \"{topic}\", partitions = 3, replicas = 3, min_in_sync = 2 }}");
+            problems.push(Problem::new(format!("{path}.{key}"), message).help(near.unwrap_or(add)));
+        }
     }
 }
 
@@ -156,6 +178,16 @@ fn workloads(scenario: &Scenario, problems: &mut Vec<Problem>) {
         problems.extend(config.validate().into_iter().map(|problem| problem.within(&path)));
         name_of(&path, &config.name, problems);
         problems.extend(dump(&path, &config.topic, scenario));
+    }
+    if let Some(config) = &scenario.workloads.experiment {
+        let path = "workloads.experiment";
+        problems.extend(config.validate().into_iter().map(|problem| problem.within(path)));
+        name_of(path, &config.name, problems);
+        if scenario.systems.allocator.is_none() {
+            let message = "experiments need allocators, and there are none";
+            problems
+                .push(Problem::new(path, message).help("add a table [systems.allocator]; it may be empty"));
+        }
     }
     for (index, config) in scenario.workloads.registers.iter().enumerate() {
         let path = format!("workloads.registers.{index}");

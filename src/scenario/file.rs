@@ -6,8 +6,8 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use crate::base::{Seed, Span};
-use crate::systems::{self, broker, coordination};
-use crate::workloads::{clickstream, garbage, registers};
+use crate::systems::{self, allocator, broker, coordination};
+use crate::workloads::{clickstream, experiment, garbage, registers};
 use crate::world::ClockConfig;
 use crate::world::fault::{FaultPlan, FaultRule};
 use crate::world::network::{LinkConfig, NetworkConfig};
@@ -151,12 +151,14 @@ pub struct Systems {
     pub coordination: Option<coordination::Config>,
     /// The brokers.
     pub broker: Option<broker::Config>,
+    /// The allocators of experiments.
+    pub allocator: Option<allocator::Config>,
 }
 
 impl Systems {
     /// The names of those that stand.
     pub fn names(&self) -> impl Iterator<Item = &'static str> {
-        let standing = [self.coordination.is_some(), self.broker.is_some()];
+        let standing = [self.coordination.is_some(), self.broker.is_some(), self.allocator.is_some()];
         systems::NAMES.into_iter().zip(standing).filter_map(|(name, stands)| stands.then_some(name))
     }
 
@@ -176,6 +178,8 @@ pub struct Workloads {
     pub registers: Vec<registers::Config>,
     /// Requests that no server may serve.
     pub garbage: Vec<garbage::Config>,
+    /// Users who take part in experiments.
+    pub experiment: Option<experiment::Config>,
 }
 
 /// What a good run visits.

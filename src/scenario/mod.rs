@@ -189,15 +189,18 @@ impl Scenario {
             |name: &str, count: u32| (1..=count).map(move |n| format!("{name}-{n}")).collect::<Vec<_>>();
         let coordination = self.systems.coordination.as_ref().map_or(0, |config| config.servers);
         let brokers = self.systems.broker.as_ref().map_or(0, |config| config.brokers);
-        [numbered("coordination", coordination), numbered("broker", brokers)].concat()
+        let allocators = self.systems.allocator.as_ref().map_or(0, |config| config.servers);
+        let systems = [("coordination", coordination), ("broker", brokers), ("allocator", allocators)];
+        systems.map(|(name, count)| numbered(name, count)).concat()
     }
 
     /// The zones in which servers stand: those of a kind stand in the zones by turns.
     pub fn zones_with_servers(&self) -> Vec<&str> {
         let coordination = self.systems.coordination.as_ref().map_or(0, |config| config.servers);
         let brokers = self.systems.broker.as_ref().map_or(0, |config| config.brokers);
+        let allocators = self.systems.allocator.as_ref().map_or(0, |config| config.servers);
         let zones = self.zones.names.iter().map(String::as_str);
-        zones.take(coordination.max(brokers) as usize).collect()
+        zones.take(coordination.max(brokers).max(allocators) as usize).collect()
     }
 
     /// What makes it large.
@@ -217,6 +220,13 @@ impl Scenario {
         }
         if let Some(config) = &self.systems.coordination {
             add("systems.coordination", "servers", config.servers, Some("coordination".to_owned()));
+        }
+        if let Some(config) = &self.systems.allocator {
+            add("systems.allocator", "servers", config.servers, Some("allocator".to_owned()));
+        }
+        if let Some(config) = &self.workloads.experiment {
+            add("workloads.experiment", "apps", config.apps, Some(format!("{}-app", config.name)));
+            add("workloads.experiment", "users", config.users, None);
         }
         for (index, config) in self.workloads.clickstream.iter().enumerate() {
             let parent = format!("workloads.clickstream.{index}");
@@ -250,6 +260,11 @@ impl Scenario {
         }
         for config in &self.workloads.garbage {
             add(&config.name, "client", config.clients);
+        }
+        if let Some(config) = &self.workloads.experiment {
+            let name = &config.name;
+            hosts.extend((1..=config.apps).map(|number| format!("{name}-app-{number}")));
+            hosts.extend([format!("{name}-curator-1"), format!("{name}-reader-1")]);
         }
         if self.has_operator() {
             hosts.push(OPERATOR.to_owned());

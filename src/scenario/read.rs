@@ -12,8 +12,8 @@ use crate::scenario::file::{Acts, Expect, ScenarioFile, Systems, Workloads, Zone
 use crate::scenario::nearest::advice;
 use crate::scenario::shape::wrong_type;
 use crate::scenario::source::{Sources, Value};
-use crate::systems::{broker, coordination};
-use crate::workloads::{clickstream, registers};
+use crate::systems::{allocator, broker, coordination};
+use crate::workloads::{clickstream, experiment, registers};
 use crate::world::ClockConfig;
 use crate::world::fault::{FaultPlan, FaultRule, PlannedFault};
 
@@ -36,9 +36,11 @@ impl<'text> Document<'text> {
         self.part::<ClockConfig>("clocks", &mut errors);
         self.part::<coordination::Config>("systems.coordination", &mut errors);
         self.part::<broker::Config>("systems.broker", &mut errors);
+        self.part::<allocator::Config>("systems.allocator", &mut errors);
         self.part::<Systems>("systems", &mut errors);
         self.each::<clickstream::Config>("workloads.clickstream", &mut errors);
         self.each::<registers::Config>("workloads.registers", &mut errors);
+        self.part::<experiment::Config>("workloads.experiment", &mut errors);
         self.part::<Workloads>("workloads", &mut errors);
         self.each::<FaultRule>("faults", &mut errors);
         self.each::<PlannedFault>("plan.faults", &mut errors);

@@ -220,4 +220,34 @@ pub const BUGS: &[(&str, &str, &str, &str)] = &[
         "an idempotent producer with several batches on the way writes a record twice (KAFKA-5494)",
         "only a producer's last batch is remembered: an earlier one, repeated, is refused, and sent again in a new epoch",
     ),
+    (
+        "E01",
+        "allocator",
+        "rewards are counted twice after a learner has crashed (offsets stored apart from the state)",
+        "how far the logs were read is written after, and apart from, what is believed",
+    ),
+    (
+        "E03",
+        "allocator",
+        "users who have seen an arm see none, or another, when an experiment is ramped up",
+        "who is exposed is hashed by the ramp",
+    ),
+    (
+        "E04",
+        "allocator",
+        "an experiment inherits the arms of the one whose segments it takes (carry-over, PlanOut's namespaces)",
+        "segments are freed with the same units in them, and under the same salt",
+    ),
+    (
+        "E05",
+        "allocator",
+        "the logged propensity is not that by which an arm was drawn",
+        "a decision tells the newest weight of its arm",
+    ),
+    (
+        "E06",
+        "allocator",
+        "a reward whose event was sent again is counted again",
+        "events are told apart by where they stand in the log, not by their ids",
+    ),
 ];

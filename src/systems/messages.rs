@@ -72,4 +72,5 @@ pub const MESSAGES: &[(&str, &[&str])] = &[
             "Controlled",
         ],
     ),
+    ("allocator", &["Ask", "Decided"]),
 ];

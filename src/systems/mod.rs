@@ -4,6 +4,7 @@ pub mod seal;
 pub mod sites;
 pub mod coordination;
 pub mod broker;
+pub mod allocator;
 pub mod bugs;
 pub mod messages;
 
@@ -14,7 +15,7 @@ use crate::world::Address;
 use crate::world::fault::Budget;
 
 /// The names of the systems, as logs and lists show them.
-pub const NAMES: [&str; 2] = ["coordination", "broker"];
+pub const NAMES: [&str; 3] = ["coordination", "broker", "allocator"];
 
 /// Draws a random sufficient core of a system as it stands now: hosts that go on serving if no other ever comes back.
 pub type Core = Rc<dyn Fn(&mut Stream) -> Vec<HostId>>;

@@ -121,4 +121,12 @@ sites! {
         CONSUMED: "between a fetch and its records", 200 ms,
             "a consumer goes on from what it has read when retention or another leader may have passed it by";
     }
+    "allocator" {
+        CATALOGUE_READ: "between a catalogue read and taken over", 500 ms,
+            "an allocator goes on by the old one while others decide by the new: what it assigned must stand";
+        DECISION: "between an arm drawn and told", 100 ms,
+            "weights change while a decision is on its way: it must tell those it was made by";
+        PUBLICATION: "before what was learnt is written", 500 ms,
+            "another may have been elected and have written meanwhile";
+    }
 }

@@ -4,6 +4,7 @@
 //! tank), finish, read back, judge. The observer's notebook (its history) is shared with its client hosts write-only.
 
 pub mod clickstream;
+pub mod experiment;
 pub mod garbage;
 pub mod registers;
 
@@ -16,7 +17,7 @@ use crate::checkers::service::Request;
 use crate::world::Tank;
 
 /// The names of the workloads, as the logs of their clients show them.
-pub const NAMES: [&str; 3] = ["clickstream", "registers", "garbage"];
+pub const NAMES: [&str; 4] = ["clickstream", "registers", "garbage", "experiment"];
 
 /// A future that stays on this thread.
 pub type LocalBoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + 'a>>;

@@ -64,6 +64,11 @@ const KNOWN: &[Known] = &[
     known("K28", "rejoin-and-fail", &["acts.stir=15s"], 3),
     known("K29", "rejoin-and-fail", &["acts.stir=15s"], 1),
     known("T15", "rejoin-and-fail", &["acts.stir=15s"], 1),
+    known("E01", "experiment", &[], 1),
+    known("E03", "experiment", &[], 1),
+    known("E04", "experiment", &[], 8),
+    known("E05", "experiment", &[], 17),
+    known("E06", "experiment", &[], 1),
 ];
 
 /// Bugs that searches have found, but no run that is short enough for a test; or none yet. `reports/known-bugs.md` tells.

@@ -1,5 +1,6 @@
 //! The one integration binary: a module per topic.
 
+mod allocator;
 mod broker;
 mod command_line;
 mod compare;

@@ -6,7 +6,7 @@
 use bytes::Bytes;
 
 use crate::systems::coordination::api::{Error, Mode, Session, Watch};
-use crate::systems::coordination::wire::{Code, PathWatch, Reply, Request};
+use crate::systems::coordination::wire::{Code, PathWatch, Reply, Request, Stat};
 
 /// A place in a line under `root`: an ephemeral, sequential znode that its owner can find again.
 #[derive(Clone)]
@@ -185,19 +185,19 @@ impl ConfigWatch {
         Self { session: session.clone(), path: path.to_owned(), watch: None }
     }
 
-    /// The value now (at the first call), or after the next change; `None` while there is no such znode.
+    /// The value now (at the first call), or after the next change, and what is known of it; `None` while there is no such znode.
     ///
     /// # Errors
     /// `Expired`.
-    pub async fn next(&mut self) -> Result<Option<Bytes>, Error> {
+    pub async fn next(&mut self) -> Result<Option<(Bytes, Stat)>, Error> {
         if let Some(watch) = self.watch.take() {
             watch.changed().await.ok_or(Error::Expired)?;
         }
         loop {
             match self.session.get_watched(&self.path).await {
-                Ok((data, _, watch)) => {
+                Ok((data, stat, watch)) => {
                     self.watch = Some(watch);
-                    return Ok(Some(data));
+                    return Ok(Some((data, stat)));
                 }
                 Err(Error::Unknown) => {}
                 Err(error) if error.is(Code::NoNode) => match self.session.exists_watched(&self.path).await {

@@ -1,0 +1,66 @@
+//! What is told to whoever watches the run. Nothing an allocator does depends on it.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use crate::checkers::experiment::{self, History, Topic};
+use crate::systems::allocator::catalogue::{Catalogue, CatalogueVersion};
+use crate::systems::allocator::event::Kind;
+use crate::systems::allocator::learner::{Learning, WeightsVersion};
+use crate::world::Host;
+
+/// A notebook that a process only writes into.
+#[derive(Clone)]
+pub struct Observer {
+    host: Host,
+    history: Rc<RefCell<History>>,
+}
+
+impl Observer {
+    /// An observer of this process.
+    pub fn new(host: &Host, history: Rc<RefCell<History>>) -> Self {
+        Self { host: host.clone(), history }
+    }
+
+    /// It has read the catalogue.
+    pub fn catalogue(&self, version: CatalogueVersion, catalogue: &Catalogue) {
+        let layers = catalogue.layers.iter().map(|(name, layer)| (name.clone(), layer.segments)).collect();
+        let experiments = catalogue.experiments.values().map(|experiment| {
+            let draft = &experiment.draft;
+            let seen = experiment::Experiment {
+                name: draft.name.clone(),
+                layer: draft.layer.clone(),
+                segments: experiment.segments.clone(),
+                shares: experiment.shares(),
+                floor: draft.adaptive.map(|adaptive| adaptive.floor.get()),
+                sticky: draft.sticky,
+                running: experiment.running,
+            };
+            (experiment.id.get(), seen)
+        });
+        let seen = experiment::Catalogue { layers, experiments: experiments.collect() };
+        self.history.borrow_mut().catalogue(self.host.true_time(), version.get(), seen);
+    }
+
+    /// It has read what was learnt.
+    pub fn learning(&self, version: WeightsVersion, learning: &Learning) {
+        let parts =
+            learning.progress.offsets.iter().flat_map(|(kind, parts)| {
+                parts.iter().map(|(part, offset)| ((topic(*kind), *part), *offset))
+            });
+        let beliefs = learning.beliefs.iter().map(|(id, belief)| {
+            let arms = belief.arms.iter().map(|tally| (tally.rewards, tally.conversions)).collect();
+            (id.get(), experiment::Belief { arms, weights: belief.weights.clone() })
+        });
+        let seen = experiment::Learning { offsets: parts.collect(), beliefs: beliefs.collect() };
+        self.history.borrow_mut().learning(self.host.true_time(), version.get(), seen);
+    }
+}
+
+/// A topic, as checkers call it.
+pub fn topic(kind: Kind) -> Topic {
+    match kind {
+        Kind::Exposures => Topic::Exposures,
+        Kind::Outcomes => Topic::Outcomes,
+    }
+}

@@ -1,0 +1,198 @@
+//! An allocator's process: it follows catalogue and weights, answers apps, and stands for the office of the learner.
+//!
+//! While coordination cannot be reached it answers by what it knows: a decision tells by which versions it was made.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::time::Duration;
+
+use serde::de::DeserializeOwned;
+
+use crate::systems::allocator::assign::{Assignment, assign};
+use crate::systems::allocator::catalogue::{Catalogue, CatalogueVersion};
+use crate::systems::allocator::learner::{Learning, WeightsVersion};
+use crate::systems::allocator::message::{Ask, Choice, Decision, PORT, Reason, Told};
+use crate::systems::allocator::observer::Observer;
+use crate::systems::allocator::{Config, Neighbours, term};
+use crate::systems::coordination::api::{Code, ConfigWatch, Error, Mode, Session};
+use crate::systems::sites;
+use crate::world::property::bug;
+use crate::world::{Host, Level, rpc, select};
+
+/// The znode of the catalogue.
+pub const CATALOGUE: &str = "/allocator/catalogue";
+
+/// The znode of what was learnt.
+pub const LEARNING: &str = "/allocator/learning";
+
+/// Where those stand in line who would learn.
+pub const LEARNERS: &str = "/allocator/learners";
+
+/// What a decision costs on a core.
+const DECISION_COST: Duration = Duration::from_micros(20);
+
+/// How long to wait before something is tried again.
+const BACK_OFF: Duration = Duration::from_millis(100);
+
+/// An allocator.
+pub struct Allocator {
+    /// Its host.
+    pub host: Host,
+    /// The settings.
+    pub config: Rc<Config>,
+    /// What it is connected to.
+    pub neighbours: Rc<Neighbours>,
+    /// Who watches it.
+    pub observer: Observer,
+    /// The newest catalogue it has seen.
+    pub catalogue: RefCell<Option<(CatalogueVersion, Rc<Catalogue>)>>,
+    learning: RefCell<Option<(WeightsVersion, Rc<Learning>)>>,
+}
+
+/// The life of an allocator.
+pub async fn run(host: Host, config: Rc<Config>, neighbours: Rc<Neighbours>, observer: Observer) {
+    let allocator = Rc::new(Allocator {
+        host: host.clone(),
+        config,
+        neighbours,
+        observer,
+        catalogue: RefCell::default(),
+        learning: RefCell::default(),
+    });
+    host.spawn("allocator-apps", allocator.clone().listen());
+    loop {
+        let timeout = allocator.config.session_timeout.get();
+        let session = Session::begin(&host, &allocator.neighbours.ensemble, timeout);
+        let tasks = [
+            host.spawn("allocator-catalogue", allocator.clone().follow_catalogue(session.clone())),
+            host.spawn("allocator-weights", allocator.clone().follow_learning(session.clone())),
+            host.spawn("allocator-learner", term::stand(allocator.clone(), session.clone())),
+        ];
+        let stops = select! {
+            () = session.expired() => false,
+            () = host.shutdown_requested() => true,
+        };
+        tasks.iter().for_each(|task| task.abort());
+        host.report_ready(false);
+        if stops {
+            // Whoever is next in line learns from now on, and not when the session has expired.
+            let _ = host.timeout(BACK_OFF * 10, session.close()).await;
+            crate::reached!("an allocator stopped in good order");
+            return host.exit("shut down");
+        }
+        crate::reached!("the session of an allocator has expired");
+    }
+}
+
+/// Creates the znodes that must exist before anything else.
+pub async fn prepare(session: &Session) -> Result<(), Error> {
+    session.ensure(LEARNERS).await?;
+    let (catalogue, learning) = (json(&Catalogue::default()), json(&Learning::default()));
+    for (path, value) in [(CATALOGUE, catalogue), (LEARNING, learning)] {
+        match session.create(path, value, Mode::Persistent).await {
+            Ok(_) => {}
+            Err(error) if error.is(Code::NodeExists) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+/// How values stand in znodes.
+pub fn json(value: &impl serde::Serialize) -> bytes::Bytes {
+    serde_json::to_vec(value).expect("plain values with keys that are text or numbers").into()
+}
+
+/// Reads a znode that holds such a value, and its version.
+pub async fn read<T: DeserializeOwned>(session: &Session, path: &str) -> Result<(T, i32), Error> {
+    let (data, stat) = session.get(path).await?;
+    let value = serde_json::from_slice(&data).map_err(|_| Error::Refused(Code::MarshallingError))?;
+    Ok((value, stat.version))
+}
+
+impl Allocator {
+    async fn follow_catalogue(self: Rc<Self>, session: Session) {
+        while prepare(&session).await.is_err() {
+            self.host.sleep(BACK_OFF).await;
+        }
+        let mut watch = ConfigWatch::new(&session, CATALOGUE);
+        while let Ok(next) = watch.next().await {
+            let Some((data, stat)) = next else { continue };
+            let Ok(catalogue) = serde_json::from_slice::<Catalogue>(&data) else { continue };
+            self.host.buggify_delay(&sites::CATALOGUE_READ).await;
+            let version = CatalogueVersion::new(stat.version);
+            // The server of a new session may lag behind that of the last.
+            if self.catalogue.borrow().as_ref().is_none_or(|(known, _)| *known < version) {
+                self.host.log(Level::Debug, || format!("takes over catalogue {version}"));
+                self.observer.catalogue(version, &catalogue);
+                *self.catalogue.borrow_mut() = Some((version, Rc::new(catalogue)));
+            }
+            self.report();
+        }
+    }
+
+    async fn follow_learning(self: Rc<Self>, session: Session) {
+        let mut watch = ConfigWatch::new(&session, LEARNING);
+        while let Ok(next) = watch.next().await {
+            let Some((data, stat)) = next else { continue };
+            let Ok(learning) = serde_json::from_slice::<Learning>(&data) else { continue };
+            let version = WeightsVersion::new(stat.version);
+            if self.learning.borrow().as_ref().is_none_or(|(known, _)| *known < version) {
+                self.observer.learning(version, &learning);
+                *self.learning.borrow_mut() = Some((version, Rc::new(learning)));
+            }
+            self.report();
+        }
+    }
+
+    fn report(&self) {
+        self.host.report_ready(self.catalogue.borrow().is_some() && self.learning.borrow().is_some());
+    }
+
+    async fn listen(self: Rc<Self>) {
+        let mut listener = self.host.listen(PORT).await.expect("one process listens for apps");
+        loop {
+            let connection = listener.accept().await;
+            let this = self.clone();
+            let handler = move |ask: Ask| {
+                let this = this.clone();
+                async move { this.decide(ask).await }
+            };
+            let serving = rpc::serve(self.host.clone(), connection, "Decided", handler);
+            self.host.spawn("allocator-connection", serving);
+        }
+    }
+
+    async fn decide(&self, ask: Ask) -> Told {
+        self.host.cpu(DECISION_COST).await;
+        let (catalogue, learning) = (self.catalogue.borrow().clone(), self.learning.borrow().clone());
+        let (Some((version, catalogue)), Some((weights, learning))) = (catalogue, learning) else {
+            crate::reached!("an allocator was asked before it knew the catalogue");
+            return Told::NotReady;
+        };
+        let experiment = catalogue.experiments.get(&ask.experiment).map(|experiment| experiment.id);
+        let learnt = experiment.and_then(|id| learning.weights(id));
+        let Assignment { reason, unit, arm } = assign(&catalogue, learnt, &ask);
+        self.host.buggify_delay(&sites::DECISION).await;
+        let mut choice = experiment.zip(arm).map(|(experiment, (arm, propensity))| Choice {
+            experiment,
+            arm,
+            propensity,
+            weights,
+        });
+        if let (Some(choice), Some(remembered), Reason::Remembered) = (&mut choice, ask.remembered, &reason) {
+            crate::reached!("an arm was remembered by a browser");
+            choice.weights = remembered.weights;
+        }
+        // The known bug tells the weight of now, whatever the arm was drawn by.
+        if bug("E05")
+            && let (Some(choice), Reason::Drawn) = (&mut choice, &reason)
+            && let Some((_, newest)) = &*self.learning.borrow()
+            && let Some(weights) = newest.weights(choice.experiment)
+        {
+            choice.propensity = weights[choice.arm];
+        }
+        self.host.count("allocator.decisions", 1);
+        Told::Decided(Decision { catalogue: version, weights, unit, reason, choice })
+    }
+}

@@ -1,0 +1,126 @@
+//! The term of a learner: elected through coordination, it reads exposures and outcomes from where the last one stopped, and writes down
+//! what it has learnt. The version of the znode is what fences it: whoever has been replaced without noticing writes nothing.
+
+use std::collections::BTreeMap;
+use std::rc::Rc;
+use std::time::Duration;
+
+use crate::systems::allocator::event::{Event, Kind};
+use crate::systems::allocator::learner::{Learning, Taken};
+use crate::systems::allocator::service::{Allocator, LEARNERS, LEARNING, json, read};
+use crate::systems::broker::api::{
+    Consumed, Consumer, ConsumerConfig, Offset, Offsets, Reset, TopicPartition,
+};
+use crate::systems::coordination::api::{Candidate, Code, Error, Session};
+use crate::systems::sites;
+use crate::world::property::bug;
+use crate::world::{Level, select};
+
+/// How long to wait before something is tried again.
+const BACK_OFF: Duration = Duration::from_millis(100);
+
+/// Where the known bug keeps what belongs to what is believed.
+const PROGRESS_APART: &str = "/allocator/progress";
+
+/// Stands for the office under one session until that is over.
+pub async fn stand(allocator: Rc<Allocator>, session: Session) {
+    let host = allocator.host.clone();
+    let candidate = loop {
+        match Candidate::stand(&session, LEARNERS, "learner", host.name().to_owned()).await {
+            Ok(candidate) => break candidate,
+            Err(Error::Expired) => return,
+            Err(_) => host.sleep(BACK_OFF).await,
+        }
+    };
+    while candidate.lead().await.is_err() {
+        if session.is_expired() {
+            return;
+        }
+        host.sleep(BACK_OFF).await;
+    }
+    crate::reached!("a learner was elected");
+    host.log(Level::Info, || "learns from outcomes".to_owned());
+    while !session.is_expired() {
+        if let Err(error) = learn(&allocator, &session).await {
+            host.log(Level::Debug, || format!("begins again from what is written: {error}"));
+            host.sleep(BACK_OFF).await;
+        }
+    }
+}
+
+/// Goes on from what is written, until something is written otherwise than it thinks.
+async fn learn(allocator: &Allocator, session: &Session) -> Result<(), Error> {
+    let host = &allocator.host;
+    session.sync(LEARNING).await?;
+    let (mut learning, mut version): (Learning, i32) = read(session, LEARNING).await?;
+    if bug("E01") && session.exists(PROGRESS_APART).await?.is_some() {
+        (learning.progress, _) = read(session, PROGRESS_APART).await?;
+    }
+    crate::sometimes!(0 < version, "a learner went on from where another had stopped");
+    let mut consumer = consume(allocator, &learning).await;
+    let (mut due, mut fresh) = (host.now() + allocator.config.learn_every.get(), false);
+    loop {
+        select! {
+            consumed = consumer.next() => {
+                let Some(consumed) = consumed else { return Ok(()) };
+                learning.take(taken(allocator, consumed));
+                fresh = true;
+            }
+            () = host.sleep_until(due) => {
+                due = host.now() + allocator.config.learn_every.get();
+                if !fresh {
+                    continue;
+                }
+                let known = allocator.catalogue.borrow().clone();
+                if let Some((_, catalogue)) = known {
+                    learning.weigh(&catalogue);
+                }
+                host.buggify_delay(&sites::PUBLICATION).await;
+                version = publish(session, &learning, version).await?;
+                fresh = false;
+            }
+        }
+    }
+}
+
+async fn publish(session: &Session, learning: &Learning, version: i32) -> Result<i32, Error> {
+    let written = session.set(LEARNING, json(learning), Some(version)).await;
+    match written {
+        Ok(_) => {}
+        Err(Error::Unknown) => crate::reached!("a learner was not told whether it had written"),
+        Err(error) if error.is(Code::BadVersion) => {
+            crate::reached!("a learner found that another had written")
+        }
+        Err(_) => {}
+    }
+    let stat = written?;
+    crate::reached!("a learner wrote down what it had learnt");
+    // The known bug writes apart what was read for it.
+    if bug("E01") {
+        session.ensure(PROGRESS_APART).await?;
+        session.set(PROGRESS_APART, json(&learning.progress), None).await?;
+    }
+    Ok(stat.version)
+}
+
+async fn consume(allocator: &Allocator, learning: &Learning) -> Consumer {
+    let (host, brokers) = (&allocator.host, &allocator.neighbours.brokers);
+    let offsets = Offsets::new(host, brokers);
+    let mut from = BTreeMap::new();
+    for kind in Kind::ALL {
+        let topic = allocator.config.topic(kind);
+        for part in 0..offsets.wait_for_topic(topic).await {
+            let read = learning.progress.offsets.get(&kind).and_then(|parts| parts.get(&part));
+            from.insert(TopicPartition::new(topic, part), read.map(|offset| Offset::new(*offset)));
+        }
+    }
+    let config = ConsumerConfig { bytes_min: 1, reset: Reset::Earliest, ..ConsumerConfig::default() };
+    Consumer::begin(host, brokers, from, &config)
+}
+
+fn taken(allocator: &Allocator, consumed: Consumed) -> Taken {
+    let exposures = *consumed.id.topic == *allocator.config.exposures;
+    let kind = if exposures { Kind::Exposures } else { Kind::Outcomes };
+    let event = consumed.message.and_then(|message| Event::decode(kind, &message.value));
+    Taken { kind, part: consumed.id.index, offset: consumed.offset.get(), event }
+}
