@@ -1,12 +1,143 @@
-//! The allocators in the tank: what a scenario of experiments must name, and that promises are looked at and kept.
+//! The allocators and their clients, end to end; and what is said of scenario files that name no experiment that could be.
 
+use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::path::Path;
+use std::rc::Rc;
+use std::time::Duration;
 
-use wavetank::base::Seed;
+use wavetank::base::{Seed, Share};
+use wavetank::checkers::{ensemble, experiment, replication};
 use wavetank::lab::{Options, Verdict, execute};
 use wavetank::scenario::Scenario;
+use wavetank::systems::allocator::api::{
+    Allocators, Arm, Ask, CatalogueVersion, Change, ChangeError, Curator, Decision, Draft, Identity,
+    LayerDraft, Reason, Scheme, Visitor,
+};
+use wavetank::systems::allocator::{self, Neighbours};
+use wavetank::systems::broker::{self, TopicConfig};
+use wavetank::systems::coordination;
+use wavetank::systems::coordination::api::Session;
+use wavetank::world::{Host, Tank};
 
-fn load(set: &[&str]) -> Result<Scenario, String> {
+use crate::scenario_files::{GOOD, folder, load};
+use crate::world_time::{in_tank, spec};
+
+fn changes() -> [Change; 2] {
+    let layer = LayerDraft { name: "home".to_owned(), unit: Identity::User, segments: 10 };
+    let arms = ["old", "new"].map(|name| Arm { name: name.to_owned(), weight: 1.0 }).to_vec();
+    let draft = Draft {
+        name: "banner".to_owned(),
+        layer: "home".to_owned(),
+        segments: 10,
+        arms,
+        ramp: Share::new(1.0),
+        scheme: Scheme::Planout,
+        only: [].into(),
+        sticky: false,
+        adaptive: None,
+    };
+    [Change::LayOut { layers: vec![layer], holdout: Share::default() }, Change::Start(draft)]
+}
+
+fn ask(user: u32) -> Ask {
+    let visitor = Visitor { user: Some(format!("u{user}")), ..Visitor::default() };
+    Ask { experiment: "banner".to_owned(), visitor, remembered: None }
+}
+
+/// What an allocator says once it knows the experiment.
+async fn drawn(host: &Host, allocators: &Allocators, user: u32) -> Decision {
+    loop {
+        match allocators.ask(&ask(user)).await {
+            Some(decision) if decision.reason == Reason::Drawn => return decision,
+            _ => host.sleep(Duration::from_millis(50)).await,
+        }
+    }
+}
+
+#[test]
+fn every_allocator_gives_the_same_arm_and_a_change_to_a_catalogue_that_has_moved_on_is_refused() {
+    let (done, _) = in_tank(1, |tank: Tank| async move {
+        let ensemble = coordination::boot(
+            &tank,
+            &coordination::Config::default(),
+            Rc::new(RefCell::new(ensemble::History::default())),
+        )
+        .servers;
+        let topics = ["exposures", "outcomes"].map(|topic| TopicConfig::new(topic, 1, 1, 1)).to_vec();
+        let config = broker::Config { brokers: 1, topics, ..broker::Config::default() };
+        let history = Rc::new(RefCell::new(replication::History::default()));
+        let brokers = broker::boot(&tank, &config, &ensemble, history).servers;
+        let neighbours = Neighbours { ensemble: ensemble.clone(), brokers };
+        let history = Rc::new(RefCell::new(experiment::History::default()));
+        let servers = allocator::boot(&tank, &allocator::Config::default(), neighbours, history).servers;
+        let done = Rc::new(RefCell::new(false));
+        let told = done.clone();
+        tank.add_host(spec("client", "a"), move |host| {
+            let (ensemble, servers, told) = (ensemble.clone(), servers.clone(), told.clone());
+            async move {
+                let session = Session::begin(&host, &ensemble, Duration::from_secs(3));
+                let curator = Curator::new(&session);
+                curator.prepare().await.expect("nothing breaks here");
+                for (version, change) in (0..).zip(changes()) {
+                    let made = curator.change(CatalogueVersion::new(version), &change).await;
+                    assert_eq!(made, Ok(()));
+                }
+                let late = curator.change(CatalogueVersion::new(1), &changes()[1]).await;
+                assert_eq!(late, Err(ChangeError::Stale(CatalogueVersion::new(2))));
+                let (version, catalogue) = curator.catalogue().await.expect("nothing breaks here");
+                assert_eq!((version, catalogue.started), (CatalogueVersion::new(2), 1));
+                let each: Vec<Allocators> =
+                    servers.iter().map(|server| Allocators::new(&host, &[*server], 0)).collect();
+                let mut arms = [0, 0];
+                for user in 0..50 {
+                    let first = drawn(&host, &each[0], user).await.choice.expect("all are exposed");
+                    assert_eq!(first.propensity, 0.5);
+                    arms[first.arm] += 1;
+                    for other in &each[1..] {
+                        assert_eq!(drawn(&host, other, user).await.choice, Some(first));
+                    }
+                }
+                assert!(arms.iter().all(|count| 5 < *count), "{arms:?}");
+                *told.borrow_mut() = true;
+            }
+        });
+        tank.wait_until(Duration::from_secs(60), Duration::from_millis(50), || *done.borrow()).await
+    });
+    assert_eq!(done, Ok(true));
+}
+
+#[test]
+fn a_file_with_an_experiment_that_cannot_be_is_refused_where_it_is_wrong() {
+    let experiment = |steps: &str| {
+        let topics = "{ name = \"exposures\" }, { name = \"outcomes\" }, { name = \"clicks\"";
+        let system = "[systems.allocator]\n[workloads.experiment]\nconverts = { banner = [\"5%\"] }\n";
+        format!("{}{system}steps = [{steps}]\n", GOOD.replacen("{ name = \"clicks\"", topics, 1))
+    };
+    let layout = "{ do = { lay_out = { layers = [{ name = \"home\", segments = 4 }] } } }";
+    let start = "{ do = { start = { name = \"banner\", layer = \"home\", segments = SIZE, arms = [{ name = \"a\" }, { name = \"b\" }] } } }";
+    for (name, text, told) in [
+        (
+            "alloc-free",
+            experiment(&format!("{layout}, {}", start.replace("SIZE", "5"))),
+            "from 1 to the 4 that are free",
+        ),
+        (
+            "alloc-rates",
+            experiment(&format!("{layout}, {}", start.replace("SIZE", "2"))),
+            "`banner` has 2 arms, and 1 shares",
+        ),
+        ("alloc-layer", experiment(&start.replace("SIZE", "2")), "there is no layer `home`"),
+        ("alloc-topic", format!("{GOOD}[systems.allocator]\n"), "there is no topic `exposures`"),
+        ("alloc-none", experiment("").replace("[systems.allocator]\n", ""), "experiments need allocators"),
+    ] {
+        let folder = folder(name, &[("s.toml", &text)]);
+        let error = load(&folder, &[]).map(|scenario| scenario.title).expect_err(name);
+        assert!(error.contains(told) && error.contains("s.toml:"), "{name}: {error}");
+    }
+}
+
+fn stormy(set: &[&str]) -> Result<Scenario, String> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("scenarios/experiment.toml");
     let overrides: Vec<String> = set.iter().map(|set| (*set).to_owned()).collect();
     Scenario::load(&path, &overrides).map_err(|error| error.render(false))
@@ -14,8 +145,8 @@ fn load(set: &[&str]) -> Result<Scenario, String> {
 
 #[test]
 fn experiments_keep_their_promises_in_a_storm_and_every_promise_is_looked_at() {
-    let scenario = load(&["acts.stir=20s"]).expect("the scenario can be run");
-    let mut looked_at = std::collections::BTreeMap::new();
+    let scenario = stormy(&["acts.stir=20s"]).expect("the scenario can be run");
+    let mut looked_at = BTreeMap::new();
     for seed in 1..=8 {
         let run = execute(&scenario, Seed::new(seed), &Options::default(), &mut |_| {});
         assert_eq!(run.verdict, Verdict::Held, "seed {seed}: {:?}", run.violation);
@@ -43,7 +174,7 @@ fn experiments_keep_their_promises_in_a_storm_and_every_promise_is_looked_at() {
 #[test]
 fn what_no_allocator_could_run_with_is_told() {
     let refused = |set: &str, why: &str| {
-        let complaint = load(&[set]).expect_err("it is wrong");
+        let complaint = stormy(&[set]).expect_err("it is wrong");
         assert!(complaint.contains(why), "{set}: {complaint}");
     };
     refused("systems.allocator.servers=0", "0 is not from 1 to");
