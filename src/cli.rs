@@ -529,15 +529,20 @@ fn load(file: &Path, set: &[String]) -> Result<Scenario, u8> {
 }
 
 /// Tells what is wrong with a scenario or a plan; returns the exit code.
-fn bad_input(subject: &Subject, error: &ScenarioError, format: Format) -> u8 {
+fn bad_input(file: &Path, error: &ScenarioError, format: Format) -> u8 {
     tell(&error.render(io::stderr().is_terminal()));
-    refuse(subject, error.mistakes(), format)
+    refuse(file, error.mistakes(), format)
+}
+
+/// How many are to work: as many as were asked for, or as there are cores.
+fn threads(asked: Option<usize>) -> usize {
+    asked.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, Into::into))
 }
 
 /// Bad input that has been told: scripts get it as JSON, too. Returns the exit code.
-fn refuse(subject: &Subject, mistakes: &[Mistake], format: Format) -> u8 {
+fn refuse(file: &Path, mistakes: &[Mistake], format: Format) -> u8 {
     if format == Format::Json {
-        print(&(report::bad_input(&subject.file, mistakes) + "\n"));
+        print(&(report::bad_input(file, mistakes) + "\n"));
     }
     Verdict::BAD_INPUT
 }

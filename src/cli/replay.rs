@@ -27,7 +27,7 @@ pub(super) fn replay(arguments: &ReplayArguments) -> u8 {
     let subject = &arguments.subject;
     let (scenario, plan) = match subject.load() {
         Ok(loaded) => loaded,
-        Err(error) => return bad_input(subject, &error, Format::Text),
+        Err(error) => return bad_input(&subject.file, &error, Format::Text),
     };
     if let Some(folder) = &arguments.trace
         && let Err(message) = create_folder(folder)

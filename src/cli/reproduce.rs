@@ -5,7 +5,7 @@ use std::path::Path;
 use indicatif::ProgressBar;
 
 use crate::cli::sweep::failed;
-use crate::cli::{ReproduceArguments, print, styled, tell};
+use crate::cli::{ReproduceArguments, print, styled, tell, threads};
 use crate::lab::Verdict;
 use crate::lab::reproduce::{ALL, Crew, Reproduction};
 use crate::report;
@@ -24,8 +24,7 @@ pub(super) fn run(arguments: &ReproduceArguments) -> u8 {
             return Verdict::BAD_INPUT;
         }
     };
-    let threads =
-        arguments.jobs.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, Into::into));
+    let threads = threads(arguments.jobs);
     let mut found = Vec::new();
     for one in wanted {
         let bar = styled(ProgressBar::new(0), "{msg} {wide_bar} {pos}/{len}").with_message(one.name);

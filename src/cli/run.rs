@@ -20,7 +20,7 @@ pub(super) fn run(arguments: &RunArguments) -> u8 {
     let subject = &arguments.subject;
     let (scenario, plan) = match subject.load() {
         Ok(loaded) => loaded,
-        Err(error) => return bad_input(subject, &error, arguments.format),
+        Err(error) => return bad_input(&subject.file, &error, arguments.format),
     };
     let folder = arguments.trace.as_deref().map(create_folder);
     let parent = arguments.html.as_deref();
@@ -30,7 +30,7 @@ pub(super) fn run(arguments: &RunArguments) -> u8 {
     for created in folder.into_iter().chain(parent) {
         if let Err(message) = created {
             tell(&format!("{message}\n"));
-            return refuse(subject, &[Mistake::new(message)], arguments.format);
+            return refuse(&subject.file, &[Mistake::new(message)], arguments.format);
         }
     }
     let recording = Recording { everything: arguments.trace.is_some(), ..Recording::default() };

@@ -1,6 +1,5 @@
 //! `wavetank compare` on a file of strategies: which loses least, errs least, and decides soonest.
 
-use std::io::{self, IsTerminal};
 use std::time::Duration;
 
 use indicatif::ProgressBar;
@@ -8,10 +7,10 @@ use indicatif::ProgressBar;
 use crate::base::Seed;
 use crate::cli::run::{create_parent, write_page};
 use crate::cli::sweep::failed;
-use crate::cli::{CompareArguments, Format, print, styled, tell};
+use crate::cli::{CompareArguments, Format, bad_input, print, styled, tell, threads};
 use crate::lab::Verdict;
 use crate::lab::strategies::{Findings, compare};
-use crate::report::{self, StrategiesReport};
+use crate::report::StrategiesReport;
 use crate::scenario::Study;
 
 /// Carries the command out; returns its exit code.
@@ -25,19 +24,11 @@ pub(super) fn run(arguments: &CompareArguments) -> u8 {
     }
     let mut study = match Study::load(&arguments.file, &arguments.set) {
         Ok(study) => study,
-        Err(error) => {
-            tell(&error.render(io::stderr().is_terminal()));
-            if arguments.format == Format::Json {
-                print(&(report::bad_input(&arguments.file, error.mistakes()) + "\n"));
-            }
-            return Verdict::BAD_INPUT;
-        }
+        Err(error) => return bad_input(&arguments.file, &error, arguments.format),
     };
     study.streams = arguments.streams.unwrap_or(study.streams);
     study.seed = arguments.seed.map_or(study.seed, Seed::new);
-    let jobs = arguments.bounds.jobs;
-    let jobs = jobs.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, Into::into));
-    let findings = with_bar(&study, jobs);
+    let findings = with_bar(&study, threads(arguments.bounds.jobs));
     let report = StrategiesReport { study: &study, findings: &findings };
     match arguments.format {
         Format::Text => print(&report.text()),

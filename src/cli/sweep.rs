@@ -11,7 +11,7 @@ use crate::base::Span;
 use crate::cli::run::{create_parent, write_page};
 use crate::cli::{
     BoundsArguments, Format, MergeArguments, RunsArguments, SweepArguments, ToldArguments, load, print,
-    styled, tell,
+    styled, tell, threads,
 };
 use crate::lab::Verdict;
 use crate::lab::sweep::{
@@ -57,9 +57,8 @@ pub(super) fn swept(
 
 /// What bounds each run, and the whole in time.
 pub(super) fn limits(bounds: &BoundsArguments, budget: Option<Span>) -> Limits {
-    let cores = || std::thread::available_parallelism().map_or(1, Into::into);
     Limits {
-        jobs: bounds.jobs.unwrap_or_else(cores),
+        jobs: threads(bounds.jobs),
         time_out: bounds.time_out.get(),
         memory: bounds.memory.get(),
         failures: None,

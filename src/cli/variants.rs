@@ -8,7 +8,7 @@ use crate::lab::variants::{Original, VariantError, Workshop};
 
 /// The run that is to be varied; what is wrong with it has been told, and the exit code is returned.
 pub(super) fn original(subject: &Subject, format: Format) -> Result<Original, u8> {
-    let (scenario, plan) = subject.load().map_err(|error| bad_input(subject, &error, format))?;
+    let (scenario, plan) = subject.load().map_err(|error| bad_input(&subject.file, &error, format))?;
     let seed = subject.seed(&scenario);
     Ok(Original { file: subject.file.clone(), set: subject.set.clone(), seed, plan })
 }
@@ -31,7 +31,7 @@ pub(super) fn in_workshop<T>(
 /// Tells why a run cannot be varied; returns the exit code.
 pub(super) fn not_varied(subject: &Subject, error: &VariantError) -> u8 {
     match error {
-        VariantError::BadInput(error) => return bad_input(subject, error, Format::Text),
+        VariantError::BadInput(error) => return bad_input(&subject.file, error, Format::Text),
         VariantError::Holds { .. } => tell(&format!("{error}\n  `wavetank sweep` finds seeds that fail\n")),
         VariantError::Untold { .. } => tell(&format!("{error}\n  `wavetank run` tells more\n")),
         VariantError::Io(error) => return failed("cannot run variants", error),

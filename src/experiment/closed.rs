@@ -9,7 +9,7 @@ use crate::base::{Seed, SimTime};
 use crate::experiment::allocation::Allocator;
 use crate::experiment::stopping::{Decision, Rule, Tally};
 use crate::experiment::strategy::Strategy;
-use crate::experiment::users::{Population, User, Users};
+use crate::experiment::users::{Population, User, Users, evenly};
 use crate::statistics::bandit::Outcome;
 use crate::statistics::dice::Dice;
 
@@ -181,8 +181,7 @@ impl Stream<'_> {
     }
 
     fn checkpoint_at(&self) -> SimTime {
-        let end = u128::from(self.population.end().as_nanos());
-        SimTime::from_nanos((end * (self.checkpoint as u128 + 1) / CHECKPOINTS as u128) as u64)
+        evenly(self.population.end(), self.checkpoint, CHECKPOINTS)
     }
 
     fn tell(&mut self) {

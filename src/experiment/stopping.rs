@@ -4,6 +4,7 @@
 
 use crate::base::SimTime;
 use crate::experiment::strategy::{Stop, Strategy};
+use crate::experiment::users::{DAY, evenly};
 use crate::statistics::bayes::{self, Beta, Patience};
 use crate::statistics::proportion::{self, Share};
 use crate::statistics::sequential::{ConfidenceSequence, Look, Mixture};
@@ -45,10 +46,8 @@ impl Rule {
     /// The rule of a valid strategy among so many arms, for a stream of so many days.
     pub fn new(strategy: &Strategy, arms: usize, days: u32) -> Self {
         let count = strategy.looks(days) as usize;
-        let end = u64::from(days) * 86_400_000_000_000;
-        let at =
-            |look: usize| SimTime::from_nanos((u128::from(end) * (look as u128 + 1) / count as u128) as u64);
-        let looks: Vec<SimTime> = (0..count).map(at).collect();
+        let end = SimTime::from_nanos(u64::from(days) * DAY);
+        let looks: Vec<SimTime> = (0..count).map(|look| evenly(end, look, count)).collect();
         let alpha = strategy.alpha.get() / (arms.max(2) - 1) as f64;
         let plain = -normal::quantile(0.5 * alpha);
         let bounds = match strategy.stop {

@@ -24,7 +24,12 @@ const ARMS_MAX: usize = 200;
 const VISITS_MAX: u32 = 1000;
 
 const HOUR: u64 = 3_600_000_000_000;
-const DAY: u64 = 24 * HOUR;
+pub(super) const DAY: u64 = 24 * HOUR;
+
+/// When a stream that ends at `end` has its moment `at` (from 0 on) of `count` that are evenly spaced; the last is its end.
+pub(super) fn evenly(end: SimTime, at: usize, count: usize) -> SimTime {
+    SimTime::from_nanos((u128::from(end.as_nanos()) * (at as u128 + 1) / count as u128) as u64)
+}
 
 /// Who comes, and what each arm does to them.
 ///

@@ -6,6 +6,7 @@
 pub mod blame;
 pub mod compare;
 mod course;
+mod crew;
 mod determinism;
 pub mod divergence;
 pub mod passing;

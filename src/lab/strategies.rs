@@ -3,12 +3,10 @@
 //! Stream `n` has the seed `n` after the first under every strategy, so that differences between strategies are those of pairs. Streams are
 //! shared among threads, and put together in their order: the numbers do not depend on how many threads there are.
 
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicUsize, Ordering};
-
 use crate::base::Seed;
 use crate::experiment::closed::{CHECKPOINTS, Course, Prepared};
 use crate::experiment::users::Population;
+use crate::lab::crew::in_order;
 use crate::scenario::Study;
 use crate::statistics::Interval;
 use crate::statistics::binomial::clopper_pearson;
@@ -128,40 +126,23 @@ impl Mean {
 
 /// Takes all streams through all strategies on so many threads. `tell` hears how many more courses have ended.
 pub fn compare(study: &Study, jobs: usize, tell: &(dyn Fn(u64) + Sync)) -> Findings {
-    assert!(0 < jobs, "somebody must do it");
     let population = Population::new(&study.users);
     let prepared: Vec<Prepared<'_>> =
         study.strategies.iter().map(|strategy| Prepared::new(strategy, &population)).collect();
-    let portions = study.streams.div_ceil(PORTION);
-    let next = AtomicUsize::new(0);
-    let ended = Mutex::new(Vec::new());
-    let work = || {
-        loop {
-            let taken = next.fetch_add(1, Ordering::Relaxed);
-            // All strategies by turns, so that the long ones are not left to the end.
-            let (portion, strategy) = (taken / prepared.len(), taken % prepared.len());
-            if portions <= portion as u64 {
-                return;
-            }
-            let first = portion as u64 * PORTION;
-            let streams = first..(first + PORTION).min(study.streams);
-            let count = streams.end - streams.start;
-            let seed = |stream: u64| Seed::new(study.seed.get().wrapping_add(stream));
-            let courses: Vec<Course> =
-                streams.map(|stream| prepared[strategy].course(&population, seed(stream))).collect();
-            ended.lock().expect("no thread panics with it").push(((strategy, portion), courses));
-            tell(count);
-        }
-    };
-    std::thread::scope(|scope| {
-        (0..jobs).for_each(|_| {
-            scope.spawn(work);
-        });
+    let count = prepared.len();
+    // All strategies by turns, so that the long ones are not left to the end.
+    let portions = in_order(jobs, study.streams.div_ceil(PORTION) as usize * count, |taken| {
+        let first = (taken / count) as u64 * PORTION;
+        let streams = first..(first + PORTION).min(study.streams);
+        let length = streams.end - streams.start;
+        let seed = |stream: u64| Seed::new(study.seed.get().wrapping_add(stream));
+        let courses: Vec<Course> =
+            streams.map(|stream| prepared[taken % count].course(&population, seed(stream))).collect();
+        tell(length);
+        courses
     });
-    let mut ended = ended.into_inner().expect("no thread panics with it");
-    ended.sort_by_key(|(place, _)| *place);
-    let mut courses: Vec<Vec<Course>> = vec![Vec::new(); prepared.len()];
-    ended.into_iter().for_each(|((strategy, _), portion)| courses[strategy].extend(portion));
+    let mut courses: Vec<Vec<Course>> = vec![Vec::new(); count];
+    portions.into_iter().enumerate().for_each(|(taken, portion)| courses[taken % count].extend(portion));
     findings(study, &population, &courses)
 }
 

@@ -187,20 +187,23 @@ impl Scenario {
     pub fn servers(&self) -> Vec<String> {
         let numbered =
             |name: &str, count: u32| (1..=count).map(move |n| format!("{name}-{n}")).collect::<Vec<_>>();
-        let coordination = self.systems.coordination.as_ref().map_or(0, |config| config.servers);
-        let brokers = self.systems.broker.as_ref().map_or(0, |config| config.brokers);
-        let allocators = self.systems.allocator.as_ref().map_or(0, |config| config.servers);
-        let systems = [("coordination", coordination), ("broker", brokers), ("allocator", allocators)];
-        systems.map(|(name, count)| numbered(name, count)).concat()
+        self.server_counts().map(|(name, count)| numbered(name, count)).concat()
     }
 
     /// The zones in which servers stand: those of a kind stand in the zones by turns.
     pub fn zones_with_servers(&self) -> Vec<&str> {
-        let coordination = self.systems.coordination.as_ref().map_or(0, |config| config.servers);
-        let brokers = self.systems.broker.as_ref().map_or(0, |config| config.brokers);
-        let allocators = self.systems.allocator.as_ref().map_or(0, |config| config.servers);
-        let zones = self.zones.names.iter().map(String::as_str);
-        zones.take(coordination.max(brokers).max(allocators) as usize).collect()
+        let most = self.server_counts().map(|(_, count)| count).into_iter().max().unwrap_or(0);
+        self.zones.names.iter().map(String::as_str).take(most as usize).collect()
+    }
+
+    /// How many servers each system has.
+    fn server_counts(&self) -> [(&'static str, u32); 3] {
+        let Systems { coordination, broker, allocator } = &self.systems;
+        [
+            ("coordination", coordination.as_ref().map_or(0, |config| config.servers)),
+            ("broker", broker.as_ref().map_or(0, |config| config.brokers)),
+            ("allocator", allocator.as_ref().map_or(0, |config| config.servers)),
+        ]
     }
 
     /// What makes it large.

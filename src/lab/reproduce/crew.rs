@@ -1,10 +1,9 @@
-//! The threads that share a computation out among them.
+//! Repeats a computation, each time with other dice.
 
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::thread;
 
 use crate::base::Seed;
+use crate::lab::crew::in_order;
 use crate::statistics::dice::Dice;
 
 /// Threads, and someone to tell how far they have come.
@@ -24,26 +23,14 @@ impl Crew<'_> {
         count: usize,
         work: impl Fn(&mut Dice) -> T + Sync,
     ) -> Vec<T> {
-        let (next, done) = (AtomicUsize::new(0), Mutex::new(Vec::with_capacity(count)));
-        thread::scope(|scope| {
-            for _ in 0..self.threads.clamp(1, count.max(1)) {
-                scope.spawn(|| {
-                    loop {
-                        let number = next.fetch_add(1, Ordering::Relaxed);
-                        if count <= number {
-                            return;
-                        }
-                        let result = work(&mut Dice::new(&mut SEED.stream(&format!("{name}/{number}"))));
-                        let mut done = done.lock().expect("no work panics while it is held");
-                        done.push((number, result));
-                        (self.progress)(done.len(), count);
-                    }
-                });
-            }
-        });
-        let mut done = done.into_inner().expect("no work panics while it is held");
-        done.sort_by_key(|(number, _)| *number);
-        done.into_iter().map(|(_, result)| result).collect()
+        let done = Mutex::new(0);
+        in_order(self.threads, count, |number| {
+            let result = work(&mut Dice::new(&mut SEED.stream(&format!("{name}/{number}"))));
+            let mut done = done.lock().expect("telling does not panic");
+            *done += 1;
+            (self.progress)(*done, count);
+            result
+        })
     }
 }
 

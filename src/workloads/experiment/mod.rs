@@ -14,9 +14,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::base::{Problem, Rate, Seed, Share, SimTime, Span};
+use crate::checkers::Check;
 use crate::checkers::experiment::{self, History};
 use crate::checkers::service::Request;
-use crate::checkers::{Check, experiment as checker};
 use crate::systems::allocator;
 use crate::systems::allocator::api::{Catalogue, Change, Choice};
 use crate::workloads::{LocalBoxFuture, Workload};
@@ -172,7 +172,7 @@ impl ExperimentWorkload {
         config: &Config,
         system: &allocator::Config,
         servers: Servers,
-        history: Rc<RefCell<experiment::History>>,
+        history: Rc<RefCell<History>>,
         seed: Seed,
     ) -> Self {
         let notebook = Notebook {
@@ -261,7 +261,7 @@ impl Workload for ExperimentWorkload {
     }
 
     fn judge(&self) -> Vec<Check> {
-        checker::check(&self.client.notebook.history.borrow())
+        experiment::check(&self.client.notebook.history.borrow())
     }
 
     fn requests(&self) -> Vec<Request> {

@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::time::Duration;
 
-use crate::base::SimTime;
 use crate::checkers::experiment::{Choice, Read, Said};
 use crate::systems::allocator::api::{ChangeError, Curator, Event, Kind, Learning, Observer, topic};
 use crate::systems::broker::api::{Consumed, Consumer, ConsumerConfig, Offset, Offsets, TopicPartition};
@@ -19,11 +18,6 @@ const BACK_OFF: Duration = Duration::from_millis(100);
 /// number of the changes that were made.
 pub(super) async fn curate(client: Client, host: Host) {
     let steps = &client.config.steps;
-    let begun = |at: SimTime, order: &Order| match order {
-        Order::Prepare => false,
-        Order::Drive(start) => *start + Duration::ZERO <= at,
-        Order::Stop | Order::ReadBack => true,
-    };
     loop {
         let session = Session::begin(&host, &client.servers.ensemble, SESSION_TIMEOUT);
         let curator = Curator::new(&session);
@@ -44,7 +38,7 @@ pub(super) async fn curate(client: Client, host: Host) {
             };
             if !step.at.get().is_zero() {
                 prepared(&client, &host);
-                let order = ordered(&client.notebook, |order| begun(host.true_time(), order)).await;
+                let order = ordered(&client.notebook, |order| *order != Order::Prepare).await;
                 if let Order::Drive(start) = order {
                     host.sleep((start + step.at.get()).since(host.true_time())).await;
                 }
