@@ -58,6 +58,7 @@ Examples:
   wavetank sweep scenarios/clickstream.toml --axis systems.broker.brokers=3,5 --axis acts.stir=20s,60s
   wavetank sweep scenarios/mixed-swarm.toml --seeds 1..100001 --budget 8h --until-stable 2000
   wavetank sweep scenarios/mixed-swarm.toml --seeds 1..1001 --resume     after an interruption
+  wavetank sweep scenarios/decisions-*.toml --axis workloads.experiment.delivery=at-most-once,idempotent --figure A/A
 
 Each run is a process of its own: one that hangs, dies or eats memory costs one seed, and is a finding. What has ended is in
 FOLDER/runs.jsonl at once; FOLDER/sweep.json holds the summary.
@@ -442,6 +443,9 @@ struct ReproduceArguments {
 /// How a sweep is told.
 #[derive(Args)]
 struct ToldArguments {
+    /// Tell the figures whose names contain this, by file and value of each axis: mean and 95% interval (may be given again)
+    #[arg(long, value_name = "NAME")]
+    figure: Vec<String>,
     /// Write the runs as JUnit XML there, for continuous integration
     #[arg(long, value_name = "FILE")]
     junit: Option<PathBuf>,

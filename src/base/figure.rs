@@ -14,6 +14,9 @@ pub struct Figure {
     pub better: Better,
     /// The number; absent (null) where the run has none, for it was cut short, did not come to rest, or nothing was asked.
     pub value: Option<f64>,
+    /// Of how many trials of its own a run tells the share, where it does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub of: Option<u64>,
 }
 
 /// Which way a figure is better.
@@ -31,6 +34,12 @@ pub enum Better {
 impl Figure {
     /// A figure of this name.
     pub fn new(name: impl Into<String>, unit: &str, better: Better, value: impl Into<Option<f64>>) -> Self {
-        Self { name: name.into(), unit: unit.to_owned(), better, value: value.into() }
+        Self { name: name.into(), unit: unit.to_owned(), better, value: value.into(), of: None }
+    }
+
+    /// How often something happened, of so many trials, in percent; nothing of none.
+    pub fn share(name: impl Into<String>, better: Better, happened: u64, of: u64) -> Self {
+        let value = (0 < of).then(|| 100.0 * happened as f64 / of as f64);
+        Self { name: name.into(), unit: "%".to_owned(), better, value, of: Some(of) }
     }
 }

@@ -206,6 +206,22 @@ impl History {
         [self.decisions.len(), self.acknowledged.len(), self.read.len()].map(|count| count as u64)
     }
 
+    /// The experiments there ever were, by the number of their start.
+    pub fn experiments(&self) -> impl Iterator<Item = (u32, &Experiment)> {
+        let latest = self.catalogues.values().next_back().into_iter();
+        latest.flat_map(|catalogue| &catalogue.experiments).map(|(number, found)| (*number, found))
+    }
+
+    /// How many events of a topic were handed to producers.
+    pub fn sent_of(&self, topic: Topic) -> u64 {
+        self.sent.keys().filter(|(of, _)| *of == topic).count() as u64
+    }
+
+    /// The events that were read back, copies too.
+    pub fn events_read(&self) -> impl Iterator<Item = &(Id, Said)> {
+        self.read.iter().filter_map(|read| read.event.as_ref())
+    }
+
     fn experiment(&self, decision: &Decision) -> Option<(u32, &Experiment)> {
         let catalogue = self.catalogues.get(&decision.catalogue)?;
         let mut named = catalogue.experiments.iter().filter(|(_, found)| found.name == decision.experiment);

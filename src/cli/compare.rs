@@ -3,13 +3,13 @@
 use std::path::PathBuf;
 
 use crate::cli::run::{create_parent, write_page};
-use crate::cli::sweep::{failed, limits, loads, possible, standing, swept};
+use crate::cli::sweep::{failed, known, limits, loads, possible, standing, swept};
 use crate::cli::{CompareArguments, Format, print, strategies, tell};
 use crate::lab::compare::{Comparison, HELD, metrics};
 use crate::lab::sweep::{Axis, Plan};
 use crate::lab::{Verdict, figure_names};
 use crate::report::CompareReport;
-use crate::scenario::{Study, advice};
+use crate::scenario::Study;
 
 /// Carries the command out; returns its exit code.
 #[expect(
@@ -99,13 +99,4 @@ fn asked(arguments: &CompareArguments) -> Result<(Plan, Axis, String), u8> {
     let all: Vec<String> = figures.iter().cloned().chain(events).collect();
     known(&arguments.metric, &all, &figures).map_err(refused)?;
     Ok((plan, axis, baseline))
-}
-
-/// Whether each name asked for is part of a metric's; else what is wrong, with the nearest name, or all of the `main` ones.
-fn known(wanted: &[String], metrics: &[String], main: &[String]) -> Result<(), String> {
-    let found = |wanted: &&String| metrics.iter().any(|name| name.contains(wanted.as_str()));
-    let Some(wanted) = wanted.iter().find(|wanted| !found(wanted)) else { return Ok(()) };
-    let of = |names: &[String]| advice(wanted, names.iter().map(String::as_str));
-    let mend = of(metrics).or_else(|| of(main)).map(|advice| format!("; {advice}")).unwrap_or_default();
-    Err(format!("no metric is called `{wanted}`{mend}"))
 }

@@ -13,12 +13,12 @@ use crate::cli::{
     BoundsArguments, Format, MergeArguments, RunsArguments, SweepArguments, ToldArguments, load, print,
     styled, tell, threads,
 };
-use crate::lab::Verdict;
 use crate::lab::sweep::{
-    Axis, Journal, JournalError, Limits, Outcome, Plan, Stop, Summary, SweepProgress, sweep,
+    Axis, Journal, JournalError, Limits, Outcome, Plan, Stop, Summary, SweepProgress, figures, sweep,
 };
+use crate::lab::{Verdict, figure_names};
 use crate::report::{SweepReport, junit};
-use crate::scenario::Scenario;
+use crate::scenario::{Scenario, advice};
 use crate::systems::{self, sites};
 use crate::world::{Site, property};
 
@@ -28,6 +28,16 @@ pub(super) fn run(arguments: &SweepArguments) -> u8 {
         Ok(plan) => plan,
         Err(code) => return code,
     };
+    if !arguments.told.figure.is_empty() {
+        let names = match loads(&plan) {
+            Ok(scenarios) => scenarios.iter().flat_map(figure_names).collect::<Vec<_>>(),
+            Err(code) => return code,
+        };
+        if let Err(unknown) = known(&arguments.told.figure, &names, &names) {
+            tell(&(unknown + "\n"));
+            return Verdict::BAD_INPUT;
+        }
+    }
     let limits = Limits {
         failures: arguments.stop_after_failures,
         stable: arguments.until_stable,
@@ -53,6 +63,15 @@ pub(super) fn swept(
     let program = std::env::current_exe().map_err(failed)?;
     let stop = with_bar(|progress| sweep(&program, plan, limits, &mut journal, progress)).map_err(failed)?;
     Ok((journal, stop))
+}
+
+/// Whether each name asked for is part of a metric's; else what is wrong, with the nearest name, or all of the `main` ones.
+pub(super) fn known(wanted: &[String], metrics: &[String], main: &[String]) -> Result<(), String> {
+    let found = |wanted: &&String| metrics.iter().any(|name| name.contains(wanted.as_str()));
+    let Some(wanted) = wanted.iter().find(|wanted| !found(wanted)) else { return Ok(()) };
+    let of = |names: &[String]| advice(wanted, names.iter().map(String::as_str));
+    let mend = of(metrics).or_else(|| of(main)).map(|advice| format!("; {advice}")).unwrap_or_default();
+    Err(format!("no metric is called `{wanted}`{mend}"))
 }
 
 /// What bounds each run, and the whole in time.
@@ -137,7 +156,9 @@ fn told(folder: &Path, plan: &Plan, outcomes: &[Outcome], stop: Stop, as_asked: 
     let standing = standing(&scenarios);
     let possible = possible(&standing);
     let sites: Vec<Site> = sites::ALL.iter().copied().filter(|site| standing.contains(site.system)).collect();
-    let report = SweepReport { plan, summary: &summary, stop, possible: &possible, sites: &sites };
+    let (figures, wanted) = (&figures(plan, &[], outcomes), &as_asked.figure);
+    let report =
+        SweepReport { plan, summary: &summary, stop, possible: &possible, sites: &sites, figures, wanted };
     let json = report.json() + "\n";
     let mut written = std::fs::write(folder.join("sweep.json"), &json);
     if let (Ok(()), Some(xml)) = (&written, &as_asked.junit) {

@@ -6,6 +6,7 @@
 //!
 //! What has ended is in the journal before anything else happens, so that a sweep that is killed goes on where it was.
 
+mod cells;
 mod journal;
 mod summary;
 pub(in crate::lab) mod worker;
@@ -19,6 +20,7 @@ use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
+pub use cells::{CONFIDENCE, Estimate, FigureTable, cells, figures};
 pub use journal::{Journal, JournalError};
 #[cfg(test)]
 pub(crate) use summary::tests as sample;

@@ -3,6 +3,7 @@
 //! Each leads with the verdict and holds the command that repeats the run. Nothing here decides anything.
 
 mod blame;
+mod cells;
 mod command;
 mod compare;
 mod divergence;

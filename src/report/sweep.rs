@@ -5,7 +5,8 @@ use std::fmt::{self, Write};
 
 use serde::Serialize;
 
-use crate::lab::sweep::{Ended, Finding, Outcome, Plan, Point, SiteRuns, Stop, Summary};
+use crate::lab::sweep::{Ended, FigureTable, Finding, Outcome, Plan, Point, SiteRuns, Stop, Summary};
+use crate::report::cells::{CellDocument, Grid, documents};
 use crate::report::command::{command_at, quoted};
 use crate::report::html::escaped;
 use crate::report::text::grouped;
@@ -27,6 +28,10 @@ pub struct SweepReport<'sweep> {
     pub possible: &'sweep [&'static str],
     /// All cooperative points of these systems.
     pub sites: &'sweep [Site],
+    /// The figures of its runs.
+    pub figures: &'sweep [FigureTable],
+    /// Of which figures, by parts of their names, people are told.
+    pub wanted: &'sweep [String],
 }
 
 #[derive(Serialize)]
@@ -45,6 +50,7 @@ struct Document<'sweep> {
     never: Vec<&'sweep str>,
     coverage: &'sweep BTreeMap<String, BTreeMap<String, usize>>,
     sites: BTreeMap<String, SiteRuns>,
+    figures: Vec<CellDocument<'sweep>>,
 }
 
 #[derive(Serialize)]
@@ -73,6 +79,13 @@ impl SweepReport<'_> {
         let mut sites: Vec<(String, SiteRuns)> = named.map(|name| (name.clone(), runs(&name))).collect();
         sites.sort_by_key(|(_, SiteRuns { reached, live, fired })| (*fired, *live, *reached));
         sites
+    }
+
+    /// The figures of which people are told.
+    pub(super) fn told(&self) -> impl Iterator<Item = &FigureTable> {
+        let wanted =
+            |figure: &&FigureTable| self.wanted.iter().any(|part| figure.name.contains(part.as_str()));
+        self.figures.iter().filter(wanted)
     }
 
     pub(super) fn held(&self) -> usize {
@@ -135,6 +148,8 @@ impl SweepReport<'_> {
         for finding in findings {
             self.write_finding(out, finding)?;
         }
+        let grid = Grid::of(self.plan);
+        self.told().try_for_each(|figure| grid.write_text(out, figure))?;
         self.write_coverage(out)?;
         self.write_sites(out)?;
         writeln!(out, "\nruns     {} held of {}; {rechecked} run twice", held, grouped(*runs as u64))?;
@@ -236,6 +251,7 @@ impl SweepReport<'_> {
             never: self.never(),
             coverage: &self.summary.matrix,
             sites: self.sites().into_iter().collect(),
+            figures: documents(self.plan, self.figures),
         };
         serde_json::to_string_pretty(&document).expect("names are text and numbers are finite")
     }
@@ -289,6 +305,7 @@ pub fn junit(outcomes: &[Outcome]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::lab::sweep::figures;
     use crate::lab::sweep::sample::outcome;
     use crate::systems::sites;
 
@@ -322,6 +339,8 @@ mod tests {
             stop: Stop::Complete,
             possible: &possible,
             sites: &sites,
+            figures: &figures(&Plan { set: Vec::new(), ..plan.clone() }, &[], &outcomes()),
+            wanted: &["latency".to_owned()],
         };
         insta::assert_snapshot!(report.text(), @r#"
         2 FINDINGS in 3 runs (1 held)
@@ -339,6 +358,10 @@ mod tests {
           such as  seen at seed 3
           replay   wavetank replay scenarios/a.toml --seed 3
           shrink   wavetank shrink scenarios/a.toml --seed 3
+
+        latency, s (3 runs each)
+             all runs
+          a  2.0 [-0.5, 4.5]
 
         events   1 of 2 happened
           never  a leader rose

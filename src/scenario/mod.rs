@@ -229,7 +229,9 @@ impl Scenario {
         }
         if let Some(config) = &self.workloads.experiment {
             add("workloads.experiment", "apps", config.apps, Some(format!("{}-app", config.name)));
-            add("workloads.experiment", "users", config.users, None);
+            for (name, model) in &config.users {
+                add(&format!("workloads.experiment.users.{name}"), "per_day", model.per_day, None);
+            }
         }
         for (index, config) in self.workloads.clickstream.iter().enumerate() {
             let parent = format!("workloads.clickstream.{index}");

@@ -3,7 +3,7 @@
 use std::f64::consts::PI;
 
 use crate::statistics::normal::Statistic;
-use crate::statistics::{Interval, beta, gamma, stirling};
+use crate::statistics::{Interval, beta, gamma, stirling, student};
 
 /// By how much another count may be more likely than the one seen and still count as no more likely: rounding, as R and scipy have it.
 const AS_LIKELY: f64 = 1e-7;
@@ -17,6 +17,39 @@ pub fn clopper_pearson(successes: u64, trials: u64, confidence: f64) -> Interval
     assert!(successes <= trials, "{successes} of {trials}");
     let (x, n, tail) = (successes as f64, trials as f64, 0.5 * (1.0 - confidence));
     let low = if successes == 0 { 0.0 } else { beta::quantile(tail, x, n - x + 1.0) };
+    let high = if successes == trials { 1.0 } else { beta::quantile(1.0 - tail, x + 1.0, n - x) };
+    Interval { low, high }
+}
+
+/// The interval of a share whose trials come in clusters, (successes, trials) each, that may be alike within: that of Clopper and Pearson for as
+/// many independent trials as would vary as much. Korn and Graubard, "Confidence intervals for proportions with small expected number of
+/// positive counts estimated from survey data" (1998), with their correction for few clusters; never for more trials than there are. [0, 1] of
+/// fewer than two clusters.
+///
+/// # Panics
+/// If a cluster has more successes than trials.
+pub fn clustered(clusters: &[(u64, u64)], confidence: f64) -> Interval {
+    let all = |of: fn(&(u64, u64)) -> u64| clusters.iter().map(of).sum::<u64>() as f64;
+    let (successes, trials, count) =
+        (all(|cluster| cluster.0), all(|cluster| cluster.1), clusters.len() as f64);
+    assert!(clusters.iter().all(|cluster| cluster.0 <= cluster.1), "{clusters:?}");
+    if count < 2.0 || trials < 2.0 {
+        return Interval { low: 0.0, high: 1.0 };
+    }
+    let share = successes / trials;
+    let residuals = clusters.iter().map(|cluster| cluster.0 as f64 - share * cluster.1 as f64);
+    let variance = residuals.map(|residual| residual * residual).sum::<f64>() * count
+        / (count - 1.0)
+        / (trials * trials);
+    let tail = 0.5 * (1.0 - confidence);
+    let effective = if variance == 0.0 {
+        trials
+    } else {
+        let few = student::quantile(1.0 - tail, trials - 1.0) / student::quantile(1.0 - tail, count - 1.0);
+        (share * (1.0 - share) / variance * few * few).min(trials)
+    };
+    let (x, n) = (share * effective, effective);
+    let low = if successes == 0.0 { 0.0 } else { beta::quantile(tail, x, n - x + 1.0) };
     let high = if successes == trials { 1.0 } else { beta::quantile(1.0 - tail, x + 1.0, n - x) };
     Interval { low, high }
 }
@@ -126,6 +159,8 @@ pub fn paired_difference(only_first: u64, only_second: u64, pairs: u64, confiden
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::base::Seed;
+    use crate::statistics::dice::Dice;
     use crate::statistics::tests::assert_near;
 
     #[test]
@@ -217,5 +252,33 @@ mod tests {
             }
             assert!(0.95 <= covered, "{one} and {other}: {covered}");
         }
+    }
+
+    #[test]
+    fn clusters_widen_the_interval_as_much_as_they_are_alike_within() {
+        // Without successes, and with as many in each as chance has it, trials count in full.
+        assert_eq!(clustered(&[(0, 10); 20], 0.95), clopper_pearson(0, 200, 0.95));
+        assert_eq!(clustered(&[(10, 10); 20], 0.95), clopper_pearson(200, 200, 0.95));
+        assert_eq!(clustered(&[(3, 10); 20], 0.95), clopper_pearson(60, 200, 0.95));
+        // All or nothing: a cluster is worth one trial, less one of them all for their mean.
+        let alike: Vec<(u64, u64)> = (0..101).map(|cluster| (10 * u64::from(cluster < 20), 10)).collect();
+        let (wide, single) = (clustered(&alike, 0.95), clopper_pearson(20, 101, 0.95));
+        assert!((wide.low - single.low).abs() < 0.003 && (wide.high - single.high).abs() < 0.003, "{wide:?}");
+        assert_eq!(clustered(&[(1, 10)], 0.95), Interval { low: 0.0, high: 1.0 });
+        // Clusters of 10 with a share of 2 % or of 18 %: 10 % of all.
+        let mut dice = Dice::new(&mut Seed::new(1).stream("clusters"));
+        let (mut covered, mut too_short) = (0, 0);
+        for _ in 0..1000 {
+            let mut cluster = || {
+                let share = if dice.happens(0.5) { 0.02 } else { 0.18 };
+                (dice.binomial(50, share), 50)
+            };
+            let clusters: Vec<(u64, u64)> = (0..60).map(|_| cluster()).collect();
+            covered += u32::from(clustered(&clusters, 0.95).contains(0.1));
+            let successes = clusters.iter().map(|cluster| cluster.0).sum();
+            too_short += u32::from(!clopper_pearson(successes, 3000, 0.95).contains(0.1));
+        }
+        assert!((935..=975).contains(&covered), "{covered} of 1000");
+        assert!(200 < too_short, "without regard to clusters: {too_short} of 1000 miss");
     }
 }

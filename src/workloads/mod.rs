@@ -4,6 +4,7 @@
 //! tank), finish, read back, judge. The observer's notebook (its history) is shared with its client hosts write-only.
 
 pub mod clickstream;
+pub mod delivery;
 pub mod experiment;
 pub mod garbage;
 pub mod registers;

@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use wavetank::base::{Seed, Share};
 use wavetank::checkers::{ensemble, experiment, replication};
-use wavetank::lab::{Options, Verdict, execute};
+use wavetank::experiment::users::Population;
+use wavetank::lab::{Options, Run, Verdict, execute};
 use wavetank::scenario::Scenario;
 use wavetank::systems::allocator::api::{
     Allocators, Arm, Ask, CatalogueVersion, Change, ChangeError, Curator, Decision, Draft, Identity,
@@ -111,8 +112,9 @@ fn every_allocator_gives_the_same_arm_and_a_change_to_a_catalogue_that_has_moved
 fn a_file_with_an_experiment_that_cannot_be_is_refused_where_it_is_wrong() {
     let experiment = |steps: &str| {
         let topics = "{ name = \"exposures\" }, { name = \"outcomes\" }, { name = \"clicks\"";
-        let system = "[systems.allocator]\n[workloads.experiment]\nconverts = { banner = [\"5%\"] }\n";
-        format!("{}{system}steps = [{steps}]\n", GOOD.replacen("{ name = \"clicks\"", topics, 1))
+        let system = "[systems.allocator]\n[workloads.experiment]\n";
+        let users = "[workloads.experiment.users.banner]\nper_day = 20\ndays = 5\nbase = \"5%\"\narms = [{ name = \"a\" }, { name = \"b\" }]\n";
+        format!("{}{system}steps = [{steps}]\n{users}", GOOD.replacen("{ name = \"clicks\"", topics, 1))
     };
     let layout = "{ do = { lay_out = { layers = [{ name = \"home\", segments = 4 }] } } }";
     let start = "{ do = { start = { name = \"banner\", layer = \"home\", segments = SIZE, arms = [{ name = \"a\" }, { name = \"b\" }] } } }";
@@ -123,9 +125,15 @@ fn a_file_with_an_experiment_that_cannot_be_is_refused_where_it_is_wrong() {
             "from 1 to the 4 that are free",
         ),
         (
-            "alloc-rates",
-            experiment(&format!("{layout}, {}", start.replace("SIZE", "2"))),
-            "`banner` has 2 arms, and 1 shares",
+            "alloc-arms",
+            experiment(&format!("{layout}, {}", start.replace("SIZE", "2").replace("\"b\"", "\"c\""))),
+            "`banner` has the arms a, c; its users know a, b",
+        ),
+        ("alloc-users", experiment(layout), "no step starts `banner`"),
+        (
+            "alloc-days",
+            experiment(&format!("{layout}, {}", start.replace("SIZE", "2"))).replace("days = 5", "days = 0"),
+            "a stream lasts from 1 to 3650 days",
         ),
         ("alloc-layer", experiment(&start.replace("SIZE", "2")), "there is no layer `home`"),
         ("alloc-topic", format!("{GOOD}[systems.allocator]\n"), "there is no topic `exposures`"),
@@ -179,6 +187,98 @@ fn what_no_allocator_could_run_with_is_told() {
     };
     refused("systems.allocator.servers=0", "0 is not from 1 to");
     refused("systems.allocator.exposures=\"exposure\"", "did you mean `exposures`?");
-    refused("workloads.experiment.converts.price=[\"10%\"]", "`price` has 3 arms, and 1 shares");
+    refused("workloads.experiment.users.price.base=\"0%\"", "a rate lies between 0% and 100%");
+    refused("workloads.experiment.speed_up=0", "0 is not from 0.001 to 1e9");
+    refused("workloads.experiment.users.price.per_day=2000000", "more than the 1000000");
     refused("workloads.experiment.apps=0", "0 is not from 1 to 100");
+}
+
+/// One A/A test, to which everybody comes as the seed says.
+const ALIKE: &str = r#"
+title = "The users of a seed"
+[acts]
+stir = "6s"
+[systems.coordination]
+servers = 1
+[systems.broker]
+brokers = 1
+topics = [{ name = "exposures", replicas = 1, min_in_sync = 1 }, { name = "outcomes", replicas = 1, min_in_sync = 1 }]
+[systems.allocator]
+servers = 1
+[workloads.experiment]
+steps = [
+    { do = { lay_out = { layers = [{ name = "home", unit = "cookie", segments = 4 }] } } },
+    { do = { start = { name = "banner", layer = "home", segments = 4, arms = [{ name = "a" }, { name = "b" }] } } },
+]
+[workloads.experiment.users.banner]
+per_day = 60
+days = 5
+base = "30%"
+heterogeneity = 1.0
+arms = [{ name = "a" }, { name = "b" }]
+returning = { share = "30%", visits = 3, gap = "12h" }
+bots = { share = "10%", rate = "80%" }
+"#;
+
+#[test]
+fn a_platform_and_a_stream_without_one_meet_the_same_users_under_the_same_seed() {
+    let scenario = Scenario::load(&folder("alike", &[("s.toml", ALIKE)]).join("s.toml"), &[]);
+    let scenario = scenario.unwrap_or_else(|error| panic!("{}", error.render(false)));
+    let model = &scenario.workloads.experiment.as_ref().expect("there is one").users["banner"];
+    let population = Population::new(model);
+    for seed in [1, 2].map(Seed::new) {
+        let run = execute(&scenario, seed, &Options::default(), &mut |_| {});
+        assert_eq!(run.verdict, Verdict::Held, "{:?}", run.violation);
+        let users = population.users(seed);
+        let (mut visits, mut converting) = (0, 0);
+        for user in (0..population.count()).map(|number| users.user(number)) {
+            let mut next = Some((0, user.first));
+            while let Some((visit, at)) = next {
+                visits += 1;
+                converting += u64::from(users.response(&user, visit, at, 0).success);
+                next = users.next_visit(&user, visit, at).map(|at| (visit + 1, at));
+            }
+        }
+        let counted = |name: &str| {
+            let counter = run.counters.iter().find(|(counter, _)| counter == name);
+            counter.unwrap_or_else(|| panic!("no {name} in {:?}", run.counters)).1
+        };
+        assert!(300 < visits && 90 < converting, "{visits} visits, {converting} convert");
+        assert_eq!(counted("experiment decided"), visits);
+        assert_eq!(counted("experiment converting"), converting);
+    }
+}
+
+fn figure(run: &Run, name: &str) -> f64 {
+    let figure = run.figures.iter().find(|figure| figure.name == format!("experiment {name}"));
+    let figure = figure.unwrap_or_else(|| panic!("no {name} in {:?}", run.figures));
+    figure.value.unwrap_or_else(|| panic!("{name} has no value: {:?}", run.verdict))
+}
+
+#[test]
+fn what_brokers_lose_or_copy_is_told_by_the_promise_of_the_producers() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("scenarios/decisions-high.toml");
+    let run = |path: &Path, delivery: &str| {
+        let set = [format!("workloads.experiment.delivery=\"{delivery}\"")];
+        let scenario = Scenario::load(path, &set).unwrap_or_else(|error| panic!("{}", error.render(false)));
+        let run = execute(&scenario, Seed::new(1), &Options::default(), &mut |_| {});
+        assert_eq!(run.verdict, Verdict::Held, "{delivery}: {:?}", run.violation);
+        run
+    };
+    let [at_most, at_least, once] =
+        ["at-most-once", "at-least-once", "idempotent"].map(|how| run(&path, how));
+    let copies = "exposures in several copies";
+    assert_eq!(figure(&at_most, copies), 0.0);
+    assert!(10.0 < figure(&at_most, "exposures lost") && 0.5 < figure(&at_least, copies));
+    assert!(figure(&once, copies) < 0.3 * figure(&at_least, copies), "{}", figure(&once, copies));
+    assert_ne!(figure(&at_most, "A/B relative bias, by ids"), 0.0);
+    let calm = run(&path.with_file_name("decisions-calm.toml"), "at-most-once");
+    for (name, value) in [
+        ("exposures lost", 0.0),
+        (copies, 0.0),
+        ("A/B relative bias, by records", 0.0),
+        ("verdicts changed, by records", 0.0),
+    ] {
+        assert_eq!(figure(&calm, name), value, "{name}");
+    }
 }

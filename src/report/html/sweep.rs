@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::{self, Write};
 
 use crate::lab::sweep::{Finding, Outcome, SiteRuns, Summary};
+use crate::report::cells::{Grid, heading, words};
 use crate::report::command::command_at;
 use crate::report::html::chart::histogram;
 use crate::report::html::{Cell, Row, escaped, page, table};
@@ -20,6 +21,7 @@ impl SweepReport<'_> {
         page(&title, |out| {
             self.write_verdict(out, &title)?;
             self.summary.findings.iter().try_for_each(|finding| self.write_finding_section(out, finding))?;
+            self.write_cells(out)?;
             self.write_matrix(out)?;
             self.write_never(out)?;
             self.write_site_table(out)?;
@@ -78,6 +80,21 @@ impl SweepReport<'_> {
             writeln!(out, "<pre class=\"command\">{}</pre>", escaped(&command_at(verb, &finding.first)))?;
         }
         writeln!(out, "<pre class=\"wrong\">{}</pre>", escaped(&trouble.example))
+    }
+
+    /// The figures that were asked for, by scenario file and axis.
+    fn write_cells(&self, out: &mut String) -> fmt::Result {
+        let Grid { rows, columns } = Grid::of(self.plan);
+        let heads: Vec<String> = columns.iter().map(|column| format!("#{column}")).collect();
+        let heads: Vec<&str> = ["runs"].into_iter().chain(heads.iter().map(String::as_str)).collect();
+        for figure in self.told() {
+            let rows = rows.iter().zip(figure.cells.chunks(columns.len())).map(|(row, cells)| {
+                let cells = cells.iter().map(|cell| Cell::Number(words(cell.as_ref())));
+                Row::new([Cell::Text(row)].into_iter().chain(cells).collect::<Vec<_>>())
+            });
+            table(out, heading(figure), &heads, rows)?;
+        }
+        Ok(())
     }
 
     /// Which events happened under which faults: the darker, the more runs; a hatched cell is what no run has tried.
@@ -215,7 +232,7 @@ fn middle_and_most(of: &mut [f64]) -> (f64, f64) {
 mod tests {
     use super::*;
     use crate::lab::sweep::sample::outcome;
-    use crate::lab::sweep::{Ended, Plan, Stop};
+    use crate::lab::sweep::{Ended, Plan, Stop, figures};
     use crate::systems::sites;
 
     fn html(outcomes: &[Outcome]) -> String {
@@ -231,8 +248,17 @@ mod tests {
         let possible = ["a leader fell", "a leader rose"];
         let sites = [sites::BATCH, sites::CUT, sites::PROPOSAL];
         let stop = Stop::Complete;
-        SweepReport { plan: &plan, summary: &summary, stop, possible: &possible, sites: &sites }
-            .html(outcomes)
+        let (figures, wanted) = (&figures(&plan, &[], outcomes), &["latency".to_owned()]);
+        SweepReport {
+            plan: &plan,
+            summary: &summary,
+            stop,
+            possible: &possible,
+            sites: &sites,
+            figures,
+            wanted,
+        }
+        .html(outcomes)
     }
 
     #[test]
@@ -246,6 +272,8 @@ mod tests {
             "violated: no &lt;event&gt; is lost",
             "wavetank replay scenarios/a.toml --seed 2",
             "seen at seed 2",
+            "<h2>latency, s (2 runs each)</h2>",
+            "<td>a</td><td class=\"n\">",
             "1 of 2 pairs of fault and event were met",
             "<th>crash</th><th>pause</th>",
             "<td class=\"c none\">·</td>",

@@ -154,19 +154,18 @@ impl Client {
     }
 
     fn producer_config(&self) -> ProducerConfig {
-        use crate::workloads::clickstream::Delivery::{AtLeastOnce, AtMostOnce, Idempotent};
-        let acks = match (self.config.delivery, self.config.acks) {
-            (AtMostOnce, _) | (AtLeastOnce, Acks::None) => api::Acks::None,
-            (AtLeastOnce, Acks::Leader) => api::Acks::Leader,
-            (AtLeastOnce, Acks::All) | (Idempotent, _) => api::Acks::All,
+        let promised = self.config.delivery.producer();
+        let acks = match self.config.acks {
+            Acks::None => api::Acks::None,
+            Acks::Leader => api::Acks::Leader,
+            Acks::All => promised.acks,
         };
         ProducerConfig {
             acks,
-            idempotent: self.config.delivery == Idempotent,
-            retries: self.config.delivery != AtMostOnce,
             linger: self.config.linger.get(),
             batch_bytes: self.config.batch.get() as usize,
             delivery_timeout: self.config.delivery_timeout.get(),
+            ..promised
         }
     }
 

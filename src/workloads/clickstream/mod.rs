@@ -17,24 +17,12 @@ use crate::base::{Better, ByteSize, Figure, Problem, SimTime, Span, Stream};
 use crate::checkers::Check;
 use crate::checkers::delivery::{self, History, Judgement, Loss, Promise};
 use crate::checkers::service::Request;
+use crate::workloads::delivery::Delivery;
 use crate::workloads::{LocalBoxFuture, Workload};
 use crate::world::{Address, DiskSpec, HostSpec, Tank};
 
 use clients::{Client, Notebook, Order};
 use impression::Impression;
-
-/// What producers promise about each event.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-pub enum Delivery {
-    /// acks=0, no retries: an event may be lost, never duplicated.
-    AtMostOnce,
-    /// acks=all (or `acks`), retries without sequence numbers: an acknowledged event is never lost, but may stand twice.
-    AtLeastOnce,
-    /// acks=all, retries with a producer id and sequence numbers: an acknowledged event stands exactly once, in order (KIP-98).
-    #[default]
-    Idempotent,
-}
 
 /// How many replicas must have a record before its producer is told.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

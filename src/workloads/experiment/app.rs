@@ -8,20 +8,25 @@ use std::time::Duration;
 use bytes::Bytes;
 use rand::Rng;
 
-use crate::base::Stream;
+use crate::base::SimTime;
 use crate::checkers::experiment as checker;
 use crate::checkers::experiment::{Said, Way};
 use crate::checkers::service::Request;
+use crate::experiment::users::Users;
 use crate::systems::allocator::api::{
-    Allocators, Ask, Change, Choice, Decision, Event, EventId, Exposure, Kind, Outcome, Reason, Visitor,
-    topic,
+    Allocators, Ask, Choice, Decision, Event, EventId, Exposure, Kind, Outcome, Reason, Visitor, topic,
 };
-use crate::systems::broker::api::{Acks, Message, Producer, ProducerConfig};
+use crate::systems::broker::api::{Message, Producer, ProducerConfig};
+use crate::workloads::delivery::Delivery;
+use crate::workloads::experiment::analyst::Shown;
 use crate::workloads::experiment::{Client, Order, ordered};
 use crate::world::{Host, select};
 
-/// How long a producer tries before the app must send an event again, without knowing what became of it.
-const DELIVERY_TIMEOUT: Duration = Duration::from_secs(3);
+/// How long a visit waits for the one before it to end.
+const NEXT_TURN: Duration = Duration::from_millis(1);
+
+/// What is shown where no allocator answers.
+const CONTROL: usize = 0;
 
 /// One life of an app.
 struct App {
@@ -34,33 +39,22 @@ struct App {
     exposures: Cell<u64>,
     /// How many events are not acknowledged, or not clear yet.
     open: Cell<u64>,
-    /// Users who are being served.
-    busy: RefCell<BTreeSet<u32>>,
-    stream: RefCell<Stream>,
-    /// The experiments there will ever be.
-    names: Vec<String>,
+    /// Users who are being served, each by an experiment.
+    busy: RefCell<BTreeSet<(String, u64)>>,
 }
 
 /// The life of the `index`th app.
 pub(super) async fn run(client: Client, host: Host, index: u32) {
     let config = ProducerConfig {
-        acks: Acks::All,
-        idempotent: true,
-        retries: true,
-        linger: Duration::from_millis(5),
-        batch_bytes: 16 << 10,
-        delivery_timeout: DELIVERY_TIMEOUT,
+        linger: client.config.linger.get(),
+        delivery_timeout: client.config.delivery_timeout.get(),
+        ..client.config.delivery.producer()
     };
     let producer = Producer::begin(&host, &client.servers.brokers, config);
     producer.wait_for_topic(&client.system.exposures).await;
     producer.wait_for_topic(&client.system.outcomes).await;
     let notebook = client.notebook.clone();
     notebook.lives.set(notebook.lives.get() + 1);
-    let drafted = client.config.steps.iter().filter_map(|step| match &step.change {
-        Change::Start(draft) => Some(draft.name.clone()),
-        _ => None,
-    });
-    let names: BTreeSet<String> = drafted.collect();
     let app = Rc::new(App {
         host: host.clone(),
         allocators: Allocators::new(&host, &client.servers.allocators, index as usize),
@@ -69,15 +63,13 @@ pub(super) async fn run(client: Client, host: Host, index: u32) {
         exposures: Cell::new(0),
         open: Cell::new(0),
         busy: RefCell::default(),
-        stream: RefCell::new(host.random("visits")),
-        names: names.into_iter().collect(),
         client,
     });
     notebook.prepared.modify(|clients| clients.insert(host.name().to_owned()));
     host.report_ready(true);
-    if let Order::Drive(_) = ordered(&notebook, |order| *order != Order::Prepare).await {
+    if let Order::Drive(start) = ordered(&notebook, |order| *order != Order::Prepare).await {
         select! {
-            () = app.clone().visits(index) => {}
+            () = app.clone().visits(index, start) => {}
             _ = ordered(&notebook, |order| Order::Stop <= *order) => {}
         }
     }
@@ -90,28 +82,26 @@ pub(super) async fn run(client: Client, host: Host, index: u32) {
 }
 
 impl App {
-    async fn visits(self: Rc<Self>, index: u32) {
-        let mean = self.client.config.rate.get().recip();
-        let (apps, users) = (self.client.config.apps, self.client.config.users);
-        loop {
-            let (wait, user, name) = {
-                let mut stream = self.stream.borrow_mut();
-                let wait = -libm::log(1.0 - stream.random::<f64>()) * mean;
-                let own = (users + apps - 1 - index) / apps;
-                let user = index + apps * stream.random_range(0..own.max(1));
-                (wait, user, stream.random_range(0..self.names.len().max(1)))
-            };
-            self.host.sleep(Duration::from_secs_f64(wait)).await;
-            let Some(name) = self.names.get(name) else { continue };
-            // What a browser remembers is written by one visit at a time.
-            if self.busy.borrow_mut().insert(user) {
-                self.host.spawn("app-visit", self.clone().visit(user, name.clone()));
+    /// Serves the visits of this app's users, each at its time. Whoever came while the process was down is gone.
+    async fn visits(self: Rc<Self>, index: u32, start: SimTime) {
+        let (began, apps) = (self.host.true_time(), u64::from(self.client.config.apps));
+        for due in visits(&self.client).into_iter().filter(|due| due.user % apps == u64::from(index)) {
+            let at = start + self.client.real(due.at.since(SimTime::ZERO));
+            if at < began {
+                continue;
             }
+            self.host.sleep(at.since(self.host.true_time())).await;
+            self.host.spawn("app-visit", self.clone().visit(due));
         }
     }
 
-    async fn visit(self: Rc<Self>, user: u32, name: String) {
-        let visitor = visitor(&self.client, user);
+    async fn visit(self: Rc<Self>, due: Due) {
+        // What a browser remembers is written by one visit at a time.
+        while !self.busy.borrow_mut().insert((due.experiment.clone(), due.user)) {
+            self.host.sleep(NEXT_TURN).await;
+        }
+        let visitor = visitor(&self.client, due.user);
+        let name = &due.experiment;
         let browser = (visitor.cookie.clone().unwrap_or_default(), name.clone());
         let remembered = self.client.notebook.browsers.borrow().get(&browser).copied();
         let ask = Ask { experiment: name.clone(), visitor, remembered };
@@ -122,11 +112,27 @@ impl App {
         if let Some(decision) = decision {
             self.note(&ask, &decision);
             if let (Some(choice), Some(unit)) = (decision.choice, &decision.unit) {
+                self.show(&due, Some(choice.experiment.get()), choice.arm);
                 self.client.notebook.browsers.borrow_mut().insert(browser, choice);
-                self.expose(&name, unit, choice, &decision);
+                self.expose(&due, unit, choice, &decision);
             }
+        } else {
+            self.show(&due, None, CONTROL);
         }
-        self.busy.borrow_mut().remove(&user);
+        self.busy.borrow_mut().remove(&(due.experiment, due.user));
+    }
+
+    fn show(&self, due: &Due, number: Option<u32>, arm: usize) {
+        let (users, Due { at, experiment, .. }) = (self.users(due), due);
+        let user = users.user(due.user);
+        let converts = users.response(&user, due.visit, *at, arm).success;
+        let shown =
+            Shown { experiment: experiment.clone(), number, at: *at, arm, converts, human: !user.bot };
+        self.client.notebook.shown.borrow_mut().push(shown);
+    }
+
+    fn users(&self, due: &Due) -> Users<'_> {
+        self.client.populations[&due.experiment].users(self.client.seed)
     }
 
     fn note(&self, ask: &Ask, decision: &Decision) {
@@ -149,7 +155,7 @@ impl App {
         });
     }
 
-    fn expose(self: &Rc<Self>, name: &str, unit: &str, choice: Choice, decision: &Decision) {
+    fn expose(self: &Rc<Self>, due: &Due, unit: &str, choice: Choice, decision: &Decision) {
         let id = EventId { life: self.life, number: self.exposures.get() };
         self.exposures.set(id.number + 1);
         let exposure = Event::Exposure(Exposure {
@@ -164,21 +170,26 @@ impl App {
         self.open.set(self.open.get() + 2);
         let said = Said::Exposure { unit: unit.to_owned(), choice: noted(choice) };
         self.host.spawn("app-exposure", self.clone().record(exposure, unit.to_owned(), said));
-        let (delay, converted) = {
-            let mut stream = self.stream.borrow_mut();
-            let mean = self.client.config.delay.get().as_secs_f64();
-            let delay = -libm::log(1.0 - stream.random::<f64>()) * mean;
-            (delay, stream.random_bool(self.client.config.converts[name][choice.arm].get()))
-        };
+        let users = self.users(due);
+        let response = users.response(&users.user(due.user), due.visit, due.at, choice.arm);
         let (this, unit) = (self.clone(), unit.to_owned());
         self.host.spawn("app-outcome", async move {
-            this.host.sleep(Duration::from_secs_f64(delay)).await;
-            let outcome = Event::Outcome(Outcome { id, converted });
-            this.record(outcome, unit, Said::Outcome(converted)).await;
+            let clear = select! {
+                () = this.host.sleep(this.client.real(response.delay)) => true,
+                _ = ordered(&this.client.notebook, |order| Order::Stop <= *order) => false,
+            };
+            // What is not clear when the load ends stays unknown.
+            if clear {
+                let converted = response.success;
+                let outcome = Event::Outcome(Outcome { id, converted });
+                this.record(outcome, unit, Said::Outcome(converted)).await;
+            } else {
+                this.open.set(this.open.get() - 1);
+            }
         });
     }
 
-    /// Sends an event until it is acknowledged.
+    /// Sends an event until it is acknowledged; once, where it may be lost.
     async fn record(self: Rc<Self>, event: Event, unit: String, said: Said) {
         let topic_name = match event.kind() {
             Kind::Exposures => &self.client.system.exposures,
@@ -193,13 +204,17 @@ impl App {
                 timestamp: self.host.wall_clock().millis(),
             };
             let (_, delivery) = self.producer.send(topic_name, message);
-            if let Ok(Ok(_)) = delivery.await {
+            let delivered = delivery.await;
+            if self.client.config.delivery == Delivery::AtMostOnce {
+                break;
+            }
+            if let Ok(Ok(_)) = delivered {
+                self.client.notebook.history.borrow_mut().acknowledged(topic(event.kind()), id);
                 break;
             }
             crate::reached!("an app sent an event again");
             self.host.sleep(Duration::from_millis(100)).await;
         }
-        self.client.notebook.history.borrow_mut().acknowledged(topic(event.kind()), id);
         self.open.set(self.open.get() - 1);
     }
 }
@@ -213,14 +228,47 @@ fn noted(choice: Choice) -> checker::Choice {
     }
 }
 
-/// Who a user is: the same in every run of a seed, whichever experiments there are.
-fn visitor(client: &Client, user: u32) -> Visitor {
+/// A visit that is to come.
+struct Due {
+    /// When, in the time of the users.
+    at: SimTime,
+    /// To which experiment.
+    experiment: String,
+    /// The user's number.
+    user: u64,
+    /// Which of its visits, from 0.
+    visit: u32,
+}
+
+/// All visits, in their order.
+fn visits(client: &Client) -> Vec<Due> {
+    let mut all = Vec::new();
+    for (name, population) in client.populations.iter() {
+        let users = population.users(client.seed);
+        for number in 0..population.count() {
+            let user = users.user(number);
+            let mut next = Some((0, user.first));
+            while let Some((visit, at)) = next {
+                all.push(Due { at, experiment: name.clone(), user: number, visit });
+                next = users.next_visit(&user, visit, at).map(|at| (visit + 1, at));
+            }
+        }
+    }
+    all.sort_by(|one, other| {
+        (one.at, &one.experiment, one.user).cmp(&(other.at, &other.experiment, other.user))
+    });
+    all
+}
+
+/// Who a user is: the same to all experiments. Cookies are drawn, so that no two seeds have the same ones; accounts are known by name.
+fn visitor(client: &Client, user: u64) -> Visitor {
     let mut stream = client.seed.stream(&format!("experiment/user/{user}"));
     let country = ["nl", "de", "fr"][stream.random_range(0..3)].to_owned();
     let known = stream.random_bool(0.95);
+    let mut drawn = || format!("{:016x}", stream.random::<u64>());
     Visitor {
-        cookie: Some(format!("c{user}")),
-        session: Some(format!("s{user}")),
+        cookie: Some(drawn()),
+        session: Some(drawn()),
         // Some never log in.
         user: known.then(|| format!("u{user}")),
         attributes: BTreeMap::from([("country".to_owned(), country)]),

@@ -1,24 +1,33 @@
 //! Experiment: users visit, apps ask allocators for arms, record exposures and outcomes through the brokers, and an operator starts,
 //! ramps and ends experiments meanwhile. At the end a reader reads all back.
 //!
-//! Promises judged: [`crate::checkers::experiment`].
+//! Who comes is what [`crate::experiment::users`] says, a model for each experiment, in time that runs faster: a run meets the very users that
+//! a comparison of strategies without a platform meets under the same seed. Users with the same number are the same person to all
+//! experiments.
+//!
+//! Promises judged: [`crate::checkers::experiment`]. What somebody would conclude who reads the logs: [`analyst`].
 
+pub mod analyst;
 mod app;
 mod staff;
 
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
+use std::time::Duration;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::base::{Problem, Rate, Seed, Share, SimTime, Span};
+use crate::base::{Figure, Problem, Seed, SimTime, Span};
 use crate::checkers::Check;
 use crate::checkers::experiment::{self, History};
 use crate::checkers::service::Request;
+use crate::experiment::users::{Population, UserModel};
 use crate::systems::allocator;
-use crate::systems::allocator::api::{Catalogue, Change, Choice};
+use crate::systems::allocator::api::{Catalogue, Change, Choice, Draft};
+use crate::workloads::delivery::Delivery;
+use crate::workloads::experiment::analyst::Shown;
 use crate::workloads::{LocalBoxFuture, Workload};
 use crate::world::{Address, DiskSpec, HostSpec, Tank, watch};
 
@@ -44,20 +53,26 @@ pub struct Config {
     /// How many apps, each on a host of its own (default 2).
     #[serde(default = "Config::apps_default")]
     pub apps: u32,
-    /// How many users, each of whom belongs to one app (default 300).
-    #[serde(default = "Config::users_default")]
-    pub users: u32,
-    /// How often each app is visited (default 20/s).
-    #[serde(default = "Config::rate_default")]
-    pub rate: Rate,
-    /// How long after an exposure its outcome is clear, on average (default 1s).
-    #[serde(default = "Config::delay_default")]
-    pub delay: Span,
+    /// How many times faster than the models' the run's time is (default 86400: a day in a second).
+    #[serde(default = "Config::speed_up_default")]
+    pub speed_up: f64,
+    /// What apps promise about each event (default `idempotent`). An event whose delivery failed is sent again, but for `at-most-once`.
+    #[serde(default)]
+    pub delivery: Delivery,
+    /// How long a producer waits for a batch to fill (default 5ms).
+    #[serde(default = "Config::linger_default")]
+    pub linger: Span,
+    /// How long a producer tries to deliver an event (default 3s). The app does not know then what became of it.
+    #[serde(default = "Config::delivery_timeout_default")]
+    pub delivery_timeout: Span,
     /// What an operator does, in order; the first lays out the layers.
     pub steps: Vec<Step>,
-    /// By experiment: the share of those shown each arm who convert.
-    pub converts: BTreeMap<String, Vec<Share>>,
+    /// By experiment: who comes to it, and what each arm does to them.
+    pub users: BTreeMap<String, UserModel>,
 }
+
+/// How many users may come at most, over all experiments: what each does is in memory.
+const USERS_MAX: u64 = 1_000_000;
 
 impl Config {
     fn name_default() -> String {
@@ -66,27 +81,26 @@ impl Config {
     fn apps_default() -> u32 {
         2
     }
-    fn users_default() -> u32 {
-        300
+    fn speed_up_default() -> f64 {
+        86_400.0
     }
-    fn rate_default() -> Rate {
-        Rate::per_second(20.0)
+    fn linger_default() -> Span {
+        Span::millis(5)
     }
-    fn delay_default() -> Span {
-        Span::secs(1)
+    fn delivery_timeout_default() -> Span {
+        Span::secs(3)
     }
 
     /// What no run could make of these settings.
     pub fn validate(&self) -> Vec<Problem> {
         let mut problems = Vec::new();
-        for (name, value, max) in [("apps", self.apps, 100), ("users", self.users, 1_000_000)] {
-            if !(1..=max).contains(&value) {
-                problems.push(Problem::new(name, format!("{value} is not from 1 to {max}")));
-            }
+        if !(1..=100).contains(&self.apps) {
+            problems.push(Problem::new("apps", format!("{} is not from 1 to 100", self.apps)));
         }
-        if self.rate.get() <= 0.0 || 1e4 < self.rate.get() {
-            problems.push(Problem::new("rate", "must be above 0/s and at most 10000/s"));
+        if !(0.001..=1e9).contains(&self.speed_up) {
+            problems.push(Problem::new("speed_up", format!("{} is not from 0.001 to 1e9", self.speed_up)));
         }
+        problems.extend(self.validate_users());
         let mut catalogue = Catalogue::default();
         let mut before = Span::default();
         for (index, step) in self.steps.iter().enumerate() {
@@ -102,17 +116,56 @@ impl Config {
                 Err(error) => problems.push(Problem::new(format!("steps.{index}.do"), error.to_string())),
             }
             let Change::Start(draft) = &step.change else { continue };
-            let known = self.converts.get(&draft.name).map_or(0, Vec::len);
-            if known != draft.arms.len() {
-                let message = format!("`{}` has {} arms, and {known} shares", draft.name, draft.arms.len());
-                problems.push(
-                    Problem::new("converts", message)
-                        .help(format!("write {} = [\"5%\", …], a share for each arm", draft.name)),
-                );
+            let arms: Vec<&str> = draft.arms.iter().map(|arm| &*arm.name).collect();
+            let known = self.users.get(&draft.name).map(|model| arm_names(model));
+            if known.as_ref() != Some(&arms) {
+                let known = known.map_or("none".to_owned(), |known| known.join(", "));
+                let (name, arms) = (&draft.name, arms.join(", "));
+                let message = format!("`{name}` has the arms {arms}; its users know {known}");
+                let help =
+                    format!("write [workloads.experiment.users.{name}] with the same arms, in this order");
+                problems.push(Problem::new("users", message).help(help));
             }
         }
         problems
     }
+
+    fn validate_users(&self) -> Vec<Problem> {
+        let mut problems = Vec::new();
+        let started: BTreeSet<&String> = self.started().map(|draft| &draft.name).collect();
+        for (name, model) in &self.users {
+            let path = format!("users.{name}");
+            problems.extend(model.validate().into_iter().map(|problem| problem.within(&path)));
+            if !started.contains(name) {
+                let message = format!("no step starts `{name}`");
+                problems.push(Problem::new(path, message).help("add a step, or remove the users"));
+            }
+        }
+        let users =
+            self.users.values().map(|model| u64::from(model.per_day) * u64::from(model.days)).sum::<u64>();
+        if USERS_MAX < users {
+            let message = format!("{users} users are more than the {USERS_MAX} that a run can hold");
+            problems.push(Problem::new("users", message).help("let fewer come a day, or on fewer days"));
+        }
+        problems
+    }
+
+    /// The names of adaptive experiments.
+    fn adaptive(&self) -> BTreeSet<&str> {
+        self.started().filter(|draft| draft.adaptive.is_some()).map(|draft| &*draft.name).collect()
+    }
+
+    /// What will be started.
+    fn started(&self) -> impl Iterator<Item = &Draft> {
+        self.steps.iter().filter_map(|step| match &step.change {
+            Change::Start(draft) => Some(draft),
+            _ => None,
+        })
+    }
+}
+
+fn arm_names(model: &UserModel) -> Vec<&str> {
+    model.arms.iter().map(|arm| &*arm.name).collect()
 }
 
 /// What clients must do now.
@@ -136,6 +189,8 @@ struct Notebook {
     /// What the reader waits for; `None` once it has read everything.
     awaited: RefCell<Option<String>>,
     browsers: RefCell<BTreeMap<(String, String), Choice>>,
+    /// What each visit was shown.
+    shown: RefCell<Vec<Shown>>,
     lives: Cell<u64>,
     requests: RefCell<Vec<Request>>,
 }
@@ -148,6 +203,15 @@ struct Client {
     servers: Rc<Servers>,
     notebook: Rc<Notebook>,
     seed: Seed,
+    /// Who comes, by experiment.
+    populations: Rc<BTreeMap<String, Population>>,
+}
+
+impl Client {
+    /// How long something takes in the run that takes so long among the users.
+    fn real(&self, among_users: Duration) -> Duration {
+        Duration::from_nanos((among_users.as_nanos() as f64 / self.config.speed_up) as u64)
+    }
 }
 
 /// Where the workload finds its servers.
@@ -183,10 +247,13 @@ impl ExperimentWorkload {
             changed: Cell::new(false),
             awaited: RefCell::new(Some("the load to end".to_owned())),
             browsers: RefCell::default(),
+            shown: RefCell::default(),
             lives: Cell::new(0),
             requests: RefCell::default(),
         };
+        let population = |(name, model): (&String, &UserModel)| (name.clone(), Population::new(model));
         let client = Client {
+            populations: Rc::new(config.users.iter().map(population).collect()),
             config: Rc::new(config.clone()),
             system: Rc::new(system.clone()),
             servers: Rc::new(servers),
@@ -264,13 +331,29 @@ impl Workload for ExperimentWorkload {
         experiment::check(&self.client.notebook.history.borrow())
     }
 
+    fn figures(&self) -> Vec<Figure> {
+        let Client { config, notebook, populations, .. } = &self.client;
+        let history = notebook.history.borrow();
+        let read = notebook.awaited.borrow().is_none();
+        let mut figures = analyst::regret(populations, &config.adaptive(), &notebook.shown.borrow());
+        figures.extend(analyst::delivered(&history, read));
+        let drafts: Vec<&Draft> = config.started().collect();
+        figures.extend(analyst::concluded(populations, &drafts, &history, &notebook.shown.borrow(), read));
+        figures
+            .into_iter()
+            .map(|figure| Figure { name: format!("{} {}", config.name, figure.name), ..figure })
+            .collect()
+    }
+
     fn requests(&self) -> Vec<Request> {
         self.client.notebook.requests.borrow().clone()
     }
 
     fn progress(&self) -> Vec<(&'static str, u64)> {
         let [decided, acknowledged, read] = self.client.notebook.history.borrow().counts();
-        vec![("decided", decided), ("acknowledged", acknowledged), ("read", read)]
+        let shown = self.client.notebook.shown.borrow();
+        let converting = shown.iter().filter(|shown| shown.converts).count() as u64;
+        vec![("decided", decided), ("converting", converting), ("acknowledged", acknowledged), ("read", read)]
     }
 }
 

@@ -1,0 +1,89 @@
+//! The figures of a sweep, by scenario file and by the values of its axes: what a study of many seeds is made for.
+
+use crate::base::Better;
+use crate::lab::sweep::{Outcome, Plan, Point};
+use crate::statistics::Interval;
+use crate::statistics::binomial::clustered;
+use crate::statistics::means::{Moments, paired};
+
+/// How often an interval covers what very many seeds would give.
+pub const CONFIDENCE: f64 = 0.95;
+
+/// A figure in every cell.
+#[derive(Clone, Debug, PartialEq)]
+pub struct FigureTable {
+    /// Its name.
+    pub name: String,
+    /// Its unit.
+    pub unit: String,
+    /// Which way is better.
+    pub better: Better,
+    /// What the runs of each cell say, in the order of [`cells`]; `None` where none has a value.
+    pub cells: Vec<Option<Estimate>>,
+}
+
+/// What the runs of a cell say of a figure.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Estimate {
+    /// The mean over runs; of shares, the share of all trials.
+    pub value: f64,
+    /// Where it lies, by Student's distribution; of shares, with the runs as clusters. `None` of a single run.
+    pub interval: Option<Interval>,
+    /// How many runs have a value.
+    pub runs: usize,
+    /// How many trials they have, if they tell shares.
+    pub of: Option<u64>,
+}
+
+/// The cells of a plan: a scenario file each, and a value of each axis.
+pub fn cells(plan: &Plan) -> Vec<Point> {
+    let one_seed = Plan { end: plan.first + 1, shard: (1, 1), ..plan.clone() };
+    one_seed.points()
+}
+
+/// The figures in every cell whose names contain one of `wanted`; all, without any.
+pub fn figures(plan: &Plan, wanted: &[String], outcomes: &[Outcome]) -> Vec<FigureTable> {
+    let cells = cells(plan);
+    let mut by_cell: Vec<Vec<&Outcome>> = vec![Vec::new(); cells.len()];
+    for outcome in outcomes {
+        let here = |cell: &Point| cell.file == outcome.point.file && cell.set == outcome.point.set;
+        if let Some(place) = cells.iter().position(here) {
+            by_cell[place].push(outcome);
+        }
+    }
+    by_cell.iter_mut().for_each(|outcomes| outcomes.sort_by(|one, other| one.point.cmp(&other.point)));
+    let is_wanted =
+        |name: &str| wanted.is_empty() || wanted.iter().any(|wanted| name.contains(wanted.as_str()));
+    let mut tables: Vec<FigureTable> = Vec::new();
+    for figure in outcomes.iter().flat_map(|outcome| &outcome.figures) {
+        if is_wanted(&figure.name) && !tables.iter().any(|table| table.name == figure.name) {
+            let (name, unit) = (figure.name.clone(), figure.unit.clone());
+            let cells = by_cell.iter().map(|outcomes| estimate(&name, outcomes)).collect();
+            tables.push(FigureTable { name, unit, better: figure.better, cells });
+        }
+    }
+    tables
+}
+
+fn estimate(name: &str, outcomes: &[&Outcome]) -> Option<Estimate> {
+    let figures =
+        outcomes.iter().filter_map(|outcome| outcome.figures.iter().find(|figure| figure.name == name));
+    let told: Vec<(f64, Option<u64>)> =
+        figures.filter_map(|figure| Some((figure.value?, figure.of))).collect();
+    let (runs, several) = (told.len(), 1 < told.len());
+    let trials: Option<Vec<u64>> = told.iter().map(|(_, of)| *of).collect();
+    if runs == 0 {
+        return None;
+    }
+    let Some(trials) = trials else {
+        let moments = Moments::of(told.iter().map(|(value, _)| [*value]));
+        let interval = several.then(|| paired(&moments).interval(CONFIDENCE));
+        return Some(Estimate { value: moments.mean(0), interval, runs, of: None });
+    };
+    let successes = |(value, of): (f64, u64)| ((value * of as f64 / 100.0).round() as u64, of);
+    let clusters: Vec<(u64, u64)> = told.iter().map(|(value, _)| *value).zip(trials).map(successes).collect();
+    let (happened, of) = clusters.iter().fold((0, 0), |sum, cluster| (sum.0 + cluster.0, sum.1 + cluster.1));
+    let Interval { low, high } = clustered(&clusters, CONFIDENCE);
+    let interval = several.then_some(Interval { low: 100.0 * low, high: 100.0 * high });
+    Some(Estimate { value: 100.0 * happened as f64 / of as f64, interval, runs, of: Some(of) })
+}

@@ -1,0 +1,444 @@
+//! What somebody would conclude from the logs alone, set against the truth. Pure.
+//!
+//! A visit is the unit of analysis, so that only experiments are analysed whose users come once, with two arms of fixed weights. The rate of
+//! an arm is the number of conversions by the number of exposures, the difference of the two rates is tested at 5 % (pooled z) and has a 95 %
+//! interval (Newcombe's), and the exposures are held against the weights at 1 % (Pearson's χ²). An A/A test has two arms alike, an A/B test has
+//! not. How the records are counted is what differs ([`Counting`]).
+//!
+//! Of chance in the users, an estimate has more than of anything else. So its bias is told against what the same test gives if nothing is
+//! lost on the way between the apps and the logs: from the visits as they were shown, which is unbiased.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::base::{Better, Figure, SimTime};
+use crate::checkers::experiment::{Experiment, History, Id, Said, Topic};
+use crate::experiment::users::Population;
+use crate::statistics::proportion::{Share, newcombe, pooled};
+use crate::statistics::srm;
+use crate::systems::allocator::api::Draft;
+
+/// The level of tests of a difference; intervals are to cover as often as it leaves.
+pub const ALPHA: f64 = 0.05;
+
+/// The level of checks of the sample ratio.
+pub const RATIO_ALPHA: f64 = 0.01;
+
+/// How the records of the two logs are counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Counting {
+    /// Each record is an exposure or an outcome, copies too.
+    Records,
+    /// Each id counts once; an exposure without an outcome did not convert.
+    Ids,
+    /// Each id counts once, if both its halves are there.
+    Pairs,
+}
+
+impl Counting {
+    /// All.
+    pub const ALL: [Self; 3] = [Self::Records, Self::Ids, Self::Pairs];
+
+    /// What is counted, in a figure's name.
+    pub fn words(self) -> &'static str {
+        match self {
+            Self::Records => "records",
+            Self::Ids => "ids",
+            Self::Pairs => "pairs",
+        }
+    }
+}
+
+/// What a visit was shown.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Shown {
+    /// The experiment's name.
+    pub experiment: String,
+    /// The number of its start; `None` if no allocator answered, and the visit was shown the control.
+    pub number: Option<u32>,
+    /// When, in the time of its users.
+    pub at: SimTime,
+    /// The arm.
+    pub arm: usize,
+    /// Whether it converts.
+    pub converts: bool,
+    /// Whether it is one of a human.
+    pub human: bool,
+}
+
+/// What the logs hold of one id.
+#[derive(Default)]
+struct Found {
+    /// The experiment and the arm of its exposure.
+    shown: Option<(u32, usize)>,
+    exposures: u64,
+    converted: bool,
+    outcomes: u64,
+}
+
+/// How much worse the arms of adaptive experiments were than the best at that time, on average over visits of humans, in percentage points.
+/// A visit that no allocator served counts as one that was shown the control.
+pub fn regret(
+    populations: &BTreeMap<String, Population>,
+    adaptive: &BTreeSet<&str>,
+    shown: &[Shown],
+) -> Vec<Figure> {
+    if adaptive.is_empty() {
+        return Vec::new();
+    }
+    let humans = shown.iter().filter(|shown| shown.human && adaptive.contains(&*shown.experiment));
+    let lost = humans.map(|shown| {
+        let rates = populations[&shown.experiment].rates_at(shown.at);
+        rates.iter().copied().fold(0.0, f64::max) - rates[shown.arm]
+    });
+    let (count, sum) = lost.fold((0u64, 0.0), |(count, sum), lost| (count + 1, sum + lost));
+    let value = (0 < count).then(|| 100.0 * sum / count as f64);
+    vec![Figure::new("regret per visit", "%", Better::Less, value)]
+}
+
+/// What became of the events that were handed to producers. Without a value unless everything was `read` back.
+pub fn delivered(history: &History, read: bool) -> Vec<Figure> {
+    let found = found(history);
+    let mut figures = Vec::new();
+    for (topic, name, copies) in [
+        (Topic::Exposures, "exposures", (|found| found.exposures) as fn(&Found) -> u64),
+        (Topic::Outcomes, "outcomes", |found| found.outcomes),
+    ] {
+        let sent = history.sent_of(topic);
+        let there = found.values().filter(|found| 0 < copies(found)).count() as u64;
+        let twice = found.values().filter(|found| 1 < copies(found)).count() as u64;
+        let share = |what: &str, happened, of| {
+            let figure = Figure::share(format!("{name} {what}"), Better::Less, happened, of);
+            Figure { value: figure.value.filter(|_| read), of: None, ..figure }
+        };
+        figures.push(share("lost", sent.saturating_sub(there), sent));
+        figures.push(share("in several copies", twice, there));
+    }
+    figures
+}
+
+/// What an analyst would conclude of these experiments, by each way to count. Without values unless everything was `read` back.
+pub fn concluded(
+    populations: &BTreeMap<String, Population>,
+    drafts: &[&Draft],
+    history: &History,
+    shown: &[Shown],
+    read: bool,
+) -> Vec<Figure> {
+    let drafts = drafts.iter().filter(|draft| can_be_analysed(draft, &populations[&draft.name]));
+    let names: BTreeSet<&str> = drafts.map(|draft| &*draft.name).collect();
+    let subjects: Vec<(u32, &Experiment)> =
+        history.experiments().filter(|(_, experiment)| names.contains(&*experiment.name)).collect();
+    let found = found(history);
+    let mut figures = Vec::new();
+    for counting in Counting::ALL.into_iter().filter(|_| !names.is_empty()) {
+        let mut conclusions = Conclusions::default();
+        for (number, experiment) in &subjects {
+            let [logged, as_shown] = [tallied(&found, *number, counting), without_loss(shown, *number)];
+            conclusions.add(logged, as_shown, &experiment.shares, populations[&experiment.name].truth());
+        }
+        let told = conclusions.figures(counting).into_iter();
+        figures.extend(told.map(|figure| Figure { value: figure.value.filter(|_| read), ..figure }));
+    }
+    figures
+}
+
+fn can_be_analysed(draft: &Draft, population: &Population) -> bool {
+    let model = population.model();
+    let once = model.returning.is_none() && model.bots.is_none_or(|bots| bots.visits == 1);
+    once && draft.adaptive.is_none() && draft.arms.len() == 2
+}
+
+fn found(history: &History) -> BTreeMap<Id, Found> {
+    let mut all: BTreeMap<Id, Found> = BTreeMap::new();
+    for (id, said) in history.events_read() {
+        let found = all.entry(*id).or_default();
+        match said {
+            Said::Exposure { choice, .. } => {
+                found.shown = Some((choice.experiment, choice.arm));
+                found.exposures += 1;
+            }
+            Said::Outcome(converted) => {
+                found.converted = *converted;
+                found.outcomes += 1;
+            }
+        }
+    }
+    all
+}
+
+/// Exposures and conversions of both arms. An outcome without an exposure is of no arm.
+fn tallied(found: &BTreeMap<Id, Found>, experiment: u32, counting: Counting) -> [(u64, u64); 2] {
+    let mut arms = [(0, 0); 2];
+    for found in found.values() {
+        let Some((_, arm)) = found.shown.filter(|(number, _)| *number == experiment) else { continue };
+        let (shown, converted) = match counting {
+            Counting::Records => (found.exposures, found.outcomes * u64::from(found.converted)),
+            Counting::Ids => (1, u64::from(found.converted)),
+            Counting::Pairs => {
+                let whole = u64::from(0 < found.outcomes);
+                (whole, whole * u64::from(found.converted))
+            }
+        };
+        arms[arm].0 += shown;
+        arms[arm].1 += converted;
+    }
+    arms
+}
+
+/// The same of the visits as they were shown.
+fn without_loss(shown: &[Shown], experiment: u32) -> [(u64, u64); 2] {
+    let mut arms = [(0, 0); 2];
+    for shown in shown.iter().filter(|shown| shown.number == Some(experiment)) {
+        arms[shown.arm].0 += 1;
+        arms[shown.arm].1 += u64::from(shown.converts);
+    }
+    arms
+}
+
+/// What was concluded of all experiments of a run.
+#[derive(Default)]
+struct Conclusions {
+    /// Whether the sample ratio alarmed.
+    ratios: Vec<bool>,
+    /// Whether arms that are alike were said to differ.
+    alike: Vec<bool>,
+    /// Whether arms that differ were.
+    different: Vec<bool>,
+    /// Whether the interval covered a difference.
+    covered: Vec<bool>,
+    /// Whether a verdict is another than without any loss.
+    changed: Vec<bool>,
+    /// By how much the estimate of a difference is larger than without any loss, in parts of the true one.
+    shifted: Vec<f64>,
+}
+
+impl Conclusions {
+    fn add(&mut self, logged: [(u64, u64); 2], as_shown: [(u64, u64); 2], weights: &[f64], truth: &[f64]) {
+        self.ratios.push(srm::check(&logged.map(|(shown, _)| shown), weights).mismatch(RATIO_ALPHA));
+        // Of nobody nothing follows.
+        if logged.iter().chain(&as_shown).any(|(shown, _)| *shown == 0) {
+            return;
+        }
+        // Copies of outcomes may outnumber those of exposures.
+        let shares =
+            |arms: [(u64, u64); 2]| arms.map(|(shown, converted)| Share::new(converted.min(shown), shown));
+        let verdict = |[control, treated]: [Share; 2]| pooled(control, treated).p() < ALPHA;
+        let estimate = |[control, treated]: [Share; 2]| treated.value() - control.value();
+        let (logged, as_shown) = (shares(logged), shares(as_shown));
+        self.changed.push(verdict(logged) != verdict(as_shown));
+        let difference = truth[1] - truth[0];
+        if difference == 0.0 {
+            self.alike.push(verdict(logged));
+            return;
+        }
+        self.different.push(verdict(logged));
+        self.covered.push(newcombe(logged[0], logged[1], 1.0 - ALPHA).contains(difference));
+        self.shifted.push((estimate(logged) - estimate(as_shown)) / difference);
+    }
+
+    fn figures(&self, counting: Counting) -> Vec<Figure> {
+        let words = counting.words();
+        let share = |name: &str, better, of: &[bool]| {
+            let happened = of.iter().filter(|happened| **happened).count() as u64;
+            Figure::share(format!("{name}, by {words}"), better, happened, of.len() as u64)
+        };
+        let count = self.shifted.len() as f64;
+        let bias = (0.0 < count).then(|| 100.0 * self.shifted.iter().sum::<f64>() / count);
+        vec![
+            share("ratio alarms", Better::Less, &self.ratios),
+            share("A/A false positives", Better::Less, &self.alike),
+            share("A/B differences found", Better::More, &self.different),
+            share("A/B intervals that cover", Better::More, &self.covered),
+            Figure::new(format!("A/B relative bias, by {words}"), "%", Better::Neither, bias),
+            share("verdicts changed", Better::Less, &self.changed),
+        ]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::Share as Whole;
+    use crate::checkers::experiment::{Catalogue, Choice, Read};
+    use crate::systems::allocator::api::{Adaptive, Arm, Scheme};
+
+    /// Ten visits were shown each arm, with ids 0 to 9 and 10 to 19; the first `converts[arm]` of each convert.
+    struct Case {
+        history: History,
+        shown: Vec<Shown>,
+    }
+
+    fn case(converts: [u64; 2]) -> Case {
+        let mut history = History::default();
+        let experiment = Experiment {
+            name: "one".to_owned(),
+            layer: "home".to_owned(),
+            segments: vec![0],
+            shares: vec![0.5, 0.5],
+            floor: None,
+            sticky: false,
+            running: true,
+        };
+        let catalogue = Catalogue { experiments: [(1, experiment)].into(), ..Catalogue::default() };
+        history.catalogue(SimTime::ZERO, 1, catalogue);
+        let mut case = Case { history, shown: Vec::new() };
+        for number in 0..20 {
+            let arm = (number / 10) as usize;
+            let converts = number % 10 < converts[arm];
+            case.shown.push(Shown {
+                experiment: "one".to_owned(),
+                number: Some(1),
+                at: SimTime::ZERO,
+                arm,
+                converts,
+                human: true,
+            });
+            case.write(number, Said::Exposure { unit: String::new(), choice: choice(arm) });
+            case.write(number, Said::Outcome(converts));
+        }
+        case
+    }
+
+    fn draft() -> Draft {
+        Draft {
+            name: "one".to_owned(),
+            layer: "home".to_owned(),
+            segments: 1,
+            arms: ["a", "b"].map(|name| Arm { name: name.to_owned(), weight: 1.0 }).to_vec(),
+            ramp: Whole::new(1.0),
+            scheme: Scheme::Planout,
+            only: BTreeMap::new(),
+            sticky: false,
+            adaptive: None,
+        }
+    }
+
+    fn choice(arm: usize) -> Choice {
+        Choice { experiment: 1, arm, propensity: 0.5, weights: 0 }
+    }
+
+    impl Case {
+        fn write(&mut self, number: u64, said: Said) {
+            let topic = match said {
+                Said::Exposure { .. } => Topic::Exposures,
+                Said::Outcome(_) => Topic::Outcomes,
+            };
+            self.history.sent((1, number), said.clone());
+            let offset = self.history.counts()[2] as i64;
+            self.history.read(Read { topic, part: 0, offset, event: Some(((1, number), said)) });
+        }
+
+        fn tallied(&self, counting: Counting) -> [(u64, u64); 2] {
+            tallied(&found(&self.history), 1, counting)
+        }
+
+        /// What is concluded where the second arm is as good as its rate says.
+        fn figures(&self, rate: &str) -> BTreeMap<String, Option<f64>> {
+            let model = format!(
+                "per_day = 20\ndays = 1\nbase = \"20%\"\narms = [{{ name = \"a\" }}, {{ name = \"b\", rate = \"{rate}\" }}]"
+            );
+            let model = toml::from_str(&model).expect("a model");
+            let populations = BTreeMap::from([("one".to_owned(), Population::new(&model))]);
+            let draft = draft();
+            let mut figures = concluded(&populations, &[&draft], &self.history, &self.shown, true);
+            figures.extend(delivered(&self.history, true));
+            figures.into_iter().map(|figure| (figure.name, figure.value)).collect()
+        }
+    }
+
+    #[test]
+    fn what_is_whole_is_counted_alike_by_all_ways() {
+        let case = case([2, 9]);
+        for counting in Counting::ALL {
+            assert_eq!(case.tallied(counting), [(10, 2), (10, 9)]);
+        }
+        let figures = case.figures("90%");
+        for (name, value) in [
+            ("A/B differences found, by ids", Some(100.0)),
+            ("A/B intervals that cover, by ids", Some(100.0)),
+            ("A/B relative bias, by ids", Some(0.0)),
+            ("A/A false positives, by ids", None),
+            ("ratio alarms, by ids", Some(0.0)),
+            ("verdicts changed, by ids", Some(0.0)),
+            ("exposures lost", Some(0.0)),
+            ("outcomes in several copies", Some(0.0)),
+        ] {
+            assert_eq!(figures[name], value, "{name} of {figures:?}");
+        }
+        let alike = case.figures("20%");
+        assert_eq!(alike["A/A false positives, by pairs"], Some(100.0), "{alike:?}");
+        assert_eq!(alike["A/B relative bias, by pairs"], None, "{alike:?}");
+    }
+
+    #[test]
+    fn copies_deceive_who_counts_records_and_lost_outcomes_who_counts_ids() {
+        let mut copied = case([2, 2]);
+        // All that the second arm converted comes nine more times.
+        for number in [10, 11].into_iter().cycle().take(18) {
+            copied.write(number, Said::Exposure { unit: String::new(), choice: choice(1) });
+            copied.write(number, Said::Outcome(true));
+        }
+        assert_eq!(copied.tallied(Counting::Records), [(10, 2), (28, 20)]);
+        assert_eq!(copied.tallied(Counting::Ids), [(10, 2), (10, 2)]);
+        assert_eq!(copied.tallied(Counting::Pairs), [(10, 2), (10, 2)]);
+        let figures = copied.figures("20%");
+        assert_eq!(figures["A/A false positives, by records"], Some(100.0), "{figures:?}");
+        assert_eq!(figures["ratio alarms, by records"], Some(100.0), "{figures:?}");
+        assert_eq!(figures["verdicts changed, by records"], Some(100.0), "{figures:?}");
+        assert_eq!(figures["A/A false positives, by ids"], Some(0.0), "{figures:?}");
+        assert_eq!(figures["outcomes in several copies"], Some(10.0), "{figures:?}");
+
+        let mut lost = case([2, 8]);
+        let none = Said::Exposure { unit: String::new(), choice: choice(1) };
+        (20..30).for_each(|number| lost.write(number, none.clone()));
+        assert_eq!(lost.tallied(Counting::Ids), [(10, 2), (20, 8)]);
+        assert_eq!(lost.tallied(Counting::Pairs), [(10, 2), (10, 8)]);
+        let figures = lost.figures("80%");
+        // 8 of 20 are 40 %, not 80 %: two thirds of the difference of 60 points are gone.
+        let bias = figures["A/B relative bias, by ids"].expect("there is a difference");
+        assert!((bias + 200.0 / 3.0).abs() < 1e-9, "{figures:?}");
+        assert_eq!(figures["A/B relative bias, by pairs"], Some(0.0), "{figures:?}");
+        // An outcome whose exposure is gone is of no arm.
+        lost.write(40, Said::Outcome(true));
+        assert_eq!(lost.tallied(Counting::Records), [(10, 2), (20, 8)]);
+        lost.history.sent((1, 50), none);
+        assert_eq!(lost.figures("80%")["exposures lost"], Some(100.0 / 31.0));
+    }
+
+    #[test]
+    fn users_who_come_again_and_adaptive_experiments_are_not_analysed() {
+        let model = |more: &str| {
+            let text = format!(
+                "per_day = 20\ndays = 1\nbase = \"20%\"\narms = [{{ name = \"a\" }}, {{ name = \"b\" }}]\n{more}"
+            );
+            Population::new(&toml::from_str(&text).expect("a model"))
+        };
+        let fixed = draft();
+        assert!(can_be_analysed(&fixed, &model("")));
+        let again = "returning = { share = \"5%\", visits = 2, gap = \"1h\" }";
+        assert!(!can_be_analysed(&fixed, &model(again)));
+        assert!(!can_be_analysed(&fixed, &model("bots = { share = \"5%\", visits = 2 }")));
+        let adaptive = Draft { adaptive: Some(Adaptive::default()), ..fixed };
+        assert!(!can_be_analysed(&adaptive, &model("")));
+    }
+
+    #[test]
+    fn regret_is_the_mean_of_what_each_visit_of_a_human_lost() {
+        let model = "per_day = 20\ndays = 1\nbase = \"20%\"\narms = [{ name = \"a\" }, { name = \"b\", rate = \"30%\" }]";
+        let population = Population::new(&toml::from_str(model).expect("a model"));
+        let populations = BTreeMap::from([("one".to_owned(), population)]);
+        let shown = |arm, human| Shown {
+            experiment: "one".to_owned(),
+            number: None,
+            at: SimTime::ZERO,
+            arm,
+            converts: false,
+            human,
+        };
+        let all = [shown(0, true), shown(1, true), shown(1, true), shown(1, true), shown(0, false)];
+        let told = regret(&populations, &BTreeSet::from(["one"]), &all);
+        let value = told[0].value.expect("there were visits");
+        assert!((value - 2.5).abs() < 1e-9, "{value}");
+        assert!(regret(&populations, &BTreeSet::new(), &all).is_empty());
+    }
+}
