@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use bytes::Bytes;
-use tokio::sync::oneshot;
+use tokio::sync::{Mutex, oneshot};
 
 use crate::world::host::Host;
 use crate::world::network::{Address, Connection, Sender};
@@ -23,6 +23,7 @@ pub struct Line {
     reader: &'static str,
     number: fn(&Bytes) -> Option<u64>,
     link: Rc<RefCell<Option<Link>>>,
+    connecting: Mutex<()>,
 }
 
 /// A line while its connection stands.
@@ -51,7 +52,7 @@ impl Line {
     /// A line to the server at `to`. Connects when it is first needed. `number` reads what a frame answers (`None` if it is malformed:
     /// the connection ends), in a task called `reader`.
     pub fn new(host: &Host, to: Address, reader: &'static str, number: fn(&Bytes) -> Option<u64>) -> Self {
-        Self { host: host.clone(), to, reader, number, link: Rc::default() }
+        Self { host: host.clone(), to, reader, number, link: Rc::default(), connecting: Mutex::default() }
     }
 
     /// The server's address.
@@ -70,10 +71,13 @@ impl Line {
         drop(link);
     }
 
-    /// The connection, made if need be; `None` if nobody answers there.
+    /// The connection, made if need be; `None` if nobody answers there. Who asks while it is being made gets the same one, in the order in
+    /// which they asked: on two connections a request could overtake an earlier one.
     pub async fn link(&self) -> Option<Link> {
-        if let Some(link) = &*self.link.borrow() {
-            return Some(link.clone());
+        let _turn = self.connecting.lock().await;
+        let standing = self.link.borrow().clone();
+        if standing.is_some() {
+            return standing;
         }
         let Connection { sender, mut receiver } = self.host.connect(self.to).await.ok()?;
         let link = Link { sender, waiting: Rc::default() };

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use wavetank::base::HostId;
+use wavetank::world::rpc::Caller;
 use wavetank::world::{Address, ConnectError, ConnectionError, Host, Tank};
 
 use crate::world_time::{in_tank, spec};
@@ -227,4 +228,52 @@ fn closing_delivers_what_was_sent_before() {
         seen.take()
     });
     assert_eq!(seen, Ok(vec!["Ok(b\"words\")".to_owned(), "Err(Closed)".to_owned()]));
+}
+
+#[test]
+fn calls_that_begin_before_there_is_a_connection_share_it_and_keep_their_order() {
+    let (frames, _) = in_tank(5, |tank| async move {
+        let frames: Rc<RefCell<Vec<(usize, u64)>>> = Rc::default();
+        let seen = frames.clone();
+        let server = tank.add_host(spec("server", "a"), move |host| {
+            let seen = seen.clone();
+            async move {
+                let mut listener = host.listen(7).await.expect("the port is free");
+                for number in 0.. {
+                    let (seen, mut connection) = (seen.clone(), listener.accept().await);
+                    host.spawn("serve", async move {
+                        while let Ok(frame) = connection.receiver.recv().await {
+                            let call = frame.first_chunk::<8>().expect("a frame begins with its number");
+                            seen.borrow_mut().push((number, u64::from_be_bytes(*call)));
+                            let _ = connection.sender.send("Echo", frame).await;
+                        }
+                    });
+                }
+            }
+        });
+        let done = Rc::new(RefCell::new(0));
+        let count = done.clone();
+        tank.add_host(spec("client", "b"), move |host| {
+            let count = count.clone();
+            async move {
+                let caller =
+                    Rc::new(Caller::<u64, u64>::new(host.clone(), Address { host: server, port: 7 }));
+                for number in 0..20 {
+                    let (caller, count) = (caller.clone(), count.clone());
+                    host.spawn("call", async move {
+                        let told = caller.call("Number", &number, Duration::from_secs(5)).await;
+                        assert_eq!(told, Ok(number));
+                        *count.borrow_mut() += 1;
+                    });
+                }
+                never_ends(host).await;
+            }
+        });
+        let all = || *done.borrow() == 20;
+        let ended = tank.wait_until(Duration::from_secs(10), Duration::from_millis(10), all).await;
+        assert!(ended, "all calls end");
+        frames.take()
+    });
+    let expected: Vec<(usize, u64)> = (0..20).map(|call| (0, call)).collect();
+    assert_eq!(frames, Ok(expected));
 }

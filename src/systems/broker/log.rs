@@ -215,7 +215,7 @@ impl Log {
             return Err(BatchError::Corrupt.into());
         }
         if 0 <= sent.producer {
-            match self.producers.judge(&sent) {
+            match self.producers.judge(&sent, self.end) {
                 Sequence::Next => {}
                 Sequence::Duplicate(appended) => {
                     crate::reached!("a broker recognised a duplicate batch");

@@ -44,9 +44,13 @@ pub enum Sequence {
 }
 
 impl Producers {
-    /// Judges a batch that is about to be appended.
-    pub fn judge(&self, batch: &Batch) -> Sequence {
-        let Some(known) = self.0.get(&batch.producer) else { return Sequence::Next };
+    /// Judges a batch that is about to be appended at `end`. Of a producer that is not remembered any number may be the first, as what came
+    /// before may have been removed; but not in a log that never held a record, where it has overtaken another batch (KAFKA-15591).
+    pub fn judge(&self, batch: &Batch, end: Offset) -> Sequence {
+        let Some(known) = self.0.get(&batch.producer) else {
+            let overtook = end == Offset::new(0) && batch.sequence != 0;
+            return if overtook { Sequence::OutOfOrder } else { Sequence::Next };
+        };
         if batch.producer_epoch < known.epoch {
             return Sequence::Fenced;
         }
@@ -116,16 +120,29 @@ mod tests {
     #[test]
     fn what_comes_twice_or_too_early_is_recognised() {
         let mut producers = Producers::default();
+        let judge = |producers: &Producers, batch: &Batch| producers.judge(batch, batch.base);
         for (sequence, base) in [(0, 100), (3, 103), (6, 106)] {
-            assert_eq!(producers.judge(&batch(0, sequence, 3, base)), Sequence::Next);
+            assert_eq!(judge(&producers, &batch(0, sequence, 3, base)), Sequence::Next);
             producers.note(&batch(0, sequence, 3, base));
         }
         let again = Appended { base: Offset::new(103), last: Offset::new(105) };
-        assert_eq!(producers.judge(&batch(0, 3, 3, 999)), Sequence::Duplicate(again));
-        assert_eq!(producers.judge(&batch(0, 12, 3, 109)), Sequence::OutOfOrder);
-        assert_eq!(producers.judge(&batch(0, 9, 1, 109)), Sequence::Next);
-        assert_eq!(producers.judge(&batch(1, 5, 1, 109)), Sequence::OutOfOrder, "a new epoch begins at 0");
+        assert_eq!(judge(&producers, &batch(0, 3, 3, 999)), Sequence::Duplicate(again));
+        assert_eq!(judge(&producers, &batch(0, 12, 3, 109)), Sequence::OutOfOrder);
+        assert_eq!(judge(&producers, &batch(0, 9, 1, 109)), Sequence::Next);
+        assert_eq!(judge(&producers, &batch(1, 5, 1, 109)), Sequence::OutOfOrder, "a new epoch begins at 0");
         producers.note(&batch(1, 0, 1, 109));
-        assert_eq!(producers.judge(&batch(0, 9, 1, 110)), Sequence::Fenced);
+        assert_eq!(judge(&producers, &batch(0, 9, 1, 110)), Sequence::Fenced);
+    }
+
+    #[test]
+    fn the_first_batch_of_a_new_log_begins_at_0() {
+        let producers = Producers::default();
+        assert_eq!(producers.judge(&batch(0, 3, 3, 0), Offset::new(0)), Sequence::OutOfOrder);
+        assert_eq!(producers.judge(&batch(0, 0, 3, 0), Offset::new(0)), Sequence::Next);
+        assert_eq!(
+            producers.judge(&batch(0, 3, 3, 7), Offset::new(7)),
+            Sequence::Next,
+            "it may be forgotten"
+        );
     }
 }

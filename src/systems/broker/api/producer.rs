@@ -25,7 +25,6 @@ use crate::systems::broker::id::{Offset, TopicPartition};
 use crate::systems::broker::records::{Message, Sequenced, encode, sequence_after};
 use crate::systems::broker::wire::{Channel, Request, Response, text};
 use crate::systems::sites;
-use crate::world::property::bug;
 use crate::world::{Address, Host, Task, select};
 
 /// Batches of one partition on the way at once (`max.in.flight.requests.per.connection`).
@@ -108,6 +107,8 @@ struct Batch {
 struct Lane {
     batches: VecDeque<Batch>,
     sequence_next: i32,
+    /// The number that follows the last acknowledged one.
+    acknowledged_to: i32,
     /// How often the numbers began anew. Brokers fence each partition on its own, so that one lane's trouble is not another's.
     epoch: i16,
 }
@@ -447,15 +448,21 @@ impl State {
             batch.not_before = self.host.now() + BACK_OFF + self.host.buggify_wait(&sites::RETRY);
             return;
         }
-        if matches!(outcome, Outcome::OutOfOrder) && (bug("T14") || bug("T15")) {
-            // The client of the known bugs sends it again in a new epoch, as if it had not been appended.
-            batch.sequence = None;
+        // All before it are acknowledged, none after it is, and it is not what the leader expects: the leader has it not, and knows the producer
+        // no more, as in a topic that was created anew. It goes again in a new epoch (KIP-360). Had a later one been acknowledged, it would
+        // come too late.
+        if matches!(outcome, Outcome::OutOfOrder) && batch.sequence == Some(lane.acknowledged_to) {
+            (batch.sequence, batch.attempts) = (None, 0);
             return lane.start_over();
         }
         let batch = lane.batches.remove(at).expect("its place was just found");
         let (partition, numbered) = (id.index, batch.sequence.is_some());
         match outcome {
             Outcome::Acked(base) => {
+                if let Some(sequence) = batch.sequence {
+                    let end = sequence_after(sequence, batch.messages.len() as i32);
+                    lane.acknowledged_to = lane.acknowledged_to.max(end);
+                }
                 batch.end(|at| Ok(Acknowledgement { partition, offset: Some(base.plus(at as i64)) }));
                 return;
             }
@@ -479,7 +486,7 @@ impl Lane {
     fn start_over(&mut self) {
         crate::reached!("a producer began a new epoch");
         self.epoch = self.epoch.checked_add(1).expect("a lane starts over less than 32,767 times in a run");
-        self.sequence_next = 0;
+        (self.sequence_next, self.acknowledged_to) = (0, 0);
         for batch in std::mem::take(&mut self.batches) {
             if batch.sequence.is_some() {
                 batch.end(|_| Err(SendError::Unknown));
