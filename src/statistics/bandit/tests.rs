@@ -277,7 +277,8 @@ fn added_arms_are_tried_and_removed_ones_never_again() {
         let before = counts;
         play(policy.as_mut(), &mut counts);
         assert_eq!(counts[0], before[0], "{name}");
-        assert!(200 < counts[2], "{name}: {counts:?}");
+        // Top-two sampling takes the second of two half of the time.
+        assert!(150 < counts[2], "{name}: {counts:?}");
     }
 }
 
