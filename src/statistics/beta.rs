@@ -10,6 +10,19 @@ const TERMS_MAX: u32 = 20_000;
 /// How many of Newton's steps are tried: it needs some five.
 const STEPS_MAX: u32 = 50;
 
+/// How often a tail is followed before it is computed anew: its error is then below 10⁻¹³.
+const TAIL_STEPS_MAX: u32 = 200;
+
+/// Of each term k of the series of a density: k, 1 / (k + 1), and 1 / (k + 2).
+const SERIES: [(f64, (f64, f64)); 16] = {
+    let (mut all, mut k) = ([(0.0, (0.0, 0.0)); 16], 0);
+    while k < all.len() {
+        all[k] = (k as f64, (1.0 / (k as f64 + 1.0), 1.0 / (k as f64 + 2.0)));
+        k += 1;
+    }
+    all
+};
+
 /// The regularised incomplete beta function I_x(a, b), the probability of a value up to `x`: the continued fraction 8.17.22 of the
 /// NIST Digital Library of Mathematical Functions, by the modified method of Lentz. The probability of more is `cdf(1 − x, b, a)`.
 pub fn cdf(x: f64, a: f64, b: f64) -> f64 {
@@ -41,6 +54,86 @@ pub fn above(x: f64, a: f64, b: f64) -> (f64, f64) {
         1.0 - front / a * fraction(x, a, b)
     };
     (above, front / (x * rest))
+}
+
+/// The upper tail of a beta distribution at a place, which can be followed while place and shapes change a little, for far less than what it
+/// costs to compute it anew.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub struct Tail {
+    /// The place, between 0 and 1.
+    pub x: f64,
+    a: f64,
+    b: f64,
+    /// The probability of a value above it.
+    pub above: f64,
+    /// The density there.
+    pub density: f64,
+    /// How often it was followed since it was computed: each time may cost a digit's part.
+    steps: u32,
+}
+
+impl Tail {
+    /// Computed anew.
+    pub fn new(x: f64, a: f64, b: f64) -> Self {
+        let (above, density) = above(x, a, b);
+        Self { x, a, b, above, density, steps: 0 }
+    }
+
+    /// At another place, by the series of the density, whose coefficients follow from x (1 − x) f' = (a − 1 − (a + b − 2) x) f. None if that
+    /// would take many terms or cost digits, or it was followed long enough.
+    pub fn moved(mut self, x: f64) -> Option<Self> {
+        let (away, variance) = (x - self.x, self.x * (1.0 - self.x));
+        if TAIL_STEPS_MAX < self.steps {
+            return None;
+        }
+        let (sum, scale) = (self.a + self.b - 2.0, away / variance);
+        let (slope, skew) = (scale * (self.a - 1.0 - sum * self.x), scale * (1.0 - 2.0 * self.x));
+        let square = scale * away;
+        // The terms of f(x + away) / f(x), and the sums of them and of those of its integral.
+        let (mut before, mut term, mut density, mut between) = (0.0, 1.0, 1.0, 1.0);
+        for (k, inverse) in SERIES {
+            let next = (slope - skew * k) * inverse.0 * term + (k - 1.0 - sum) * square * inverse.0 * before;
+            (before, term) = (term, next);
+            density += term;
+            between += term * inverse.1;
+            if term.abs() + before.abs() < f64::EPSILON {
+                let above = self.above - self.density * away * between;
+                self = Self { x, above, density: self.density * density, steps: self.steps + 1, ..self };
+                return (0.5 * self.above < above).then_some(Self { above, ..self });
+            }
+        }
+        None
+    }
+
+    /// What the probability of more than another place is not below; 0 unless both lie where the density falls. It falls ever faster, as its
+    /// logarithm is concave for shapes of at least 1: between two places it is above that of the right one, and right of one below the
+    /// exponential that touches it there, f(x) exp(s (y − x)), whose integral (eᶻ − 1) / z is at most 1 + z/2 + z²/6 for a negative z.
+    pub fn above_at_least(&self, x: f64) -> f64 {
+        let (left, away) = (x.min(self.x), x - self.x);
+        let falls = (self.a - 1.0) * (1.0 - left) < (self.b - 1.0) * left;
+        if self.a < 1.0 || self.b < 1.0 || !falls {
+            return 0.0;
+        }
+        if away < 0.0 {
+            return self.above - self.density * away;
+        }
+        let z = ((self.a - 1.0) / self.x - (self.b - 1.0) / (1.0 - self.x)) * away;
+        self.above - self.density * away * (1.0 + z * (0.5 + z / 6.0))
+    }
+
+    /// After a success or a failure more, by the recurrences 8.17.20 and 8.17.21 of the NIST Digital Library of Mathematical Functions. None
+    /// for a reward between.
+    pub fn after(self, reward: f64) -> Option<Self> {
+        let Self { x, a, b, above, density, steps } = self;
+        let front = density * x * (1.0 - x);
+        if reward == 1.0 {
+            let density = density * x * (a + b) / a;
+            return Some(Self { x, a: a + 1.0, b, above: above + front / a, density, steps: steps + 1 });
+        }
+        let density = density * (1.0 - x) * (a + b) / b;
+        let failed = Self { x, a, b: b + 1.0, above: above - front / b, density, steps: steps + 1 };
+        (reward == 0.0 && 0.5 * above < failed.above).then_some(failed)
+    }
 }
 
 /// xᵃ (1 − x)ᵇ / B(a, b), without losing digits where both are large: Loader, "Fast and accurate computation of binomial probabilities"

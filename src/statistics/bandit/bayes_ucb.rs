@@ -3,7 +3,7 @@
 use crate::statistics::bandit::Arm;
 use crate::statistics::bandit::tangent::Tangent;
 use crate::statistics::bandit::thompson::BetaPrior;
-use crate::statistics::beta;
+use crate::statistics::beta::{self, Tail};
 
 /// The quantile 1 − 1/t of the posterior Beta(α + s, β + n − s): Kaufmann, Cappé and Garivier, "On Bayesian upper confidence bounds for bandit
 /// problems" (2012), with c = 0 and, mostly, a flat prior. For t ≤ 1 it is 0, the lowest of all. Without a prior an arm that never succeeded has
@@ -19,14 +19,21 @@ pub fn index(arm: &Arm, prior: BetaPrior, t: f64) -> f64 {
     beta::quantile(1.0 - 1.0 / t, a, b)
 }
 
-/// The tangent to −ln P(θ > x) of the posterior after a flat prior, at an x between 0 and 1.
-pub(super) fn tangent(arm: &Arm, x: f64) -> Option<Tangent> {
+/// The upper tail of the posterior after a flat prior at an x between 0 and 1, from one that was known of the same posterior.
+pub(super) fn tail(arm: &Arm, known: Option<Tail>, x: f64) -> Option<Tail> {
     if x <= 0.0 || 1.0 <= x {
         return None;
     }
-    let (a, b) = shapes(arm, BetaPrior::FLAT);
-    let (above, density) = beta::above(x, a, b);
-    Some(Tangent { x, level: -libm::log(above), run: above / density })
+    let moved = known.and_then(|tail| tail.moved(x));
+    moved.or_else(|| {
+        let (a, b) = shapes(arm, BetaPrior::FLAT);
+        Some(Tail::new(x, a, b))
+    })
+}
+
+/// The tangent to −ln P(θ > x).
+pub(super) fn tangent(tail: &Tail) -> Tangent {
+    Tangent { x: tail.x, level: -libm::log(tail.above), run: tail.above / tail.density }
 }
 
 fn shapes(arm: &Arm, prior: BetaPrior) -> (f64, f64) {
@@ -47,10 +54,10 @@ mod tests {
         assert_eq!(index(&Arm::of_successes(5.0, 5.0), none, 9.0), 1.0);
         let arm = Arm::of_successes(3.0, 10.0);
         let exact = index(&arm, BetaPrior::FLAT, 100.0);
-        let touching = tangent(&arm, exact).expect("it lies between 0 and 1");
+        let touching = tangent(&tail(&arm, None, exact).expect("it lies between 0 and 1"));
         assert_near("its level", touching.level, libm::log(100.0), 1e-9);
         let later = index(&arm, BetaPrior::FLAT, 101.0);
         assert_near("how it grows", (later - exact) / libm::log(1.01), touching.run, 1e-2);
-        assert_eq!((tangent(&arm, 0.0), tangent(&arm, 1.0)), (None, None));
+        assert_eq!((tail(&arm, None, 0.0), tail(&arm, None, 1.0)), (None, None));
     }
 }

@@ -81,7 +81,7 @@ impl Policy for IndexPolicy {
     fn observe(&mut self, outcome: Outcome) {
         self.arms.observe(outcome);
         if let Some(tangents) = &mut self.tangents {
-            tangents.observe(outcome.arm, &self.arms, self.memory);
+            tangents.observe(outcome, &self.arms, self.memory);
         }
     }
 
