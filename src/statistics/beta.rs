@@ -10,8 +10,9 @@ const TERMS_MAX: u32 = 20_000;
 /// How many of Newton's steps are tried: it needs some five.
 const STEPS_MAX: u32 = 50;
 
-/// How often a tail is followed before it is computed anew: its error is then below 10⁻¹³.
+/// How often a tail is followed before it is computed anew, and to which part it may fall: its error is then below 10⁻¹¹.
 const TAIL_STEPS_MAX: u32 = 200;
+const TAIL_FALL_MAX: f64 = 16.0;
 
 /// Of each term k of the series of a density: k, 1 / (k + 1), and 1 / (k + 2).
 const SERIES: [(f64, (f64, f64)); 16] = {
@@ -68,23 +69,24 @@ pub struct Tail {
     pub above: f64,
     /// The density there.
     pub density: f64,
-    /// How often it was followed since it was computed: each time may cost a digit's part.
+    /// How often it was followed since it was computed, and the largest probability since: that of which there may be rounding errors.
     steps: u32,
+    largest: f64,
 }
 
 impl Tail {
     /// Computed anew.
     pub fn new(x: f64, a: f64, b: f64) -> Self {
         let (above, density) = above(x, a, b);
-        Self { x, a, b, above, density, steps: 0 }
+        Self { x, a, b, above, density, steps: 0, largest: above }
     }
 
     /// At another place, by the series of the density, whose coefficients follow from x (1 − x) f' = (a − 1 − (a + b − 2) x) f. None if that
     /// would take many terms or cost digits, or it was followed long enough.
-    pub fn moved(mut self, x: f64) -> Option<Self> {
+    pub fn moved(self, x: f64) -> Option<Self> {
         let (away, variance) = (x - self.x, self.x * (1.0 - self.x));
-        if TAIL_STEPS_MAX < self.steps {
-            return None;
+        if away == 0.0 {
+            return Some(self);
         }
         let (sum, scale) = (self.a + self.b - 2.0, away / variance);
         let (slope, skew) = (scale * (self.a - 1.0 - sum * self.x), scale * (1.0 - 2.0 * self.x));
@@ -98,8 +100,7 @@ impl Tail {
             between += term * inverse.1;
             if term.abs() + before.abs() < f64::EPSILON {
                 let above = self.above - self.density * away * between;
-                self = Self { x, above, density: self.density * density, steps: self.steps + 1, ..self };
-                return (0.5 * self.above < above).then_some(Self { above, ..self });
+                return Self { x, density: self.density * density, ..self }.with(above);
             }
         }
         None
@@ -124,15 +125,20 @@ impl Tail {
     /// After a success or a failure more, by the recurrences 8.17.20 and 8.17.21 of the NIST Digital Library of Mathematical Functions. None
     /// for a reward between.
     pub fn after(self, reward: f64) -> Option<Self> {
-        let Self { x, a, b, above, density, steps } = self;
+        let Self { x, a, b, above, density, .. } = self;
         let front = density * x * (1.0 - x);
         if reward == 1.0 {
             let density = density * x * (a + b) / a;
-            return Some(Self { x, a: a + 1.0, b, above: above + front / a, density, steps: steps + 1 });
+            return Self { a: a + 1.0, density, ..self }.with(above + front / a);
         }
         let density = density * (1.0 - x) * (a + b) / b;
-        let failed = Self { x, a, b: b + 1.0, above: above - front / b, density, steps: steps + 1 };
-        (reward == 0.0 && 0.5 * above < failed.above).then_some(failed)
+        if reward == 0.0 { Self { b: b + 1.0, density, ..self }.with(above - front / b) } else { None }
+    }
+
+    /// With another probability, unless that has become too small for the errors that it may have.
+    fn with(self, above: f64) -> Option<Self> {
+        let followed = Self { above, steps: self.steps + 1, largest: self.largest.max(above), ..self };
+        (followed.steps <= TAIL_STEPS_MAX && followed.largest < TAIL_FALL_MAX * above).then_some(followed)
     }
 }
 
@@ -226,6 +232,60 @@ mod tests {
             for p in [1e-9, 0.025, 0.5, 0.9, 0.999, 1.0 - 1e-7] {
                 let expected = root::boundary(0.0, 1.0, |x| cdf(x, a, b) < p);
                 assert_near(&format!("quantile {p} of beta({a}, {b})"), quantile(p, a, b), expected, 1e-10);
+            }
+        }
+    }
+
+    fn assert_same(what: &str, found: &Tail, a: f64, b: f64) {
+        let anew = Tail::new(found.x, a, b);
+        assert_near(&format!("{what}, above"), found.above, anew.above, 1e-11);
+        assert_near(&format!("{what}, density"), found.density, anew.density, 1e-11);
+    }
+
+    #[test]
+    fn a_tail_that_is_followed_is_one_computed_anew() {
+        for (a, b, x) in
+            [(1.0, 1.0, 0.9), (3.0, 8.0, 0.7), (51.0, 951.0, 0.07), (901.0, 101.0, 0.92), (1.0, 300.0, 0.03)]
+        {
+            let (mut tail, mut shapes, mut followed) = (Tail::new(x, a, b), (a, b), 0);
+            for step in 0..500 {
+                let reward = f64::from(u8::from(step % 20 == 19));
+                shapes = (shapes.0 + reward, shapes.1 + 1.0 - reward);
+                // Along with the mean, more or less.
+                let to = tail.x * (1.0 + 0.002 * f64::from(step % 7) - 0.012);
+                let (a, b) = shapes;
+                let next = tail.after(reward).and_then(|tail| tail.moved(to));
+                followed += u32::from(next.is_some());
+                tail = next.unwrap_or_else(|| Tail::new(to, a, b));
+                assert_same(&format!("after {step} of {a}, {b}"), &tail, a, b);
+            }
+            assert!(50 < followed, "{followed} steps of {a}, {b}");
+        }
+        let tail = Tail::new(0.3, 5.0, 20.0);
+        assert_eq!((tail.moved(0.3), tail.after(0.5)), (Some(tail), None));
+        assert_eq!((tail.moved(0.9), tail.moved(0.01)), (None, None), "too far");
+        let mut old = tail;
+        (0..TAIL_STEPS_MAX).for_each(|_| old = old.after(1.0).expect("a tail grows with a success"));
+        assert_eq!(old.after(1.0), None, "followed long enough");
+    }
+
+    #[test]
+    fn what_a_tail_is_not_below_is_not_above_it_but_near() {
+        for (a, b) in [(1.0_f64, 1.0_f64), (1.0, 30.0), (3.0, 8.0), (51.0, 951.0), (901.0, 101.0)] {
+            let deviation = (a * b / (a + b + 1.0)).sqrt() / (a + b);
+            for from in [0.5, 2.0, 4.0] {
+                let x = a / (a + b) + from * deviation;
+                for away in [-3.0, -0.5, -0.01, -1e-5, 0.0, 1e-5, 0.01, 0.5, 3.0] {
+                    let to = x + away * deviation;
+                    if !(0.0 < to && to < 1.0 && x < 1.0) {
+                        continue;
+                    }
+                    let (least, exact) = (Tail::new(x, a, b).above_at_least(to), Tail::new(to, a, b).above);
+                    assert!(least <= exact * (1.0 + 1e-12), "{a}, {b} from {x} to {to}: {least}, {exact}");
+                    if away.abs() <= 0.01 && a < b && 1.0 < b {
+                        assert_near(&format!("{a}, {b} from {x} to {to}"), least, exact, 1e-3);
+                    }
+                }
             }
         }
     }

@@ -126,6 +126,20 @@ mod tests {
                 let bound = touching.x + (libm::log(t) - touching.level) * touching.run;
                 assert!(index(&arm, t) <= bound + 1e-12, "{arm:?} at {t}");
             }
+            for q in [
+                arm.mean() + 1e-3,
+                touching.x - 0.01,
+                touching.x - 1e-5,
+                touching.x + 1e-5,
+                touching.x + 0.02,
+            ] {
+                let (most, exact) =
+                    (level_at_most(&arm, &touching, q), arm.pulls * divergence(arm.mean(), q));
+                assert!(arm.mean() < q && exact <= most + 1e-12, "{arm:?} at {q}: {exact}, {most}");
+                if (q - touching.x).abs() < 1e-4 {
+                    assert_near("nearly", most, exact, 1e-6);
+                }
+            }
             assert_eq!((tangent(&arm, arm.mean()), tangent(&arm, 1.0)), (None, None));
         }
     }

@@ -112,7 +112,7 @@ impl Tangents {
             }
         }
         loop {
-            let (first, second) = self.two_largest(level);
+            let (first, _, second) = two_largest(self.lines.iter().map(|line| line.bound(level)));
             assert!(first < self.arms.len(), "there is no arm to choose");
             let (arm, known) = (&arms.all()[first], &mut self.arms[first]);
             // Whether the index of the first reaches the bound of the second, and with it all others.
@@ -159,21 +159,6 @@ impl Tangents {
         self.lines[index] = Line::of(&tangent);
     }
 
-    /// The arm with the largest bound, and the largest bound of the others: −∞ if there are none.
-    #[inline]
-    fn two_largest(&self, level: f64) -> (usize, f64) {
-        let (mut first, mut largest, mut second) = (usize::MAX, f64::NEG_INFINITY, f64::NEG_INFINITY);
-        for (index, line) in self.lines.iter().enumerate() {
-            let bound = line.bound(level);
-            // Without a branch: which of these is larger cannot be foretold.
-            let lower = if largest < bound { largest } else { bound };
-            second = if second < lower { lower } else { second };
-            first = if largest < bound { index } else { first };
-            largest = if largest < bound { bound } else { largest };
-        }
-        (first, second)
-    }
-
     /// Takes into account that an arm got a reward; with a memory that fades, all have changed.
     pub(super) fn observe(&mut self, outcome: Outcome, arms: &Arms, memory: Memory) {
         if memory != Memory::Full {
@@ -194,6 +179,7 @@ impl Tangents {
             known.guess = Some(tangent.x - 0.5 * (tangent.x - arm.mean()) / arm.pulls.max(1.0));
         }
         known.tail = known.tail.and_then(|tail| tail.after(outcome.reward));
+        known.guess = known.tail.map(|tail| tail.x).or(known.guess);
         if !self.changed.contains(&outcome.arm) {
             self.changed.push(outcome.arm);
         }
@@ -213,6 +199,20 @@ impl Tangents {
     }
 }
 
+/// Which number is the largest, the first of those that are alike; this number, and the largest of the others: −∞ if there are none.
+#[inline]
+pub(super) fn two_largest(numbers: impl Iterator<Item = f64>) -> (usize, f64, f64) {
+    let (mut first, mut largest, mut second) = (usize::MAX, f64::NEG_INFINITY, f64::NEG_INFINITY);
+    for (index, number) in numbers.enumerate() {
+        // Without a branch: which of these is larger cannot be foretold.
+        let lower = if largest < number { largest } else { number };
+        second = if second < lower { lower } else { second };
+        first = if largest < number { index } else { first };
+        largest = if largest < number { number } else { largest };
+    }
+    (first, largest, second)
+}
+
 impl Curve {
     fn index(self, arm: &Arm, t: f64) -> f64 {
         match self {
@@ -230,7 +230,9 @@ impl Curve {
                 x <= arm.mean() || known.tangent.as_ref().is_some_and(below)
             }
             // The level of a place is −ln P(θ > x), and e to the level t.
-            Self::Hazard => known.tail.is_some_and(|tail| 1.0 + 2.0 * NEAR * level < t * tail.above_at_least(x)),
+            Self::Hazard => {
+                known.tail.is_some_and(|tail| 1.0 + 2.0 * NEAR * level < t * tail.above_at_least(x))
+            }
         }
     }
 
