@@ -388,7 +388,7 @@ fn they_do_so_after_many_rewards_of_arms_that_are_hardly_apart() {
         for index in SHORTENED {
             let (mut dice, mut policy) = (dice(before), IndexPolicy::new(10, index, Memory::Full));
             let mut feedback = Feedback::new(Delay::Lag(delay));
-            let mut reward = |arm: usize, dice: &mut Dice| {
+            let reward = |arm: usize, dice: &mut Dice| {
                 let one = f64::from(u8::from(dice.happens(shares[arm])));
                 if whole { one } else { one * dice.uniform() }
             };

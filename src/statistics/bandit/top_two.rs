@@ -232,8 +232,10 @@ mod tests {
         best.into_iter().map(|one| one / others).collect()
     }
 
-    /// Shapes of arms, and which of them was drawn first.
-    const CASES: [(&str, &[(f64, f64)], usize); 6] = [
+    /// A name, the shapes of arms, and which of them was drawn first.
+    type Case = (&'static str, &'static [(f64, f64)], usize);
+
+    const CASES: [Case; 6] = [
         ("like arms", &[(3.0, 7.0), (4.0, 7.0), (2.0, 5.0), (1.0, 1.0)], 1),
         ("a leader", &[(90.0, 910.0), (30.0, 420.0), (40.0, 560.0), (9.0, 130.0), (1.0, 30.0)], 0),
         ("a clear leader", &[(400.0, 3600.0), (60.0, 900.0), (50.0, 700.0), (70.0, 1000.0)], 0),
