@@ -19,16 +19,14 @@ pub fn index(arm: &Arm, prior: BetaPrior, t: f64) -> f64 {
     beta::quantile(1.0 - 1.0 / t, a, b)
 }
 
-/// The upper tail of the posterior after a flat prior at an x between 0 and 1, from one that was known of the same posterior.
+/// The upper tail of the posterior after a flat prior at an x between 0 and 1, from a known one if that is one of the same posterior.
 pub(super) fn tail(arm: &Arm, known: Option<Tail>, x: f64) -> Option<Tail> {
     if x <= 0.0 || 1.0 <= x {
         return None;
     }
-    let moved = known.and_then(|tail| tail.moved(x));
-    moved.or_else(|| {
-        let (a, b) = shapes(arm, BetaPrior::FLAT);
-        Some(Tail::new(x, a, b))
-    })
+    let shapes = shapes(arm, BetaPrior::FLAT);
+    let moved = known.filter(|tail| tail.shapes() == shapes).and_then(|tail| tail.moved(x));
+    moved.or_else(|| Some(Tail::new(x, shapes.0, shapes.1)))
 }
 
 /// The tangent to −ln P(θ > x).

@@ -2,8 +2,9 @@
 //!
 //! The index of an arm is where a convex curve reaches the level ln t: the divergence n KL(m, x) of KL-UCB, the cumulative hazard −ln P(θ > x)
 //! of Bayes-UCB, whose posterior is log-concave. A tangent to a convex curve lies below it, so that where the tangent reaches the level is never
-//! below the index, now and later. One point of the curve then decides a choice, mostly: whether the arm with the largest such bound reaches
-//! the second largest.
+//! below the index, now and later. A choice is decided by whether the arm with the largest such bound reaches the second largest. That the curve
+//! at its tangent's place and what bounds its bend mostly tell; else the curve is computed there, which gives a nearer tangent. The tail of a
+//! posterior is followed from reward to reward, as it costs much to compute.
 
 use crate::statistics::bandit::thompson::BetaPrior;
 use crate::statistics::bandit::{Arm, Arms, Memory, Outcome, bayes_ucb, kl_ucb};
@@ -81,6 +82,8 @@ struct Known {
     guess: Option<f64>,
     /// Of a posterior, the tail at the latest place, and with the latest reward.
     tail: Option<Tail>,
+    /// The pulls and rewards of the arm when its line was drawn first.
+    of: (f64, f64),
 }
 
 impl Tangents {
@@ -108,6 +111,7 @@ impl Tangents {
             let arm = &arms.all()[index];
             if !arm.removed {
                 let tangent = self.curve.touch_near(arm, t, level, &mut self.arms[index]);
+                self.arms[index].of = (arm.pulls, arm.rewards);
                 self.draw(index, tangent);
             }
         }
@@ -159,29 +163,28 @@ impl Tangents {
         self.lines[index] = Line::of(&tangent);
     }
 
-    /// Takes into account that an arm got a reward; with a memory that fades, all have changed.
+    /// Takes into account that an arm got a reward; with a memory that fades, others may have changed too.
     pub(super) fn observe(&mut self, outcome: Outcome, arms: &Arms, memory: Memory) {
-        if memory != Memory::Full {
-            for known in &mut self.arms {
-                let guess = known.tangent.map(|tangent| tangent.x).or(known.guess);
-                *known = Known { guess, ..Known::default() };
+        let observed = &mut self.arms[outcome.arm];
+        observed.tail = observed.tail.and_then(|tail| tail.after(outcome.reward));
+        let affected = match memory {
+            Memory::Full => outcome.arm..outcome.arm + 1,
+            Memory::Discounted { .. } | Memory::Window { .. } => 0..self.arms.len(),
+        };
+        for index in affected {
+            let (arm, known) = (&arms.all()[index], &mut self.arms[index]);
+            if arm.removed || known.of == (arm.pulls, arm.rewards) {
+                continue;
             }
-            self.changed.clear();
-            self.changed.extend(0..self.arms.len());
-            return;
-        }
-        let (arm, known) = (&arms.all()[outcome.arm], &mut self.arms[outcome.arm]);
-        if arm.removed {
-            return;
-        }
-        if let Some(tangent) = known.tangent.take() {
-            // The mean moves, and the index comes nearer to it.
-            known.guess = Some(tangent.x - 0.5 * (tangent.x - arm.mean()) / arm.pulls.max(1.0));
-        }
-        known.tail = known.tail.and_then(|tail| tail.after(outcome.reward));
-        known.guess = known.tail.map(|tail| tail.x).or(known.guess);
-        if !self.changed.contains(&outcome.arm) {
-            self.changed.push(outcome.arm);
+            if let Some(tangent) = known.tangent.take() {
+                // The mean moves, and the index comes nearer to it.
+                let nearer = tangent.x - 0.5 * (tangent.x - arm.mean()) / arm.pulls.max(1.0);
+                let guess = if index == outcome.arm { nearer } else { tangent.x };
+                known.guess = Some(known.tail.map_or(guess, |tail| tail.x));
+            }
+            if !self.changed.contains(&index) {
+                self.changed.push(index);
+            }
         }
     }
 
