@@ -82,17 +82,15 @@ impl Tail {
     }
 
     /// The shapes of the distribution.
+    #[inline]
     pub fn shapes(&self) -> (f64, f64) {
         (self.a, self.b)
     }
 
     /// At another place, by the series of the density, whose coefficients follow from x (1 − x) f' = (a − 1 − (a + b − 2) x) f. None if that
     /// would take many terms or cost digits, or it was followed long enough.
-    pub fn moved(self, x: f64) -> Option<Self> {
+    pub fn moved(&self, x: f64) -> Option<Self> {
         let (away, variance) = (x - self.x, self.x * (1.0 - self.x));
-        if away == 0.0 {
-            return Some(self);
-        }
         let (sum, scale) = (self.a + self.b - 2.0, away / variance);
         let (slope, skew) = (scale * (self.a - 1.0 - sum * self.x), scale * (1.0 - 2.0 * self.x));
         let square = scale * away;
@@ -105,7 +103,8 @@ impl Tail {
             between += term * inverse.1;
             if term.abs() + before.abs() < f64::EPSILON {
                 let above = self.above - self.density * away * between;
-                return Self { x, density: self.density * density, ..self }.with(above);
+                let mut there = Self { x, above, density: self.density * density, ..*self };
+                return there.follows().then_some(there);
             }
         }
         None
@@ -114,6 +113,7 @@ impl Tail {
     /// What the probability of more than another place is not below; 0 unless both lie where the density falls. It falls ever faster, as its
     /// logarithm is concave for shapes of at least 1: between two places it is above that of the right one, and right of one below the
     /// exponential that touches it there, f(x) exp(s (y − x)), whose integral (eᶻ − 1) / z is at most 1 + z/2 + z²/6 for a negative z.
+    #[inline]
     pub fn above_at_least(&self, x: f64) -> f64 {
         let (left, away) = (x.min(self.x), x - self.x);
         let falls = (self.a - 1.0) * (1.0 - left) < (self.b - 1.0) * left;
@@ -127,23 +127,29 @@ impl Tail {
         self.above - self.density * away * (1.0 + z * (0.5 + z / 6.0))
     }
 
-    /// After a success or a failure more, by the recurrences 8.17.20 and 8.17.21 of the NIST Digital Library of Mathematical Functions. None
-    /// for a reward between.
-    pub fn after(self, reward: f64) -> Option<Self> {
-        let Self { x, a, b, above, density, .. } = self;
-        let front = density * x * (1.0 - x);
+    /// Follows it to one success or failure more, by the recurrences 8.17.20 and 8.17.21 of the NIST Digital Library of Mathematical Functions.
+    /// False where that cannot be: for a reward between, or where it would cost digits. It is of no use then.
+    #[inline]
+    pub fn learn(&mut self, reward: f64) -> bool {
+        let front = self.density * self.x * (1.0 - self.x);
         if reward == 1.0 {
-            let density = density * x * (a + b) / a;
-            return Self { a: a + 1.0, density, ..self }.with(above + front / a);
+            self.above += front / self.a;
+            self.density *= self.x * (self.a + self.b) / self.a;
+            self.a += 1.0;
+        } else {
+            self.above -= front / self.b;
+            self.density *= (1.0 - self.x) * (self.a + self.b) / self.b;
+            self.b += 1.0;
         }
-        let density = density * (1.0 - x) * (a + b) / b;
-        if reward == 0.0 { Self { b: b + 1.0, density, ..self }.with(above - front / b) } else { None }
+        self.follows() && (reward == 1.0 || reward == 0.0)
     }
 
-    /// With another probability, unless that has become too small for the errors that it may have.
-    fn with(self, above: f64) -> Option<Self> {
-        let followed = Self { above, steps: self.steps + 1, largest: self.largest.max(above), ..self };
-        (followed.steps <= TAIL_STEPS_MAX && followed.largest < TAIL_FALL_MAX * above).then_some(followed)
+    /// Counts a step, and tells whether the probability has not become too small for the errors that it may have.
+    #[inline]
+    fn follows(&mut self) -> bool {
+        self.steps += 1;
+        self.largest = self.largest.max(self.above);
+        self.steps <= TAIL_STEPS_MAX && self.largest < TAIL_FALL_MAX * self.above
     }
 }
 
@@ -259,7 +265,7 @@ mod tests {
                 // Along with the mean, more or less.
                 let to = tail.x * (1.0 + 0.002 * f64::from(step % 7) - 0.012);
                 let (a, b) = shapes;
-                let next = tail.after(reward).and_then(|tail| tail.moved(to));
+                let next = if tail.learn(reward) { tail.moved(to) } else { None };
                 followed += u32::from(next.is_some());
                 tail = next.unwrap_or_else(|| Tail::new(to, a, b));
                 assert_same(&format!("after {step} of {a}, {b}"), &tail, a, b);
@@ -267,11 +273,12 @@ mod tests {
             assert!(50 < followed, "{followed} steps of {a}, {b}");
         }
         let tail = Tail::new(0.3, 5.0, 20.0);
-        assert_eq!((tail.moved(0.3), tail.after(0.5)), (Some(tail), None));
         assert_eq!((tail.moved(0.9), tail.moved(0.01)), (None, None), "too far");
+        let mut between = tail;
+        assert!(!between.learn(0.5), "neither a success nor a failure");
         let mut old = tail;
-        (0..TAIL_STEPS_MAX).for_each(|_| old = old.after(1.0).expect("a tail grows with a success"));
-        assert_eq!(old.after(1.0), None, "followed long enough");
+        assert!((0..TAIL_STEPS_MAX).all(|_| old.learn(1.0)), "a tail grows with a success");
+        assert!(!old.learn(1.0), "followed long enough");
     }
 
     #[test]

@@ -166,7 +166,11 @@ impl Tangents {
     /// Takes into account that an arm got a reward; with a memory that fades, others may have changed too.
     pub(super) fn observe(&mut self, outcome: Outcome, arms: &Arms, memory: Memory) {
         let observed = &mut self.arms[outcome.arm];
-        observed.tail = observed.tail.and_then(|tail| tail.after(outcome.reward));
+        if let Some(tail) = &mut observed.tail
+            && !tail.learn(outcome.reward)
+        {
+            observed.tail = None;
+        }
         let affected = match memory {
             Memory::Full => outcome.arm..outcome.arm + 1,
             Memory::Discounted { .. } | Memory::Window { .. } => 0..self.arms.len(),
@@ -180,7 +184,7 @@ impl Tangents {
                 // The mean moves, and the index comes nearer to it.
                 let nearer = tangent.x - 0.5 * (tangent.x - arm.mean()) / arm.pulls.max(1.0);
                 let guess = if index == outcome.arm { nearer } else { tangent.x };
-                known.guess = Some(known.tail.map_or(guess, |tail| tail.x));
+                known.guess = Some(known.tail.as_ref().map_or(guess, |tail| tail.x));
             }
             if !self.changed.contains(&index) {
                 self.changed.push(index);
@@ -243,10 +247,7 @@ impl Curve {
     fn touch(self, arm: &Arm, known: &mut Known, x: f64) -> Option<Tangent> {
         let tangent = match self {
             Self::Divergence => kl_ucb::tangent(arm, x),
-            Self::Hazard => {
-                known.tail = bayes_ucb::tail(arm, known.tail, x);
-                known.tail.map(|tail| bayes_ucb::tangent(&tail))
-            }
+            Self::Hazard => bayes_ucb::tangent(arm, &mut known.tail, x),
         };
         tangent.filter(|tangent| tangent.level.is_finite() && tangent.run.is_finite())
     }
