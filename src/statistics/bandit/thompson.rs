@@ -241,8 +241,8 @@ impl<B: Belief> Draws<B> {
 
     #[inline]
     fn set(&mut self, arm: usize, posterior: Option<B>) {
+        self.others.changed(arm, self.posteriors[arm].as_ref(), posterior.as_ref());
         self.posteriors[arm] = posterior;
-        self.others.changed(arm);
     }
 
     #[inline]

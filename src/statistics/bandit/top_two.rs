@@ -17,6 +17,9 @@ use crate::statistics::stirling;
 /// How many tilted draws are made at most; a lead of a hundred standard deviations takes 250.
 const TRIES_MAX: u32 = 1_000_000;
 
+/// With how many rewards more weights are kept: the s of before keep fewer draws.
+const REWARDS_MAX: u32 = 16;
+
 /// A posterior that can be drawn from and tilted: its density times exp(s T) is, up to a factor, one of the same family.
 pub(super) trait Belief: Clone {
     /// A draw.
@@ -36,6 +39,9 @@ pub(super) trait Belief: Clone {
 
     /// A function of s whose growth from 0 is ln E exp(s T).
     fn potential(&self, s: f64) -> f64;
+
+    /// By which factor E exp(s T) grows with one reward more, where that costs no logarithm.
+    fn growth(&self, after: &Self, s: f64) -> Option<f64>;
 }
 
 /// With T(θ) = ln(θ / (1 − θ)), tilted it is Beta(a + s, b − s).
@@ -67,6 +73,16 @@ impl Belief for BetaDraws {
     /// ln Γ(a + s) + ln Γ(b − s): their sum does not change.
     fn potential(&self, s: f64) -> f64 {
         stirling::log_gamma(self.a + s) + stirling::log_gamma(self.b - s)
+    }
+
+    /// As Γ(x + 1) = x Γ(x), for a success or a failure.
+    #[inline]
+    fn growth(&self, after: &Self, s: f64) -> Option<f64> {
+        match (after.a - self.a, after.b - self.b) {
+            (1.0, 0.0) => Some((self.a + s) / self.a),
+            (0.0, 1.0) => Some((self.b - s) / self.b),
+            _ => None,
+        }
     }
 }
 
@@ -103,6 +119,11 @@ impl Belief for NormalDraws {
     fn potential(&self, s: f64) -> f64 {
         s * (self.mean + 0.5 * s * self.variance())
     }
+
+    #[inline]
+    fn growth(&self, _after: &Self, _s: f64) -> Option<f64> {
+        None
+    }
 }
 
 impl NormalDraws {
@@ -114,28 +135,54 @@ impl NormalDraws {
 /// Draws of second arms.
 #[derive(Clone, PartialEq, Debug)]
 pub(super) struct OtherBest {
-    /// The potentials that are known of arms as they are.
-    potentials: Vec<Option<f64>>,
-    /// ln M of each arm, then M by the largest of them.
+    /// The first arm for which what follows was computed.
+    first: Option<usize>,
+    /// The s of each arm.
+    tilts: Vec<f64>,
+    /// M of each arm, in parts of the largest when it was computed.
     weights: Vec<f64>,
+    /// How many rewards were taken into account since.
+    rewards: u32,
 }
 
 impl OtherBest {
     /// Nothing is known of so many arms.
     pub(super) fn new(count: usize) -> Self {
-        Self { potentials: vec![None; count], weights: vec![0.0; count] }
+        Self { first: None, tilts: vec![0.0; count], weights: vec![0.0; count], rewards: 0 }
     }
 
     /// Adds an arm.
     pub(super) fn add(&mut self) {
-        self.potentials.push(None);
+        self.first = None;
+        self.tilts.push(0.0);
         self.weights.push(0.0);
     }
 
-    /// What is believed of an arm has changed.
+    /// What is believed of an arm has changed. For the s of before, weights remain exact.
     #[inline]
-    pub(super) fn changed(&mut self, arm: usize) {
-        self.potentials[arm] = None;
+    pub(super) fn changed<B: Belief>(&mut self, arm: usize, before: Option<&B>, after: Option<&B>) {
+        let Some(first) = self.first else { return };
+        if !self.grow(first, arm, before.zip(after)) {
+            self.first = None;
+        }
+    }
+
+    fn grow<B: Belief>(&mut self, first: usize, arm: usize, change: Option<(&B, &B)>) -> bool {
+        let Some((before, after)) = change else { return false };
+        self.rewards += 1;
+        if REWARDS_MAX < self.rewards {
+            return false;
+        }
+        if arm != first {
+            let growth = before.growth(after, self.tilts[arm]);
+            self.weights[arm] *= growth.unwrap_or(0.0);
+            return growth.is_some();
+        }
+        self.weights.iter_mut().zip(&self.tilts).all(|(weight, s)| {
+            let growth = before.growth(after, -s);
+            *weight *= growth.unwrap_or(0.0);
+            growth.is_some()
+        })
     }
 
     /// The best arm of a draw, given that it is not the first one; none if there is no other.
@@ -146,11 +193,13 @@ impl OtherBest {
         dice: &mut Dice,
     ) -> Option<usize> {
         let champion = beliefs[first].as_ref()?;
-        let likeliest = self.weigh(beliefs, first, champion)?;
+        if self.first != Some(first) {
+            self.weigh(beliefs, first, champion)?;
+        }
         for _ in 0..TRIES_MAX {
             let drawn = dice.weighted(&self.weights);
             let Some(other) = &beliefs[drawn] else { continue };
-            let s = B::tilt(champion, other);
+            let s = self.tilts[drawn];
             let (low, high) = (champion.tilted(-s).draw(dice), other.tilted(s).draw(dice));
             if high <= low || (0.0 < s && !kept::<B>(s, low, high, dice.uniform())) {
                 continue;
@@ -160,32 +209,27 @@ impl OtherBest {
                 return Some(drawn);
             }
         }
-        Some(likeliest)
+        Some(dice.weighted(&self.weights))
     }
 
-    /// Weighs the other arms, and returns that of the largest weight.
-    fn weigh<B: Belief>(&mut self, beliefs: &[Option<B>], first: usize, champion: &B) -> Option<usize> {
-        for (known, belief) in self.potentials.iter_mut().zip(beliefs) {
-            if known.is_none() {
-                *known = belief.as_ref().map(|belief| belief.potential(0.0));
-            }
+    /// Weighs the other arms; none if there is no other.
+    fn weigh<B: Belief>(&mut self, beliefs: &[Option<B>], first: usize, champion: &B) -> Option<()> {
+        let (of_champion, mut largest) = (champion.potential(0.0), f64::NEG_INFINITY);
+        for (arm, belief) in beliefs.iter().enumerate() {
+            (self.tilts[arm], self.weights[arm]) = (0.0, f64::NEG_INFINITY);
+            let Some(other) = belief.as_ref().filter(|_| arm != first) else { continue };
+            let s = B::tilt(champion, other);
+            let raised = || other.potential(s) - other.potential(0.0);
+            let weight = if s == 0.0 { 0.0 } else { raised() + (champion.potential(-s) - of_champion) };
+            (self.tilts[arm], self.weights[arm]) = (s, weight);
+            largest = largest.max(weight);
         }
-        let of_champion = self.potentials[first]?;
-        let (mut likeliest, mut largest) = (None, f64::NEG_INFINITY);
-        for (arm, weight) in self.weights.iter_mut().enumerate() {
-            *weight = match (&beliefs[arm], self.potentials[arm]) {
-                (Some(other), Some(of_other)) if arm != first => match B::tilt(champion, other) {
-                    0.0 => 0.0,
-                    s => (champion.potential(-s) - of_champion) + (other.potential(s) - of_other),
-                },
-                _ => f64::NEG_INFINITY,
-            };
-            if largest < *weight {
-                (likeliest, largest) = (Some(arm), *weight);
-            }
+        if largest == f64::NEG_INFINITY {
+            return None;
         }
         self.weights.iter_mut().for_each(|weight| *weight = libm::exp(*weight - largest));
-        likeliest
+        (self.first, self.rewards) = (Some(first), 0);
+        Some(())
     }
 }
 
@@ -256,6 +300,47 @@ mod tests {
             let expected: Vec<f64> = expected.iter().map(|share| 40_000.0 * share).collect();
             assert_alike(name, &found, &expected, 1.0);
         }
+    }
+
+    #[test]
+    fn weights_kept_from_reward_to_reward_are_exact() {
+        let (name, shapes, first) = CASES[1];
+        let mut shapes = shapes.to_vec();
+        let mut beliefs: Vec<_> = shapes.iter().map(|(a, b)| Some(BetaDraws::new(*a, *b))).collect();
+        let (mut dice, mut others) = (dice("kept"), OtherBest::new(shapes.len()));
+        others.draw(&beliefs, first, &mut dice);
+        for (arm, success) in
+            [(0, false), (1, true), (0, false), (3, true), (0, true), (1, true), (2, false), (4, true)]
+        {
+            shapes[arm] = if success {
+                (shapes[arm].0 + 1.0, shapes[arm].1)
+            } else {
+                (shapes[arm].0, shapes[arm].1 + 1.0)
+            };
+            let after = Some(BetaDraws::new(shapes[arm].0, shapes[arm].1));
+            others.changed(arm, beliefs[arm].as_ref(), after.as_ref());
+            beliefs[arm] = after;
+        }
+        assert_eq!((others.first, others.rewards), (Some(first), 8));
+        let kept = others.weights.clone();
+        let draw = || others.draw(&beliefs, first, &mut dice).expect("another arm");
+        let found = counts(shapes.len(), 40_000, draw);
+        let known: Vec<_> = shapes.iter().map(|(a, b)| Beta::new(*a, *b)).collect();
+        let expected = given_another(probabilities_best(&known), first);
+        let expected: Vec<f64> = expected.iter().map(|share| 40_000.0 * share).collect();
+        assert_alike(name, &found, &expected, 1.0);
+        // M of the same s, up to a factor.
+        let moment = |belief: &Option<BetaDraws>, s: f64| {
+            belief.map_or(f64::NAN, |belief| belief.potential(s) - belief.potential(0.0))
+        };
+        let log = |arm: usize| {
+            moment(&beliefs[first], -others.tilts[arm]) + moment(&beliefs[arm], others.tilts[arm])
+        };
+        for arm in 2..shapes.len() {
+            assert_near("weight", kept[arm] / kept[1], libm::exp(log(arm) - log(1)), 1e-9);
+        }
+        others.changed(first, beliefs[first].as_ref(), None::<&BetaDraws>);
+        assert_eq!(others.first, None, "the first arm was removed");
     }
 
     #[test]
