@@ -48,6 +48,9 @@ fn decisions(criterion: &mut Criterion) {
     decide(criterion, "thompson-beta", || {
         BetaThompson::new(ARMS, BetaPrior::FLAT, Drawn::Best, Memory::Full)
     });
+    decide(criterion, "top-two-beta", || {
+        BetaThompson::new(ARMS, BetaPrior::FLAT, Drawn::TopTwo { first: 0.5 }, Memory::Full)
+    });
     let prior = NormalPrior { mean: 0.05, variance: 0.01 };
     decide(criterion, "thompson-gaussian", || {
         GaussianThompson::new(ARMS, prior, 0.05, Drawn::Best, Memory::Full)

@@ -10,6 +10,20 @@ const TERMS_MAX: u32 = 20_000;
 /// How many of Newton's steps are tried: it needs some five.
 const STEPS_MAX: u32 = 50;
 
+/// How often a tail is followed before it is computed anew, and to which part it may fall: its error is then some 10⁻¹³.
+const TAIL_STEPS_MAX: u32 = 64;
+const TAIL_FALL_MAX: f64 = 4.0;
+
+/// Of each term k of the series of a density: k, 1 / (k + 1), and 1 / (k + 2).
+const SERIES: [(f64, (f64, f64)); 16] = {
+    let (mut all, mut k) = ([(0.0, (0.0, 0.0)); 16], 0);
+    while k < all.len() {
+        all[k] = (k as f64, (1.0 / (k as f64 + 1.0), 1.0 / (k as f64 + 2.0)));
+        k += 1;
+    }
+    all
+};
+
 /// The regularised incomplete beta function I_x(a, b), the probability of a value up to `x`: the continued fraction 8.17.22 of the
 /// NIST Digital Library of Mathematical Functions, by the modified method of Lentz. The probability of more is `cdf(1 − x, b, a)`.
 pub fn cdf(x: f64, a: f64, b: f64) -> f64 {
@@ -41,6 +55,102 @@ pub fn above(x: f64, a: f64, b: f64) -> (f64, f64) {
         1.0 - front / a * fraction(x, a, b)
     };
     (above, front / (x * rest))
+}
+
+/// The upper tail of a beta distribution at a place, which can be followed while place and shapes change a little, for far less than what it
+/// costs to compute it anew.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub struct Tail {
+    /// The place, between 0 and 1.
+    pub x: f64,
+    a: f64,
+    b: f64,
+    /// The probability of a value above it.
+    pub above: f64,
+    /// The density there.
+    pub density: f64,
+    /// How often it was followed since it was computed, and the largest probability since: that of which there may be rounding errors.
+    steps: u32,
+    largest: f64,
+}
+
+impl Tail {
+    /// Computed anew.
+    pub fn new(x: f64, a: f64, b: f64) -> Self {
+        let (above, density) = above(x, a, b);
+        Self { x, a, b, above, density, steps: 0, largest: above }
+    }
+
+    /// The shapes of the distribution.
+    #[inline]
+    pub fn shapes(&self) -> (f64, f64) {
+        (self.a, self.b)
+    }
+
+    /// At another place, by the series of the density, whose coefficients follow from x (1 − x) f' = (a − 1 − (a + b − 2) x) f. None if that
+    /// would take many terms or cost digits, or it was followed long enough.
+    pub fn moved(&self, x: f64) -> Option<Self> {
+        let (away, variance) = (x - self.x, self.x * (1.0 - self.x));
+        let (sum, scale) = (self.a + self.b - 2.0, away / variance);
+        let (slope, skew) = (scale * (self.a - 1.0 - sum * self.x), scale * (1.0 - 2.0 * self.x));
+        let square = scale * away;
+        // The terms of f(x + away) / f(x), and the sums of them and of those of its integral.
+        let (mut before, mut term, mut density, mut between) = (0.0, 1.0, 1.0, 1.0);
+        for (k, inverse) in SERIES {
+            let next = (slope - skew * k) * inverse.0 * term + (k - 1.0 - sum) * square * inverse.0 * before;
+            (before, term) = (term, next);
+            density += term;
+            between += term * inverse.1;
+            if term.abs() + before.abs() < f64::EPSILON {
+                let above = self.above - self.density * away * between;
+                let mut there = Self { x, above, density: self.density * density, ..*self };
+                return there.follows().then_some(there);
+            }
+        }
+        None
+    }
+
+    /// What the probability of more than another place is not below; 0 unless both lie where the density falls. It falls ever faster, as its
+    /// logarithm is concave for shapes of at least 1: between two places it is above that of the right one, and right of one below the
+    /// exponential that touches it there, f(x) exp(s (y − x)), whose integral (eᶻ − 1) / z is at most 1 + z/2 + z²/6 for a negative z.
+    #[inline]
+    pub fn above_at_least(&self, x: f64) -> f64 {
+        let (left, away) = (x.min(self.x), x - self.x);
+        let falls = (self.a - 1.0) * (1.0 - left) < (self.b - 1.0) * left;
+        if self.a < 1.0 || self.b < 1.0 || !falls {
+            return 0.0;
+        }
+        if away < 0.0 {
+            return self.above - self.density * away;
+        }
+        let z = ((self.a - 1.0) / self.x - (self.b - 1.0) / (1.0 - self.x)) * away;
+        self.above - self.density * away * (1.0 + z * (0.5 + z / 6.0))
+    }
+
+    /// Follows it to one success or failure more, by the recurrences 8.17.20 and 8.17.21 of the NIST Digital Library of Mathematical Functions.
+    /// False where that cannot be: for a reward between, or where it would cost digits. It is of no use then.
+    #[inline]
+    pub fn learn(&mut self, reward: f64) -> bool {
+        let front = self.density * self.x * (1.0 - self.x);
+        if reward == 1.0 {
+            self.above += front / self.a;
+            self.density *= self.x * (self.a + self.b) / self.a;
+            self.a += 1.0;
+        } else {
+            self.above -= front / self.b;
+            self.density *= (1.0 - self.x) * (self.a + self.b) / self.b;
+            self.b += 1.0;
+        }
+        self.follows() && (reward == 1.0 || reward == 0.0)
+    }
+
+    /// Counts a step, and tells whether the probability has not become too small for the errors that it may have.
+    #[inline]
+    fn follows(&mut self) -> bool {
+        self.steps += 1;
+        self.largest = self.largest.max(self.above);
+        self.steps <= TAIL_STEPS_MAX && self.largest < TAIL_FALL_MAX * self.above
+    }
 }
 
 /// xᵃ (1 − x)ᵇ / B(a, b), without losing digits where both are large: Loader, "Fast and accurate computation of binomial probabilities"
@@ -133,6 +243,61 @@ mod tests {
             for p in [1e-9, 0.025, 0.5, 0.9, 0.999, 1.0 - 1e-7] {
                 let expected = root::boundary(0.0, 1.0, |x| cdf(x, a, b) < p);
                 assert_near(&format!("quantile {p} of beta({a}, {b})"), quantile(p, a, b), expected, 1e-10);
+            }
+        }
+    }
+
+    fn assert_same(what: &str, found: &Tail, a: f64, b: f64) {
+        let anew = Tail::new(found.x, a, b);
+        assert_near(&format!("{what}, above"), found.above, anew.above, 2e-13);
+        assert_near(&format!("{what}, density"), found.density, anew.density, 2e-13);
+    }
+
+    #[test]
+    fn a_tail_that_is_followed_is_one_computed_anew() {
+        for (a, b, x) in
+            [(1.0, 1.0, 0.9), (3.0, 8.0, 0.7), (51.0, 951.0, 0.07), (901.0, 101.0, 0.92), (1.0, 300.0, 0.03)]
+        {
+            let (mut tail, mut shapes, mut followed) = (Tail::new(x, a, b), (a, b), 0);
+            for step in 0..500 {
+                let reward = f64::from(u8::from(step % 20 == 19));
+                shapes = (shapes.0 + reward, shapes.1 + 1.0 - reward);
+                // Along with the mean, more or less.
+                let to = tail.x * (1.0 + 0.002 * f64::from(step % 7) - 0.012);
+                let (a, b) = shapes;
+                let next = if tail.learn(reward) { tail.moved(to) } else { None };
+                followed += u32::from(next.is_some());
+                tail = next.unwrap_or_else(|| Tail::new(to, a, b));
+                assert_same(&format!("after {step} of {a}, {b}"), &tail, a, b);
+            }
+            assert!(50 < followed, "{followed} steps of {a}, {b}");
+        }
+        let tail = Tail::new(0.3, 5.0, 20.0);
+        assert_eq!((tail.moved(0.9), tail.moved(0.01)), (None, None), "too far");
+        let mut between = tail;
+        assert!(!between.learn(0.5), "neither a success nor a failure");
+        let mut old = tail;
+        assert!((0..TAIL_STEPS_MAX).all(|_| old.learn(1.0)), "a tail grows with a success");
+        assert!(!old.learn(1.0), "followed long enough");
+    }
+
+    #[test]
+    fn what_a_tail_is_not_below_is_not_above_it_but_near() {
+        for (a, b) in [(1.0_f64, 1.0_f64), (1.0, 30.0), (3.0, 8.0), (51.0, 951.0), (901.0, 101.0)] {
+            let deviation = (a * b / (a + b + 1.0)).sqrt() / (a + b);
+            for from in [0.5, 2.0, 4.0] {
+                let x = a / (a + b) + from * deviation;
+                for away in [-3.0, -0.5, -0.01, -1e-5, 0.0, 1e-5, 0.01, 0.5, 3.0] {
+                    let to = x + away * deviation;
+                    if !(0.0 < to && to < 1.0 && x < 1.0) {
+                        continue;
+                    }
+                    let (least, exact) = (Tail::new(x, a, b).above_at_least(to), Tail::new(to, a, b).above);
+                    assert!(least <= exact * (1.0 + 1e-12), "{a}, {b} from {x} to {to}: {least}, {exact}");
+                    if away.abs() <= 0.01 && a < b && 1.0 < b {
+                        assert_near(&format!("{a}, {b} from {x} to {to}"), least, exact, 1e-3);
+                    }
+                }
             }
         }
     }

@@ -4,6 +4,9 @@
 /// From where the asymptotic series is exact to the last digit.
 const SERIES_FROM: f64 = 10.0;
 
+/// ½ ln 2π.
+const HALF_LOG_TWO_PI: f64 = 0.918_938_533_204_672_7;
+
 /// The remainder δ(x) = ln Γ(x) − (x − ½) ln x + x − ½ ln 2π, for positive `x`: the series 5.11.1 of the NIST Digital Library of Mathematical
 /// Functions, from 10 on; below by δ(x) = δ(x + 1) + (x + ½) ln(1 + 1/x) − 1.
 pub fn remainder(x: f64) -> f64 {
@@ -20,6 +23,14 @@ pub fn remainder(x: f64) -> f64 {
         sum = sum * square + coefficient;
     }
     below + sum / x
+}
+
+/// ln Γ(x) for positive `x`, put together from these pieces where the series needs nothing else.
+pub fn log_gamma(x: f64) -> f64 {
+    if x < SERIES_FROM {
+        return libm::lgamma(x);
+    }
+    (x - 0.5) * libm::log(x) - x + HALF_LOG_TWO_PI + remainder(x)
 }
 
 /// The deviance x ln(x / m) − x + m of a count from its mean, never negative: by the series of the logarithm where they are near.

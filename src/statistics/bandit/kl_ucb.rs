@@ -72,6 +72,16 @@ pub(super) fn tangent(arm: &Arm, q: f64) -> Option<Tangent> {
     })
 }
 
+/// What n KL(m, q) does not exceed at a q above the mean, from a tangent: by Taylor's formula, as its second derivative
+/// n (m / q² + (1 − m) / (1 − q)²) is nowhere between larger than with each term at its end.
+#[inline]
+pub(super) fn level_at_most(arm: &Arm, tangent: &Tangent, q: f64) -> f64 {
+    let (mean, away) = (arm.mean(), q - tangent.x);
+    let (low, rest) = if away < 0.0 { (q, 1.0 - tangent.x) } else { (tangent.x, 1.0 - q) };
+    let bend = arm.pulls * (mean / (low * low) + (1.0 - mean) / (rest * rest));
+    tangent.level + away / tangent.run + 0.5 * bend * away * away
+}
+
 /// The largest variance q (1 − q) of shares from `low` to `high`: KL(low, high) is at least (high − low)² over twice that.
 fn largest_variance(low: f64, high: f64) -> f64 {
     let nearest = 0.5_f64.clamp(low, high.max(low));
@@ -115,6 +125,20 @@ mod tests {
             for t in [2.0, 30.0, 299.0, 301.0, 1_000.0, 1e6] {
                 let bound = touching.x + (libm::log(t) - touching.level) * touching.run;
                 assert!(index(&arm, t) <= bound + 1e-12, "{arm:?} at {t}");
+            }
+            for q in [
+                arm.mean() + 1e-3,
+                touching.x - 0.01,
+                touching.x - 1e-5,
+                touching.x + 1e-5,
+                touching.x + 0.02,
+            ] {
+                let (most, exact) =
+                    (level_at_most(&arm, &touching, q), arm.pulls * divergence(arm.mean(), q));
+                assert!(arm.mean() < q && exact <= most + 1e-12, "{arm:?} at {q}: {exact}, {most}");
+                if (q - touching.x).abs() < 1e-4 {
+                    assert_near("nearly", most, exact, 1e-6);
+                }
             }
             assert_eq!((tangent(&arm, arm.mean()), tangent(&arm, 1.0)), (None, None));
         }

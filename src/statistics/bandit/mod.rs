@@ -16,6 +16,7 @@ pub mod kl_ucb;
 pub mod linear;
 mod tangent;
 pub mod thompson;
+mod top_two;
 pub mod ucb;
 pub mod weights;
 

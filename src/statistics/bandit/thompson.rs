@@ -1,12 +1,14 @@
 //! Thompson sampling: an arm is chosen with the probability that it is the best, given what is known. Thompson, "On the likelihood that one
 //! unknown probability exceeds another in view of the evidence of two samples" (1933).
 
+use crate::statistics::bandit::top_two::{Belief, NormalDraws, OtherBest};
 use crate::statistics::bandit::{Arm, Arms, Memory, Outcome, Policy};
 use crate::statistics::bayes::{Beta, Normal, probabilities_best};
 use crate::statistics::dice::{BetaDraws, Dice};
 
-/// How often a top-two policy draws anew for another arm than the best, before it takes the second of the last draw.
-const REDRAWS_MAX: u32 = 100;
+/// How often a top-two policy draws anew for another arm than the best, at most, before it makes another one win by [`OtherBest`]: twice as often
+/// as for the last choice if that went well, else half as often. The law of what it chooses is the same.
+const REDRAWS_MAX: u32 = 16;
 
 /// What is drawn from the posteriors.
 #[derive(Clone, Copy, PartialEq, Debug)]
@@ -40,19 +42,16 @@ impl BetaPrior {
 pub struct BetaThompson {
     arms: Arms,
     prior: BetaPrior,
-    drawn: Drawn,
     reshaping: f64,
     memory: Memory,
-    posteriors: Vec<Option<BetaDraws>>,
-    samples: Vec<f64>,
+    draws: Draws<BetaDraws>,
 }
 
 impl BetaThompson {
     /// A policy over so many arms of which nothing but the prior is known.
     pub fn new(count: usize, prior: BetaPrior, drawn: Drawn, memory: Memory) -> Self {
-        let arms = Arms::new(count, memory);
-        let posteriors = vec![Some(BetaDraws::new(prior.successes, prior.failures)); count];
-        Self { arms, prior, drawn, reshaping: 1.0, memory, posteriors, samples: vec![0.0; count] }
+        let draws = Draws::new(count, BetaDraws::new(prior.successes, prior.failures), drawn);
+        Self { arms: Arms::new(count, memory), prior, reshaping: 1.0, memory, draws }
     }
 
     /// The same with posteriors Beta(a/α, b/α): Chapelle and Li, "An empirical evaluation of Thompson sampling" (2011), 3. Below 1 it explores
@@ -73,36 +72,32 @@ impl BetaThompson {
 
     /// The probability of each arm, by quadrature, for a choice of the best: 0 of a removed one.
     pub fn weights(&self) -> Vec<f64> {
-        let known = self.posteriors.iter().flatten().map(|draws| Beta::new(draws.a, draws.b));
-        let mut weights = probabilities_best(&known.collect::<Vec<_>>()).into_iter();
-        self.posteriors.iter().map(|one| one.and_then(|_| weights.next()).unwrap_or(0.0)).collect()
+        self.draws
+            .spread(|known| probabilities_best(&known.map(|one| Beta::new(one.a, one.b)).collect::<Vec<_>>()))
     }
 
     #[inline]
     fn refresh(&mut self, index: usize) {
         let arm = &self.arms.all()[index];
         let (ones, zeros) = (arm.rewards.max(0.0), (arm.pulls - arm.rewards).max(0.0));
-        self.posteriors[index] = (!arm.removed).then(|| {
+        let posterior = (!arm.removed).then(|| {
             BetaDraws::new(
                 (self.prior.successes + ones) / self.reshaping,
                 (self.prior.failures + zeros) / self.reshaping,
             )
         });
+        self.draws.set(index, posterior);
     }
 
     fn refresh_all(&mut self) {
-        (0..self.posteriors.len()).for_each(|index| self.refresh(index));
+        (0..self.arms.all().len()).for_each(|index| self.refresh(index));
     }
 }
 
 impl Policy for BetaThompson {
     #[inline]
     fn choose(&mut self, dice: &mut Dice) -> usize {
-        let Self { posteriors, samples, .. } = self;
-        choose(samples, self.drawn, dice, |index, dice| match &posteriors[index] {
-            Some(posterior) => posterior.draw(dice),
-            None => f64::NEG_INFINITY,
-        })
+        self.draws.choose(dice)
     }
 
     #[inline]
@@ -115,8 +110,7 @@ impl Policy for BetaThompson {
     }
 
     fn add_arm(&mut self) -> usize {
-        self.posteriors.push(None);
-        self.samples.push(0.0);
+        self.draws.add();
         let added = self.arms.add();
         self.refresh(added);
         added
@@ -147,8 +141,8 @@ pub struct GaussianThompson {
     arms: Arms,
     prior: NormalPrior,
     reward_variance: f64,
-    drawn: Drawn,
-    samples: Vec<f64>,
+    memory: Memory,
+    draws: Draws<NormalDraws>,
 }
 
 impl GaussianThompson {
@@ -160,7 +154,8 @@ impl GaussianThompson {
         for variance in [prior.variance, reward_variance] {
             assert!(0.0 < variance && variance.is_finite(), "a variance of {variance}");
         }
-        Self { arms: Arms::new(count, memory), prior, reward_variance, drawn, samples: vec![0.0; count] }
+        let draws = Draws::new(count, posterior(prior, reward_variance, &Arm::default()), drawn);
+        Self { arms: Arms::new(count, memory), prior, reward_variance, memory, draws }
     }
 
     /// What it knows.
@@ -170,94 +165,127 @@ impl GaussianThompson {
 
     /// The probability of each arm, by quadrature, for a choice of the best: 0 of a removed one.
     pub fn weights(&self) -> Vec<f64> {
-        let available = || self.arms.all().iter().filter(|arm| !arm.removed);
-        let known = available().map(|arm| {
-            let (mean, deviation) = posterior(self.prior, self.reward_variance, arm);
-            Normal::new(mean, deviation)
-        });
-        let mut weights = probabilities_best(&known.collect::<Vec<_>>()).into_iter();
-        let mut weight = |arm: &Arm| if arm.removed { None } else { weights.next() };
-        self.arms.all().iter().map(|arm| weight(arm).unwrap_or(0.0)).collect()
-    }
-}
-
-/// The mean and the standard deviation.
-#[inline]
-fn posterior(prior: NormalPrior, reward_variance: f64, arm: &Arm) -> (f64, f64) {
-    let variance = 1.0 / (1.0 / prior.variance + arm.pulls / reward_variance);
-    let mean = variance * (prior.mean / prior.variance + arm.rewards / reward_variance);
-    (mean, variance.sqrt())
-}
-
-impl Policy for GaussianThompson {
-    fn choose(&mut self, dice: &mut Dice) -> usize {
-        let Self { arms, prior, reward_variance, samples, .. } = self;
-        choose(samples, self.drawn, dice, |index, dice| {
-            let arm = &arms.all()[index];
-            if arm.removed {
-                return f64::NEG_INFINITY;
-            }
-            let (mean, deviation) = posterior(*prior, *reward_variance, arm);
-            mean + deviation * dice.normal()
+        self.draws.spread(|known| {
+            probabilities_best(&known.map(|one| Normal::new(one.mean, one.deviation)).collect::<Vec<_>>())
         })
     }
 
+    #[inline]
+    fn refresh(&mut self, index: usize) {
+        let arm = &self.arms.all()[index];
+        let posterior = (!arm.removed).then(|| posterior(self.prior, self.reward_variance, arm));
+        self.draws.set(index, posterior);
+    }
+}
+
+#[inline]
+fn posterior(prior: NormalPrior, reward_variance: f64, arm: &Arm) -> NormalDraws {
+    let variance = 1.0 / (1.0 / prior.variance + arm.pulls / reward_variance);
+    let mean = variance * (prior.mean / prior.variance + arm.rewards / reward_variance);
+    NormalDraws { mean, deviation: variance.sqrt() }
+}
+
+impl Policy for GaussianThompson {
+    #[inline]
+    fn choose(&mut self, dice: &mut Dice) -> usize {
+        self.draws.choose(dice)
+    }
+
+    #[inline]
     fn observe(&mut self, outcome: Outcome) {
         self.arms.observe(outcome);
+        match self.memory {
+            Memory::Full => self.refresh(outcome.arm),
+            Memory::Discounted { .. } | Memory::Window { .. } => {
+                (0..self.arms.all().len()).for_each(|index| self.refresh(index));
+            }
+        }
     }
 
     fn add_arm(&mut self) -> usize {
-        self.samples.push(0.0);
-        self.arms.add()
+        self.draws.add();
+        let added = self.arms.add();
+        self.refresh(added);
+        added
     }
 
     fn remove_arm(&mut self, arm: usize) {
         self.arms.remove(arm);
+        self.refresh(arm);
     }
 }
 
-/// Chooses by draws, which are −∞ of arms that cannot be chosen.
-#[inline]
-fn choose(
-    samples: &mut [f64],
+/// What is drawn of each arm.
+#[derive(Clone, PartialEq, Debug)]
+struct Draws<B> {
     drawn: Drawn,
-    dice: &mut Dice,
-    draw: impl Fn(usize, &mut Dice) -> f64,
-) -> usize {
-    let first = best_of_new_draws(samples, dice, &draw).expect("an arm to choose");
-    let Drawn::TopTwo { first: share } = drawn else { return first };
-    if dice.happens(share) {
-        return first;
-    }
-    for _ in 0..REDRAWS_MAX {
-        match best_of_new_draws(samples, dice, &draw) {
-            Some(other) if other != first => return other,
-            _ => {}
-        }
-    }
-    samples[first] = f64::NEG_INFINITY;
-    best(samples).unwrap_or(first)
+    /// None of a removed arm.
+    posteriors: Vec<Option<B>>,
+    samples: Vec<f64>,
+    others: OtherBest,
+    redraws: u32,
 }
 
-#[inline]
-fn best_of_new_draws(
-    samples: &mut [f64],
-    dice: &mut Dice,
-    draw: impl Fn(usize, &mut Dice) -> f64,
-) -> Option<usize> {
-    for (index, sample) in samples.iter_mut().enumerate() {
-        *sample = draw(index, dice);
+impl<B: Belief> Draws<B> {
+    fn new(count: usize, prior: B, drawn: Drawn) -> Self {
+        let (samples, others) = (vec![0.0; count], OtherBest::new(count));
+        Self { drawn, posteriors: vec![Some(prior); count], samples, others, redraws: REDRAWS_MAX }
     }
-    best(samples)
-}
 
-#[inline]
-fn best(samples: &[f64]) -> Option<usize> {
-    let (mut best, mut largest) = (None, f64::NEG_INFINITY);
-    for (index, sample) in samples.iter().enumerate() {
-        if largest < *sample {
-            (best, largest) = (Some(index), *sample);
+    /// Adds an arm that cannot be chosen yet.
+    fn add(&mut self) {
+        self.posteriors.push(None);
+        self.samples.push(0.0);
+        self.others.add();
+    }
+
+    #[inline]
+    fn set(&mut self, arm: usize, posterior: Option<B>) {
+        self.others.changed(arm, self.posteriors[arm].as_ref(), posterior.as_ref());
+        self.posteriors[arm] = posterior;
+    }
+
+    #[inline]
+    fn choose(&mut self, dice: &mut Dice) -> usize {
+        let first = self.best_of_new_draws(dice).expect("an arm to choose");
+        match self.drawn {
+            Drawn::TopTwo { first: share } if !dice.happens(share) => self.other(first, dice),
+            _ => first,
         }
     }
-    best
+
+    /// The best arm of the first new draw whose best is not this one; this one if it is alone.
+    fn other(&mut self, first: usize, dice: &mut Dice) -> usize {
+        for _ in 0..self.redraws {
+            match self.best_of_new_draws(dice) {
+                Some(other) if other != first => {
+                    self.redraws = (2 * self.redraws).min(REDRAWS_MAX);
+                    return other;
+                }
+                _ => {}
+            }
+        }
+        self.redraws = (self.redraws / 2).max(1);
+        self.others.draw(&self.posteriors, first, dice).unwrap_or(first)
+    }
+
+    #[inline]
+    fn best_of_new_draws(&mut self, dice: &mut Dice) -> Option<usize> {
+        for (sample, posterior) in self.samples.iter_mut().zip(&self.posteriors) {
+            *sample = posterior.as_ref().map_or(f64::NEG_INFINITY, |posterior| posterior.draw(dice));
+        }
+        let (mut best, mut largest) = (None, f64::NEG_INFINITY);
+        for (arm, sample) in self.samples.iter().enumerate() {
+            if largest < *sample {
+                (best, largest) = (Some(arm), *sample);
+            }
+        }
+        best
+    }
+
+    /// What is computed of all posteriors, at the places of their arms; 0 of the others.
+    fn spread(&self, compute: impl FnOnce(&mut dyn Iterator<Item = &B>) -> Vec<f64>) -> Vec<f64> {
+        let mut weights = compute(&mut self.posteriors.iter().flatten()).into_iter();
+        self.posteriors.iter().map(|one| one.as_ref().and_then(|_| weights.next()).unwrap_or(0.0)).collect()
+    }
 }
