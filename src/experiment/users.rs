@@ -18,7 +18,7 @@ use crate::statistics::{normal, root};
 
 /// How many days a stream may last, and how many arms there may be: the rates of every hour are in memory.
 const DAYS_MAX: u32 = 3650;
-const ARMS_MAX: usize = 200;
+pub(super) const ARMS_MAX: usize = 200;
 
 /// How often a user may come back.
 const VISITS_MAX: u32 = 1000;
