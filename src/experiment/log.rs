@@ -260,3 +260,85 @@ fn named_arms(model: &LogModel, counts: &BTreeMap<i64, usize>) -> Result<Vec<Log
     }
     if problems.is_empty() { Ok(model.arms.clone()) } else { Err(problems) }
 }
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+    use crate::base::Seed;
+    use crate::statistics::dice::Dice;
+
+    const DAY_NS: i64 = DAY as i64;
+
+    fn row(item: i64, clicked: bool) -> Row {
+        Row { timestamp_ns: 0, item, clicked, propensity: 0.25 }
+    }
+
+    /// A log of two days in which items of these rates were shown alike.
+    pub(crate) fn synthetic(rates: &[f64], count: usize, seed: Seed) -> Log {
+        let mut dice = Dice::new(&mut seed.stream("synthetic log"));
+        let rows: Vec<Row> = (0..count)
+            .map(|number| {
+                let item = dice.below(rates.len());
+                let timestamp_ns = number as i64 * 2 * DAY_NS / count as i64;
+                Row { timestamp_ns, ..row(item as i64, dice.happens(rates[item])) }
+            })
+            .collect();
+        let arm = |item: usize| LoggedArm { name: format!("arm {item}"), items: vec![item as i64] };
+        let arms = (0..rates.len()).map(arm).collect();
+        Log::new(&LogModel { arms, ..model("") }, &rows).expect("it is sound")
+    }
+
+    fn model(more: &str) -> LogModel {
+        toml::from_str(&format!("source = \"l\"\ncampaign = \"men\"\n{more}")).expect("a model")
+    }
+
+    /// Four items: 100, 200, 300 and 400 impressions, of which each tenth was clicked.
+    fn rows() -> Vec<Row> {
+        (0..4).flat_map(|item| (0..100 * (item + 1)).map(move |number| row(item, number % 10 == 0))).collect()
+    }
+
+    #[test]
+    fn arms_are_groups_of_items_or_those_logged_most_often() {
+        let groups = "arms = [{ name = \"a\", items = [0, 3] }, { name = \"b\", items = [1, 2] }]";
+        let log = Log::new(&model(groups), &rows()).expect("it is sound");
+        assert_eq!(log.shares(), [Share::new(50, 500), Share::new(50, 500)]);
+        assert_eq!((log.days(), log.whole()), (1, Share::new(100, 1000)));
+        let log = Log::new(&model("most_logged = 3"), &rows()).expect("it is sound");
+        assert_eq!(log.arms(), ["item 3", "item 2", "item 1"]);
+        assert_eq!(log.rates(), [0.1, 0.1, 0.1]);
+    }
+
+    #[test]
+    fn what_cannot_be_replayed_is_told() {
+        let arms = |items: [&str; 2]| {
+            let [a, b] = items;
+            format!("arms = [{{ name = \"a\", items = [{a}] }}, {{ name = \"b\", items = [{b}] }}]")
+        };
+        for (more, path, told) in [
+            (String::new(), "", "there is no arm"),
+            ("most_logged = 5".into(), "most_logged", "4 items were logged"),
+            ("most_logged = 1".into(), "most_logged", "of which 2 to 200 can be arms"),
+            (arms(["0, 1", "2"]), "arms.1.items", "1 items, and the first arm has 2"),
+            (arms(["0", "7"]), "arms.1.items", "`random` never showed item 7 in `men`"),
+            (arms(["0", "0"]), "arms.1.items", "item 0 stands twice"),
+            (format!("{}\nmost_logged = 3", arms(["0", "1"])), "most_logged", "the arms are named, and said"),
+        ] {
+            let problems = Log::new(&model(&more), &rows()).expect_err(&more);
+            assert_eq!(problems[0].path, path, "{more}: {problems:?}");
+            assert!(problems[0].message.contains(told), "{more}: {problems:?}");
+        }
+        let few: Vec<Row> = rows().into_iter().step_by(3).collect();
+        let problems = Log::new(&model(&arms(["0", "1"])), &few).expect_err("few");
+        assert!(
+            problems[0].message.starts_with("100 impressions of 2 arms: in a pass some 50"),
+            "{problems:?}"
+        );
+        let mut uneven = rows();
+        uneven[0].propensity = 0.3;
+        let problems = Log::new(&model(&arms(["0, 3", "1, 2"])), &uneven).expect_err("uneven");
+        assert!(problems[0].message.contains("from 0.25 to 0.3"), "{problems:?}");
+        let dull: Vec<Row> = rows().into_iter().map(|one| Row { clicked: false, ..one }).collect();
+        let problems = Log::new(&model(&arms(["0, 3", "1, 2"])), &dull).expect_err("no click");
+        assert!(problems[0].message.contains("0 of 1000 impressions were clicked"), "{problems:?}");
+    }
+}

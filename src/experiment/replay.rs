@@ -84,3 +84,91 @@ fn shuffle(order: &mut [Impression], dice: &mut Dice) {
         order.swap(last, dice.below(last + 1));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::experiment::log::tests::synthetic;
+    use crate::experiment::strategy::Strategy;
+    use crate::experiment::users::{Population, UserModel};
+
+    const TRUTH: [f64; 3] = [0.2, 0.3, 0.5];
+
+    fn strategy(text: &str) -> Strategy {
+        toml::from_str(&format!("name = \"s\"\n{text}")).expect("a strategy")
+    }
+
+    /// The mean of a sample and its standard error.
+    fn mean(sample: &[f64]) -> (f64, f64) {
+        use crate::statistics::descriptive::{mean, variance};
+        (mean(sample), (variance(sample) / sample.len() as f64).sqrt())
+    }
+
+    #[test]
+    fn a_pass_is_what_the_strategy_would_have_met_itself() {
+        // 900 impressions, of which a third match: as if 300 users had come to the strategy.
+        let model = "per_day = 150\ndays = 2\nbase = \"20%\"\n\
+                     arms = [{ name = \"a\" }, { name = \"b\", rate = \"30%\" }, { name = \"c\", rate = \"50%\" }]";
+        let model: UserModel = toml::from_str(model).expect("a model");
+        let population = Population::new(&model);
+        for text in [
+            "",
+            "allocate = { shares = [\"80%\", \"20%\", \"0%\"] }",
+            "allocate = \"thompson\"",
+            "allocate = \"thompson\"\nbatch = 100",
+            "allocate = \"kl-ucb\"",
+            "allocate = { exp3 = { gamma = \"20%\" } }",
+            "allocate = \"thompson\"\nstop = { value-remaining = {} }\nlooks = 10",
+        ] {
+            let strategy = strategy(text);
+            let prepared = Prepared::new(&strategy, 3, 2);
+            let seeds = || (0..400).map(Seed::new);
+            let replayed: Vec<f64> = seeds()
+                .map(|seed| prepared.replay(&synthetic(&TRUTH, 900, seed), seed).course.rate())
+                .collect();
+            let met: Vec<f64> = seeds().map(|seed| prepared.course(&population, seed).rate()).collect();
+            let ((replayed, error), (met, other)) = (mean(&replayed), mean(&met));
+            let apart = (replayed - met) / libm::hypot(error, other);
+            assert!(
+                apart.abs() < 4.0,
+                "{text}: {replayed} by replay and {met} with users, {apart} errors apart"
+            );
+        }
+        // Of what needs no other program the value is known.
+        let fixed = strategy("allocate = { shares = [\"80%\", \"20%\", \"0%\"] }");
+        let prepared = Prepared::new(&fixed, 3, 2);
+        let rates: Vec<f64> = (0..400)
+            .map(Seed::new)
+            .map(|seed| prepared.replay(&synthetic(&TRUTH, 900, seed), seed).course.rate())
+            .collect();
+        // The last impressions belong to the arm that was chosen at the end: none of them.
+        let (found, error) = mean(&rates);
+        assert!((found - 0.22).abs() < 4.0 * error, "{found} ± {error}");
+    }
+
+    #[test]
+    fn as_many_match_as_there_are_of_one_arm_whatever_is_chosen() {
+        let log = synthetic(&TRUTH, 900, Seed::new(1));
+        for text in ["", "allocate = \"thompson\"", "allocate = \"ucb1\""] {
+            let strategy = strategy(text);
+            let prepared = Prepared::new(&strategy, 3, 2);
+            let visits: Vec<f64> =
+                (0..200).map(|seed| prepared.replay(&log, Seed::new(seed)).course.visits as f64).collect();
+            let (found, _) = mean(&visits);
+            // The arms of this log have not quite as many impressions each.
+            assert!((found - 300.0).abs() < 25.0, "{text}: {found}");
+            assert_eq!(prepared.replay(&log, Seed::new(5)), prepared.replay(&log, Seed::new(5)));
+        }
+    }
+
+    #[test]
+    fn an_order_holds_every_impression_once() {
+        let mut order: Vec<Impression> =
+            (0..100).map(|arm| Impression { arm, clicked: arm % 2 == 0 }).collect();
+        let sorted = order.clone();
+        shuffle(&mut order, &mut Dice::new(&mut Seed::new(1).stream("order")));
+        assert_ne!(order, sorted);
+        order.sort_by_key(|one| one.arm);
+        assert_eq!(order, sorted);
+    }
+}

@@ -401,3 +401,56 @@ fn sorted(values: impl Iterator<Item = f64>) -> Vec<f64> {
     values.sort_by(f64::total_cmp);
     values
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::experiment::log::tests::synthetic;
+
+    fn study(log: Log) -> Study {
+        let strategies = ["", "allocate = \"thompson\""];
+        let strategy = |(index, text): (usize, &&str)| {
+            toml::from_str(&format!("name = \"s{index}\"\n{text}")).expect("a strategy")
+        };
+        Study {
+            path: "s.toml".into(),
+            title: "A log".to_owned(),
+            overrides: Vec::new(),
+            seed: Seed::new(1),
+            streams: 60,
+            visitors: Visitors::Log(log),
+            strategies: strategies.iter().enumerate().map(strategy).collect(),
+        }
+    }
+
+    #[test]
+    fn what_a_log_tells_holds_of_other_logs() {
+        // 150 logs of one truth, each with its intervals: those of the rates must cover what they estimate, the value over all logs.
+        let logs = 150;
+        let earned: Vec<Vec<Earned>> = (0..logs)
+            .map(|number| {
+                let log = synthetic(&[0.2, 0.5], 400, Seed::new(1000 + number));
+                let found = compare(&study(log), 2, &|_| {});
+                found.strategies.iter().filter_map(|found| found.earned).collect()
+            })
+            .collect();
+        let check = |name: &str, truth: Option<f64>, of: &dyn Fn(&[Earned]) -> Mean| {
+            let all: Vec<Mean> = earned.iter().map(|earned| of(earned)).collect();
+            let truth = truth.unwrap_or_else(|| all.iter().map(|mean| mean.value).sum::<f64>() / logs as f64);
+            let covered = all.iter().filter(|mean| mean.interval.contains(truth)).count();
+            // 142.5 are expected of right intervals; 133 to 150 but for once in four hundred.
+            assert!(133 <= covered, "{name}: {covered} of {logs} cover {truth}");
+            let width = all.iter().map(|mean| mean.interval.high - mean.interval.low).sum::<f64>();
+            let values = Moments::of(all.iter().map(|mean| [mean.value]));
+            let ratio = width / logs as f64 / (2.0 * 1.96 * values.variance(0).sqrt());
+            assert!((0.75..1.4).contains(&ratio), "{name}: {ratio} times as wide as the values vary");
+        };
+        check("equal shares", Some(0.35), &|earned| earned[0].rate);
+        check("Thompson", None, &|earned| earned[1].rate);
+        check("Thompson against random", None, &|earned| earned[1].against_random);
+        check("Thompson against equal shares", None, &|earned| {
+            earned[1].against_first.expect("it is not the first")
+        });
+        assert!(earned.iter().all(|earned| earned[0].against_first.is_none()));
+    }
+}

@@ -4,7 +4,7 @@ use std::fmt::{self, Write};
 
 use serde::Serialize;
 
-use crate::lab::strategies::{CONFIDENCE, Earned, Findings, Found, LogFacts, Mean, Rate};
+use crate::lab::strategies::{CONFIDENCE, Earned, Findings, Found, Lead, LogFacts, Mean, Rate};
 use crate::report::command::quoted;
 use crate::report::compare::write_rows;
 use crate::report::text::{grouped, significant};
@@ -51,15 +51,14 @@ impl StrategiesReport<'_> {
         if self.is_a_a() {
             return self.finding_of_alike();
         }
-        let found = &self.findings.strategies;
-        let lead = self.findings.lead;
+        let (found, lead) = (&self.findings.strategies, self.findings.lead);
+        if let Some(log) = &self.findings.log {
+            return finding_of_log(log, found, lead);
+        }
         let Some(best) = lead.map_or(found.first(), |lead| found.get(lead.best)) else {
             return String::new();
         };
         let rival = lead.filter(|lead| !lead.is_sure()).map(|lead| &found[lead.second]);
-        if let (Some(log), Some(earned)) = (&self.findings.log, &best.earned) {
-            return finding_of_log(log, best, earned, rival);
-        }
         let lost = mean(&best.final_regret);
         match rival {
             None => {
@@ -301,16 +300,30 @@ impl StrategiesReport<'_> {
     }
 }
 
-/// How a replay came out: what the best earns, whether that is more than chance, and who may be as good.
-fn finding_of_log(log: &LogFacts, best: &Found, earned: &Earned, rival: Option<&Found>) -> String {
-    let [rate, random] = [earned.rate.value, log.random.value()].map(percent);
-    let more = if 0.0 < earned.against_random.interval.low {
-        "more than chance explains".to_owned()
-    } else {
-        "which chance explains: the log is too small to tell".to_owned()
+/// How a replay came out: who earns most of those that surely earn more than the random policy, and who may be as good.
+fn finding_of_log(log: &LogFacts, found: &[Found], lead: Option<Lead>) -> String {
+    let random = percent(log.random.value());
+    let highest = |found: &mut dyn Iterator<Item = (usize, &Found)>| -> Option<(usize, String, Earned)> {
+        let earned = found.filter_map(|(index, found)| Some((index, found.name.clone(), found.earned?)));
+        earned.max_by(|one, other| one.2.rate.value.total_cmp(&other.2.rate.value))
     };
-    let rival = rival.map(|rival| format!(", and {} may be as good", rival.name)).unwrap_or_default();
-    format!("{} earns most, {rate} of what it was shown against {random} at random, {more}{rival}", best.name)
+    let sure = |found: &Found| found.earned.is_some_and(|earned| 0.0 < earned.against_random.interval.low);
+    let all = || found.iter().enumerate();
+    if let Some((index, name, earned)) = highest(&mut all().filter(|(_, found)| sure(found))) {
+        let rival = lead.filter(|lead| lead.best == index && !lead.is_sure());
+        let rival =
+            rival.map(|lead| format!("; {} may be as good", found[lead.second].name)).unwrap_or_default();
+        return format!(
+            "{name} earns {}% clicks where the random policy has {random}: {} points more{rival}",
+            points(earned.rate),
+            points(earned.against_random)
+        );
+    }
+    let Some((_, name, earned)) = highest(&mut all()) else { return String::new() };
+    format!(
+        "no strategy is shown to earn more than the random policy's {random} clicks: the most has {name}, {}%",
+        points(earned.rate)
+    )
 }
 
 /// One table of a report: a row for each strategy, or for each arm.
