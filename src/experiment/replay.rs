@@ -122,7 +122,7 @@ mod tests {
         ] {
             let strategy = strategy(text);
             let prepared = Prepared::new(&strategy, 3, 2);
-            let seeds = || (0..400).map(Seed::new);
+            let seeds = || (0..200).map(Seed::new);
             let replayed: Vec<f64> = seeds()
                 .map(|seed| prepared.replay(&synthetic(&TRUTH, 900, seed), seed).course.rate())
                 .collect();
@@ -137,7 +137,7 @@ mod tests {
         // Of what needs no other program the value is known.
         let fixed = strategy("allocate = { shares = [\"80%\", \"20%\", \"0%\"] }");
         let prepared = Prepared::new(&fixed, 3, 2);
-        let rates: Vec<f64> = (0..400)
+        let rates: Vec<f64> = (0..200)
             .map(Seed::new)
             .map(|seed| prepared.replay(&synthetic(&TRUTH, 900, seed), seed).course.rate())
             .collect();
