@@ -380,7 +380,7 @@ fn a_log_that_cannot_be_replayed_is_refused() {
             "from users or from a log, not from both",
         ),
         ("strategies.Thompson.allocate={shares=['50%','50%']}", "2 shares for 3 arms"),
-        ("strategies.Thompson.not_before=3000d", "the stream ends after 3000 days"),
+        ("strategies.Thompson.not_before=3000d", "the stream ends after 3 days"),
     ] {
         let ended = compare(&folder, &["--set", set]);
         assert_eq!((ended.code, ended.out.as_str()), (2, ""), "{set}");

@@ -24,6 +24,10 @@ const SRM: &str = "src/statistics/srm.rs";
 const VALIDITY: &str = "src/statistics/validity.rs";
 const BINOMIAL: &str = "src/statistics/binomial.rs";
 
+const FEW_VALUES: &str = "140 values are not many: HC1 is a little too small, and the normal tail too light";
+const STEPS: &str = "of 15 users there are few possible counts, and p moves in steps: on the safe side";
+const FEW_SUCCESSES: &str = "the variance of few successes is itself uncertain";
+
 /// A detector in a setting of which it says how often it errs.
 struct Detector {
     name: &'static str,
@@ -33,6 +37,8 @@ struct Detector {
     planted: &'static str,
     claim: Claim,
     source: &'static str,
+    /// What explains that it does not hold, where that is known.
+    why: Option<&'static str>,
     /// The p-value of one experiment, sound or not.
     p: fn(bool, &mut Dice) -> f64,
 }
@@ -45,6 +51,7 @@ const DETECTORS: [Detector; 16] = [
         planted: "a twentieth of the third arm is lost",
         claim: Claim::Stated,
         source: SRM,
+        why: None,
         p: |planted, dice| ratio(planted, dice, |counts| check(counts, &[5.0, 3.0, 2.0]).p),
     },
     Detector {
@@ -53,6 +60,7 @@ const DETECTORS: [Detector; 16] = [
         planted: "the same",
         claim: Claim::Stated,
         source: SRM,
+        why: None,
         p: |planted, dice| ratio(planted, dice, |counts| check(counts, &[5.0, 3.0, 2.0]).g_p),
     },
     Detector {
@@ -61,6 +69,7 @@ const DETECTORS: [Detector; 16] = [
         planted: "a tenth of one arm is lost",
         claim: Claim::AtMost,
         source: BINOMIAL,
+        why: None,
         p: |planted, dice| {
             let whole = dice.binomial(1000, 0.5);
             let left = whole - lost(whole, if planted { 0.1 } else { 0.0 }, dice);
@@ -73,6 +82,7 @@ const DETECTORS: [Detector; 16] = [
         planted: "a tenth of the third arm is lost",
         claim: Claim::Stated,
         source: SRM,
+        why: None,
         p: |planted, dice| check_over_time(&adaptive(planted, dice)).p,
     },
     Detector {
@@ -81,6 +91,7 @@ const DETECTORS: [Detector; 16] = [
         planted: "the same",
         claim: Claim::AtMost,
         source: SRM,
+        why: None,
         p: |planted, dice| sequential(3, &adaptive(planted, dice)),
     },
     Detector {
@@ -89,6 +100,7 @@ const DETECTORS: [Detector; 16] = [
         planted: "a tenth of one arm is lost",
         claim: Claim::AtMost,
         source: SRM,
+        why: None,
         p: |planted, dice| {
             let batch = |dice: &mut Dice| {
                 let counts = split(50, &[1.0, 1.0], dice);
@@ -104,6 +116,7 @@ const DETECTORS: [Detector; 16] = [
         planted: "each user counts as three who do the same",
         claim: Claim::AtMost,
         source: BINOMIAL,
+        why: None,
         p: |planted, dice| {
             let times = if planted { 3 } else { 1 };
             let mut share = || Share::new(times * dice.binomial(500, 0.3), times * 500);
@@ -117,6 +130,7 @@ const DETECTORS: [Detector; 16] = [
         planted: "a tenth of one arm's users change their arm of the other",
         claim: Claim::Stated,
         source: VALIDITY,
+        why: None,
         p: |planted, dice| {
             let rows = split(1000, &[1.0, 1.0], dice);
             let moved = if planted { 0.1 } else { 0.0 };
@@ -133,6 +147,7 @@ const DETECTORS: [Detector; 16] = [
         planted: "65 % in the third",
         claim: Claim::Stated,
         source: VALIDITY,
+        why: None,
         p: |planted, dice| {
             let chances = [0.7, 0.7, if planted { 0.65 } else { 0.7 }];
             selection(&[1000; 3], &chances.map(|chance| dice.binomial(1000, chance))).p
@@ -144,6 +159,7 @@ const DETECTORS: [Detector; 16] = [
         planted: "a quarter of one kind is missing from one arm",
         claim: Claim::Stated,
         source: VALIDITY,
+        why: None,
         p: |planted, dice| {
             let devices = [0.5, 0.25, 0.15, 0.1];
             let mut table = [split(1000, &devices, dice), split(1000, &devices, dice)];
@@ -157,6 +173,7 @@ const DETECTORS: [Detector; 16] = [
         planted: "15 points more with both",
         claim: Claim::Stated,
         source: VALIDITY,
+        why: None,
         p: |planted, dice| interactions(400, [0.2, 0.25, 0.3, if planted { 0.5 } else { 0.35 }], dice),
     },
     Detector {
@@ -165,6 +182,7 @@ const DETECTORS: [Detector; 16] = [
         planted: "it falls by 1.5 errors a unit of ln(day)",
         claim: Claim::Stated,
         source: VALIDITY,
+        why: None,
         p: |planted, dice| habituation(14, if planted { 0.015 } else { 0.0 }, dice),
     },
     Detector {
@@ -173,6 +191,7 @@ const DETECTORS: [Detector; 16] = [
         planted: "an effect of 0.5 standard deviations of a week's day",
         claim: Claim::Stated,
         source: VALIDITY,
+        why: Some(FEW_VALUES),
         p: |planted, dice| {
             let seasons = seasons(70, if planted { 0.4 } else { 0.0 }, dice);
             seasonal_effect(&seasons).map_or(1.0, |found| found.adjusted.p)
@@ -184,6 +203,7 @@ const DETECTORS: [Detector; 16] = [
         planted: "one arm has 0.15 more, a quarter of a standard deviation",
         claim: Claim::Stated,
         source: VALIDITY,
+        why: None,
         p: |planted, dice| skewed_arms(300, if planted { 0.15 } else { 0.0 }, dice),
     },
     Detector {
@@ -192,6 +212,7 @@ const DETECTORS: [Detector; 16] = [
         planted: "one value differs by half a standard deviation",
         claim: Claim::AtMost,
         source: VALIDITY,
+        why: None,
         p: any_invariant,
     },
     Detector {
@@ -200,6 +221,7 @@ const DETECTORS: [Detector; 16] = [
         planted: "half of the gain is taken from others",
         claim: Claim::Stated,
         source: VALIDITY,
+        why: None,
         p: |planted, dice| purchases(400, if planted { 0.25 } else { 0.0 }, dice),
     },
 ];
@@ -212,6 +234,7 @@ const EDGES: [Detector; 8] = [
         planted: "",
         claim: Claim::Stated,
         source: SRM,
+        why: Some(STEPS),
         p: |_, dice| check(&split(15, &[1.0; 3], dice), &[1.0; 3]).p,
     },
     Detector {
@@ -220,6 +243,7 @@ const EDGES: [Detector; 8] = [
         planted: "",
         claim: Claim::Stated,
         source: VALIDITY,
+        why: None,
         p: |_, dice| {
             let cells = split(30, &[1.0; 6], dice);
             independence(&[cells[..3].to_vec(), cells[3..].to_vec()]).p
@@ -231,6 +255,7 @@ const EDGES: [Detector; 8] = [
         planted: "",
         claim: Claim::Stated,
         source: VALIDITY,
+        why: Some(FEW_SUCCESSES),
         p: |_, dice| interactions(50, [0.2; 4], dice),
     },
     Detector {
@@ -239,6 +264,7 @@ const EDGES: [Detector; 8] = [
         planted: "",
         claim: Claim::Stated,
         source: VALIDITY,
+        why: None,
         p: |_, dice| habituation(4, 0.0, dice),
     },
     Detector {
@@ -247,6 +273,7 @@ const EDGES: [Detector; 8] = [
         planted: "",
         claim: Claim::None,
         source: VALIDITY,
+        why: None,
         p: |_, dice| seasonal_effect(&seasons(14, 0.0, dice)).map_or(1.0, |found| found.adjusted.p),
     },
     Detector {
@@ -255,6 +282,7 @@ const EDGES: [Detector; 8] = [
         planted: "",
         claim: Claim::None,
         source: VALIDITY,
+        why: None,
         p: |_, dice| skewed_arms(30, 0.0, dice),
     },
     Detector {
@@ -263,6 +291,7 @@ const EDGES: [Detector; 8] = [
         planted: "",
         claim: Claim::None,
         source: SRM,
+        why: None,
         p: |_, dice| {
             let periods = adaptive(false, dice);
             let sum = |arm: usize| periods.iter().map(|period| period.counts[arm]).sum();
@@ -275,6 +304,7 @@ const EDGES: [Detector; 8] = [
         planted: "",
         claim: Claim::None,
         source: VALIDITY,
+        why: None,
         p: |_, dice| {
             let mut observations = seasons(70, 0.0, dice);
             observations.retain(|one| one.treated == (5 <= one.season) || dice.happens(0.5));
@@ -327,10 +357,10 @@ fn setting(experiments: usize) -> String {
         "Each detector on {experiments} experiments in which nothing is wrong, and on as many in which something is. An alarm is a p-value below \
          the level. Most detectors state that this is how often they alarm in vain, at large counts; sequential and exact ones, and those that \
          correct for many questions, that it is no more often. What is stated is judged by the error that a share of so many experiments has \
-         if the statement is true.\n\n| detector | nothing is wrong | something is |\n|---|---|---|\n"
+         if the statement is true.\n\n| detector | nothing is wrong | something is |\n|---|---|---|"
     );
     for Detector { name, sound, planted, .. } in DETECTORS.iter().chain(&EDGES) {
-        writeln!(text, "| {name} | {sound} | {planted} |").expect("a string takes what is written");
+        write!(text, "\n| {name} | {sound} | {planted} |").expect("a string takes what is written");
     }
     text
 }
@@ -354,7 +384,8 @@ fn alarms(detector: &Detector, sample: &[f64], level: f64) -> Row {
         Claim::None => None,
         claim => Some(Published { claim, ..Published::new(level, 0.0, detector.source) }),
     };
-    Row::new(detector.name, share(below(sample, level), sample.len(), level), published)
+    let row = Row::new(detector.name, share(below(sample, level), sample.len(), level), published);
+    Row { why: detector.why, ..row }
 }
 
 /// A share with its exact interval, and the standard error that it has if the truth is `stated`.
@@ -531,7 +562,8 @@ mod tests {
 
     #[test]
     fn a_detector_that_states_what_does_not_hold_is_found_out() {
-        let detector = |claim, p| Detector { name: "d", sound: "", planted: "", claim, source: "here", p };
+        let detector =
+            |claim, p| Detector { name: "d", sound: "", planted: "", claim, source: "here", why: None, p };
         let judged = |claim, p| {
             let detector = detector(claim, p);
             let sample = simulate(&CREW, &detector, false, 20_000);
