@@ -91,6 +91,7 @@ Examples:
   wavetank compare scenarios/clickstream.toml --by systems.broker.brokers=3,5 --resume     after an interruption
   wavetank compare scenarios/experiments/peeking.toml                                      strategies: who errs how often
   wavetank compare scenarios/experiments/bandits.toml --streams 200 --html page.html       regret, allocation, cost
+  wavetank compare scenarios/experiments/logged.toml                                       strategies replayed on a real log
   wavetank compare scenarios/experiments/peeking.toml --set users.per_day=5000 --set strategies.mSPRT.alpha=1%
 
 Every seed is run under each value, and what it did there is compared with what it did under the baseline. Each difference has a 95%
