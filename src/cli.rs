@@ -92,6 +92,7 @@ Examples:
   wavetank compare scenarios/clickstream.toml --by systems.broker.brokers=3,5 --resume     after an interruption
   wavetank compare scenarios/experiments/peeking.toml                                      strategies: who errs how often
   wavetank compare scenarios/experiments/bandits.toml --streams 200 --html page.html       regret, allocation, cost
+  wavetank compare scenarios/experiments/logged.toml                                       strategies replayed on a real log
   wavetank compare scenarios/experiments/peeking.toml --set users.per_day=5000 --set strategies.mSPRT.alpha=1%
 
 Every seed is run under each value, and what it did there is compared with what it did under the baseline. Each difference has a 95%
@@ -99,7 +100,7 @@ interval: BCa bootstrap, or exact for the share of runs that held. Of many metri
 procedure, over all that were compared, keeps the risk of any false alarm at 5%. Runs without a value are told, with their pairs.
 What has ended is in FOLDER/runs.jsonl at once, as a sweep's; FOLDER/compare.json holds the comparison, with every pair.
 
-A file with [users] and [[strategies]] compares ways to run an experiment, without any platform: users whose truth is known come to all
+A file with [users] (or [log], the log of a random policy) and [[strategies]] compares ways to run an experiment, without any platform: users whose truth is known come to all
 strategies alike, stream by stream, and each strategy splits them, looks, and decides. Told are how often each errs (and which error its
 rule controls), what it costs, and when it decides. `wavetank schema strategies` explains the keys.
 Exit codes: 0 told, whatever the runs' verdicts; 2 bad input.";
@@ -118,7 +119,8 @@ const REPRODUCE_EXAMPLES: &str = "\
 Examples:
   wavetank reproduce                                        what there is
   wavetank reproduce peeking                                one of them, as Markdown
-  wavetank reproduce all --out reports/reproductions.md     all of them, as they are committed
+  wavetank reproduce all --out known.md                     all of them, into a file
+  wavetank reproduce detectors --out reports/detectors.md   how often detectors of invalid experiments alarm in vain, as committed
 
 The numbers are the same on any machine and with any number of --jobs.
 Exit codes: 0 told, whether they reproduce or not; 2 bad input.";
@@ -307,12 +309,12 @@ struct BoundsArguments {
     /// How many runs at once (default: one for each core)
     #[arg(long, value_parser = jobs)]
     jobs: Option<usize>,
-    /// Kill a run that takes longer in real time: a finding
-    #[arg(long, value_name = "TIME", default_value = "2m")]
-    time_out: Span,
-    /// Kill a run that holds more: a finding
-    #[arg(long, value_name = "SIZE", default_value = "2GiB")]
-    memory: ByteSize,
+    /// Kill a run that takes longer in real time: a finding (default: 2m)
+    #[arg(long, value_name = "TIME")]
+    time_out: Option<Span>,
+    /// Kill a run that holds more: a finding (default: 2GiB)
+    #[arg(long, value_name = "SIZE")]
+    memory: Option<ByteSize>,
 }
 
 #[derive(Args)]
@@ -361,7 +363,7 @@ struct SweepArguments {
 
 #[derive(Args)]
 struct CompareArguments {
-    /// The scenario file; or a file of strategies, with `[users]` and `[[strategies]]`
+    /// The scenario file; or a file of strategies, with `[users]` or `[log]`, and `[[strategies]]`
     file: PathBuf,
     /// The setting that differs, and its values: systems.broker.brokers=3,5 (of a scenario, which needs it)
     #[arg(long, value_name = "PATH=A,B", value_parser = axis)]

@@ -8,7 +8,7 @@ use crate::cli::{Documented, print, tell};
 use crate::lab::Verdict;
 use crate::report;
 use crate::report::tables::Told;
-use crate::scenario::{Scenario, ScenarioError, Study};
+use crate::scenario::{Scenario, ScenarioError, Study, Visitors};
 use crate::systems::bugs::BUGS;
 use crate::systems::sites;
 use crate::world::Site;
@@ -69,14 +69,18 @@ fn unreadable(error: &ScenarioError, verb: &str, file: &Path) -> String {
 
 fn strategies(study: &Study) -> String {
     let names: Vec<&str> = study.strategies.iter().map(|strategy| strategy.name.as_str()).collect();
-    let Study { path, title, users, streams, .. } = study;
+    let Study { path, title, visitors, streams, .. } = study;
+    let who = match visitors {
+        Visitors::Users(users) => format!("users   {} a day for {} days", users.per_day, users.days),
+        Visitors::Log(log) => {
+            format!("log     {} impressions of {} in {} days", log.whole().trials(), log.about, log.days())
+        }
+    };
     format!(
-        "{}\n    {title}\n    compares {}\n    users   {} a day for {} days, {} arms; {streams} streams\n\n",
+        "{}\n    {title}\n    compares {}\n    {who}, {} arms; {streams} streams\n\n",
         path.display(),
         names.join(", "),
-        users.per_day,
-        users.days,
-        users.arms.len()
+        visitors.arms()
     )
 }
 

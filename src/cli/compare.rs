@@ -63,7 +63,7 @@ fn asked(arguments: &CompareArguments) -> Result<(Plan, Axis, String), u8> {
         if given {
             let file = arguments.file.display();
             let message = format!(
-                "{flag} is for a file of strategies, with [users] and [[strategies]], which {file} is not; "
+                "{flag} is for a file of strategies, with [users] or [log] and [[strategies]], which {file} is not; "
             );
             return Err(refused(message + "runs of a scenario have --seeds A..B"));
         }

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use indicatif::ProgressBar;
 
+use crate::cli::run::create_parent;
 use crate::cli::sweep::failed;
 use crate::cli::{ReproduceArguments, print, styled, tell, threads};
 use crate::lab::Verdict;
@@ -73,7 +74,7 @@ fn wanted(names: &[String]) -> Result<Vec<&'static Reproduction>, String> {
 
 #[expect(clippy::disallowed_methods, reason = "the report is a file of the user, outside any run")]
 fn write(file: &Path, text: &str) -> u8 {
-    match std::fs::write(file, text) {
+    match create_parent(file).and_then(|()| std::fs::write(file, text)) {
         Ok(()) => 0,
         Err(error) => failed(&format!("cannot write {}", file.display()), &error),
     }

@@ -50,6 +50,8 @@ fn misplaced(arguments: &CompareArguments) -> Option<(&'static str, &'static str
         (arguments.seeds.is_some(), "--seeds", "say --streams N, and --seed for the first of them"),
         (arguments.budget.is_some(), "--budget", "choose fewer --streams"),
         (arguments.resume, "--resume", "leave it out"),
+        (arguments.bounds.time_out.is_some(), "--time-out", "choose fewer --streams"),
+        (arguments.bounds.memory.is_some(), "--memory", "leave it out: a stream needs little"),
         (
             arguments.out.is_some(),
             "--out",

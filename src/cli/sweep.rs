@@ -6,8 +6,7 @@ use std::path::Path;
 
 use indicatif::ProgressBar;
 
-use crate::base::Span;
-
+use crate::base::{ByteSize, Span};
 use crate::cli::run::{create_parent, write_page};
 use crate::cli::{
     BoundsArguments, Format, MergeArguments, RunsArguments, SweepArguments, ToldArguments, load, print,
@@ -21,6 +20,10 @@ use crate::report::{SweepReport, junit};
 use crate::scenario::{Scenario, advice};
 use crate::systems::{self, sites};
 use crate::world::{Site, property};
+
+/// How long a run may take, and how much it may hold, unless something else is said.
+const TIME_OUT: Span = Span::secs(120);
+const MEMORY: ByteSize = ByteSize::new(2 << 30);
 
 /// Carries `sweep` out; returns its exit code.
 pub(super) fn run(arguments: &SweepArguments) -> u8 {
@@ -78,8 +81,8 @@ pub(super) fn known(wanted: &[String], metrics: &[String], main: &[String]) -> R
 pub(super) fn limits(bounds: &BoundsArguments, budget: Option<Span>) -> Limits {
     Limits {
         jobs: threads(bounds.jobs),
-        time_out: bounds.time_out.get(),
-        memory: bounds.memory.get(),
+        time_out: bounds.time_out.unwrap_or(TIME_OUT).get(),
+        memory: bounds.memory.unwrap_or(MEMORY).get(),
         failures: None,
         stable: None,
         budget: budget.map(Span::get),

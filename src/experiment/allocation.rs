@@ -1,7 +1,6 @@
 //! Which arm the next visit gets: fixed shares, or a policy that learns.
 
 use crate::experiment::strategy::{Allocate, Remember, Strategy};
-use crate::experiment::users::User;
 use crate::statistics::bandit::epsilon_greedy::EpsilonGreedy;
 use crate::statistics::bandit::exp3::Exp3;
 use crate::statistics::bandit::index::{Index, IndexPolicy};
@@ -60,16 +59,17 @@ impl Allocator {
         Self { policy, arms, random: strategy.floor.get() * arms as f64, dice }
     }
 
-    /// The arm of a visit, and with which probability it was chosen, where the policy will ask for that.
+    /// The arm of a visit, and with which probability it was chosen, where the policy will ask for that. Fixed shares go by `assignment`, a
+    /// uniform number that is the visitor's own.
     #[inline]
-    pub fn choose(&mut self, user: &User) -> (usize, f64) {
+    pub fn choose(&mut self, assignment: impl FnOnce() -> f64) -> (usize, f64) {
         if 0.0 < self.random && self.dice.happens(self.random) {
             let arm = self.dice.below(self.arms);
             return (arm, self.probability(arm));
         }
         let arm = match &mut self.policy {
             Split::Shares(cumulated) => {
-                let place = user.assignment();
+                let place = assignment();
                 cumulated.iter().position(|upto| place < *upto).unwrap_or(self.arms - 1)
             }
             Split::Beta(policy) => policy.choose(&mut self.dice),

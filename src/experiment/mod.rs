@@ -2,7 +2,9 @@
 //!
 //! - [`users`] says who comes and what they would do under any arm.
 //! - [`strategy`] is what a file says of one strategy: [`allocation`] is how it splits traffic, [`stopping`] how it ends and with what.
+//! - [`course`] is what becomes of one stream under one strategy.
 //! - [`closed`] takes one stream of users through one strategy, without any platform between them.
+//! - [`log`] is what a policy that chose at random has logged, and [`replay`] takes one order of it through one strategy.
 //!
 //! Pure: a user is a function of a seed and a number, so that a stream of users and a run of the whole platform meet the same ones.
 
@@ -10,4 +12,7 @@ pub mod users;
 pub mod strategy;
 pub mod allocation;
 pub mod stopping;
+pub mod course;
 pub mod closed;
+pub mod log;
+pub mod replay;

@@ -4,7 +4,6 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::base::{Problem, Share, Span};
-use crate::experiment::users::UserModel;
 
 /// How often a strategy may look at its data.
 const LOOKS_MAX: u32 = 1000;
@@ -218,9 +217,9 @@ impl Strategy {
         }
     }
 
-    /// Everything in it that no stream of these users could have.
-    pub fn validate(&self, users: &UserModel) -> Vec<Problem> {
-        let mut problems = self.validate_allocation(users.arms.len());
+    /// Everything in it that no stream of so many days with so many arms could have.
+    pub fn validate(&self, arms: usize, days: u32) -> Vec<Problem> {
+        let mut problems = self.validate_allocation(arms);
         let mut unless = |good: bool, path: &str, message: String, help: &str| {
             if !good {
                 problems.push(Problem::new(path, message).help(help));
@@ -235,9 +234,8 @@ impl Strategy {
         );
         let looks = self.looks.is_none_or(|looks| (1..=LOOKS_MAX).contains(&looks));
         unless(looks, "looks", format!("one looks from 1 to {LOOKS_MAX} times"), "try looks = 60");
-        let days = u64::from(users.days) * 86_400;
-        let late = self.not_before.get().as_secs() < days;
-        let message = format!("the stream ends after {} days", users.days);
+        let late = self.not_before.get().as_secs() < u64::from(days) * 86_400;
+        let message = format!("the stream ends after {days} days");
         unless(late, "not_before", message, "choose less");
         match self.stop {
             Stop::Msprt { tau } => {

@@ -1,17 +1,24 @@
-//! Compares strategies on the same streams of users: how much each loses, how often it errs, how long it takes.
+//! Compares strategies on the same streams of visits: how much each loses, how often it errs, how long it takes.
 //!
 //! Stream `n` has the seed `n` after the first under every strategy, so that differences between strategies are those of pairs. Streams are
 //! shared among threads, and put together in their order: the numbers do not depend on how many threads there are.
+//!
+//! Streams of users are independent, and so intervals of means over them tell of all streams there might be. Streams of a log are orders of
+//! one log: intervals over them tell of this log alone, and only those of [`Earned`] of all logs there might be.
 
 use crate::base::Seed;
-use crate::experiment::closed::{CHECKPOINTS, Course, Prepared};
+use crate::experiment::course::{CHECKPOINTS, Course, Prepared};
+use crate::experiment::log::Log;
+use crate::experiment::replay::Replayed;
 use crate::experiment::users::Population;
 use crate::lab::crew::in_order;
-use crate::scenario::Study;
-use crate::statistics::Interval;
+use crate::scenario::{Study, Visitors};
 use crate::statistics::binomial::clopper_pearson;
 use crate::statistics::descriptive::quantile;
 use crate::statistics::means::{Difference, Moments, paired};
+use crate::statistics::proportion::Share;
+use crate::statistics::validity::independence;
+use crate::statistics::{Interval, normal};
 
 /// How often an interval is to cover the truth.
 pub const CONFIDENCE: f64 = 0.95;
@@ -28,12 +35,45 @@ pub struct Findings {
     pub days: Vec<f64>,
     /// The names of the arms.
     pub arms: Vec<String>,
-    /// The rate of each arm that a decision should go by.
+    /// The rate of each arm that a decision should go by; of a log, what was clicked of it.
     pub truth: Vec<f64>,
     /// How many streams each strategy met.
     pub streams: u64,
     /// How many visits there were, over all streams and strategies.
     pub visits: u64,
+    /// Which strategy is ahead, if there are several.
+    pub lead: Option<Lead>,
+    /// What the log says of itself, where one was replayed.
+    pub log: Option<LogFacts>,
+}
+
+/// The strategy that is ahead: by the least regret, or on a log by the highest click rate.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub struct Lead {
+    /// Its number.
+    pub best: usize,
+    /// The number of the next.
+    pub second: usize,
+    /// How far it is ahead, of pairs: above 0, unless by chance.
+    pub by: Mean,
+}
+
+impl Lead {
+    /// Whether its interval leaves no doubt.
+    pub fn is_sure(&self) -> bool {
+        0.0 < self.by.interval.low
+    }
+}
+
+/// What a log says of itself.
+#[derive(Clone, PartialEq, Debug)]
+pub struct LogFacts {
+    /// What was clicked of each arm.
+    pub arms: Vec<Rate>,
+    /// What was clicked of all.
+    pub random: Rate,
+    /// The p-value of the arms being alike, by Pearson's test.
+    pub alike: f64,
 }
 
 /// What was found of one strategy.
@@ -55,10 +95,12 @@ pub struct Found {
     pub worse: Mean,
     /// How often it chose the best arm, or one of several.
     pub right: Rate,
-    /// How often it said that arms differ, or left the control, without a reason.
-    pub false_alarms: Rate,
-    /// How often its intervals contained the truth, of the streams in which it could give any.
+    /// How often it said that arms differ, or left the control, without a reason; nothing of a log, whose truth is an estimate.
+    pub false_alarms: Option<Rate>,
+    /// How often its intervals contained the truth, of the streams in which it could give any; nothing of a log.
     pub coverage: Option<Rate>,
+    /// What it got from a log.
+    pub earned: Option<Earned>,
     /// After how many days it decided: the quantiles 5, 50 and 95 %.
     pub days: [f64; 3],
     /// After how many days on average.
@@ -71,12 +113,25 @@ pub struct Found {
     pub chosen: Vec<u64>,
 }
 
+/// What a strategy got from a log. The intervals are those of another log of the same size: see [`crate::experiment::replay`].
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub struct Earned {
+    /// How many impressions of a pass matched, on average over orders.
+    pub matched: Mean,
+    /// The click rate among them.
+    pub rate: Mean,
+    /// That rate, less the random policy's.
+    pub against_random: Mean,
+    /// That rate, less the one of the first strategy; nothing of the first itself.
+    pub against_first: Option<Mean>,
+}
+
 /// A mean over streams, with its interval.
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub struct Mean {
     /// The mean.
     pub value: f64,
-    /// Its interval, by Student's distribution.
+    /// Its interval: by Student's distribution, unless something else is said.
     pub interval: Interval,
 }
 
@@ -106,6 +161,11 @@ impl Rate {
         self.happened as f64 / self.of as f64
     }
 
+    fn of_share(share: Share) -> Self {
+        let (happened, of) = (share.successes(), share.trials());
+        Self { happened, of, interval: clopper_pearson(happened, of, CONFIDENCE) }
+    }
+
     fn of(outcomes: impl Iterator<Item = bool>) -> Option<Self> {
         let (mut happened, mut of) = (0, 0);
         outcomes.for_each(|outcome| {
@@ -126,9 +186,38 @@ impl Mean {
 
 /// Takes all streams through all strategies on so many threads. `tell` hears how many more courses have ended.
 pub fn compare(study: &Study, jobs: usize, tell: &(dyn Fn(u64) + Sync)) -> Findings {
-    let population = Population::new(&study.users);
+    match &study.visitors {
+        Visitors::Users(model) => {
+            let population = Population::new(model);
+            let courses = run(study, jobs, tell, |prepared, seed| prepared.course(&population, seed));
+            let names = model.arms.iter().map(|arm| arm.name.clone()).collect();
+            let mut findings = findings(study, names, population.truth(), &courses);
+            let regret = |index: usize| courses[index].iter().map(last).collect::<Vec<f64>>();
+            findings.lead = lead(courses.len(), |index| -findings.strategies[index].final_regret.value).map(
+                |(best, second)| {
+                    let pairs = regret(second).into_iter().zip(regret(best));
+                    Lead { best, second, by: Mean::of(pairs.map(|(second, best)| second - best)) }
+                },
+            );
+            findings
+        }
+        Visitors::Log(log) => {
+            let replayed = run(study, jobs, tell, |prepared, seed| prepared.replay(log, seed));
+            of_log(study, log, replayed)
+        }
+    }
+}
+
+/// What each stream makes of each strategy, by strategy and stream.
+fn run<T: Send>(
+    study: &Study,
+    jobs: usize,
+    tell: &(dyn Fn(u64) + Sync),
+    work: impl Fn(&Prepared<'_>, Seed) -> T + Sync,
+) -> Vec<Vec<T>> {
+    let (arms, days) = (study.visitors.arms(), study.visitors.days());
     let prepared: Vec<Prepared<'_>> =
-        study.strategies.iter().map(|strategy| Prepared::new(strategy, &population)).collect();
+        study.strategies.iter().map(|strategy| Prepared::new(strategy, arms, days)).collect();
     let count = prepared.len();
     // All strategies by turns, so that the long ones are not left to the end.
     let portions = in_order(jobs, study.streams.div_ceil(PORTION) as usize * count, |taken| {
@@ -136,41 +225,137 @@ pub fn compare(study: &Study, jobs: usize, tell: &(dyn Fn(u64) + Sync)) -> Findi
         let streams = first..(first + PORTION).min(study.streams);
         let length = streams.end - streams.start;
         let seed = |stream: u64| Seed::new(study.seed.get().wrapping_add(stream));
-        let courses: Vec<Course> =
-            streams.map(|stream| prepared[taken % count].course(&population, seed(stream))).collect();
+        let done: Vec<T> = streams.map(|stream| work(&prepared[taken % count], seed(stream))).collect();
         tell(length);
-        courses
+        done
     });
-    let mut courses: Vec<Vec<Course>> = vec![Vec::new(); count];
-    portions.into_iter().enumerate().for_each(|(taken, portion)| courses[taken % count].extend(portion));
-    findings(study, &population, &courses)
+    let mut of_all: Vec<Vec<T>> = (0..count).map(|_| Vec::new()).collect();
+    portions.into_iter().enumerate().for_each(|(taken, portion)| of_all[taken % count].extend(portion));
+    of_all
 }
 
-fn findings(study: &Study, population: &Population, courses: &[Vec<Course>]) -> Findings {
-    let days = f64::from(study.users.days);
+fn findings(study: &Study, arms: Vec<String>, truth: &[f64], courses: &[Vec<Course>]) -> Findings {
+    let days = f64::from(study.visitors.days());
     let strategies = study.strategies.iter().enumerate().map(|(index, strategy)| {
         let baseline = courses.first().filter(|_| 0 < index);
-        found(strategy.name.clone(), strategy.controls(), population, &courses[index], baseline)
+        found(strategy.name.clone(), strategy.controls(), (arms.len(), days), &courses[index], baseline)
     });
     Findings {
         strategies: strategies.collect(),
         days: (1..=CHECKPOINTS).map(|checkpoint| days * checkpoint as f64 / CHECKPOINTS as f64).collect(),
-        arms: study.users.arms.iter().map(|arm| arm.name.clone()).collect(),
-        truth: population.truth().to_vec(),
+        arms,
+        truth: truth.to_vec(),
         streams: study.streams,
         visits: courses.iter().flatten().map(|course| course.visits).sum(),
+        lead: None,
+        log: None,
     }
+}
+
+/// What was found on a log. Nothing is said of errors that only a known truth could tell.
+fn of_log(study: &Study, log: &Log, replayed: Vec<Vec<Replayed>>) -> Findings {
+    let random = log.whole();
+    let passes: Vec<Passes> = replayed.iter().map(|replayed| Passes::of(replayed, random)).collect();
+    let courses: Vec<Vec<Course>> =
+        replayed.into_iter().map(|all| all.into_iter().map(|one| one.course).collect()).collect();
+    let mut findings = findings(study, log.arms().to_vec(), log.rates(), &courses);
+    for (index, found) in findings.strategies.iter_mut().enumerate() {
+        (found.false_alarms, found.coverage) = (None, None);
+        let pairs = passes.first().filter(|_| 0 < index);
+        found.earned = Some(Earned {
+            matched: Mean::of(courses[index].iter().map(|course| course.visits as f64)),
+            rate: passes[index].rate(random),
+            against_random: passes[index].against_random(),
+            against_first: pairs.map(|first| passes[index].against(first)),
+        });
+    }
+    findings.lead = lead(passes.len(), |index| passes[index].rate(random).value).map(|(best, second)| Lead {
+        best,
+        second,
+        by: passes[best].against(&passes[second]),
+    });
+    let clicks = log.shares().iter().map(|share| vec![share.successes(), share.trials() - share.successes()]);
+    findings.log = Some(LogFacts {
+        arms: log.shares().iter().map(|share| Rate::of_share(*share)).collect(),
+        random: Rate::of_share(random),
+        alike: independence(&clicks.collect::<Vec<_>>()).p,
+    });
+    findings
+}
+
+/// The numbers of the two best of so many, the first of them ahead.
+fn lead(count: usize, score: impl Fn(usize) -> f64) -> Option<(usize, usize)> {
+    let mut order: Vec<usize> = (0..count).collect();
+    order.sort_by(|one, other| score(*other).total_cmp(&score(*one)));
+    Some((*order.first()?, *order.get(1)?))
+}
+
+/// The click rates of all passes of one strategy.
+struct Passes {
+    /// Through the log itself, by order.
+    ordered: Vec<f64>,
+    /// Through the resamples, two of each.
+    resampled: Vec<[f64; 2]>,
+    /// What the random policy got from each resample, and from the log.
+    random: (Vec<f64>, f64),
+}
+
+impl Passes {
+    fn of(replayed: &[Replayed], random: Share) -> Self {
+        Self {
+            ordered: replayed.iter().map(|one| one.course.rate()).collect(),
+            resampled: replayed.iter().map(|one| one.resampled).collect(),
+            random: (replayed.iter().map(|one| one.resampled_random).collect(), random.value()),
+        }
+    }
+
+    /// The rate. No average over the log varies less than that of all its impressions alike.
+    fn rate(&self, random: Share) -> Mean {
+        let least = random.value() * (1.0 - random.value()) / random.trials() as f64;
+        of_logs(self.ordered.iter().copied(), self.resampled.iter().copied(), least)
+    }
+
+    fn against_random(&self) -> Mean {
+        let (of_resamples, of_log) = &self.random;
+        let less = |(rates, random): (&[f64; 2], &f64)| rates.map(|rate| rate - random);
+        let resampled = self.resampled.iter().zip(of_resamples).map(less);
+        of_logs(self.ordered.iter().map(|rate| rate - of_log), resampled, 0.0)
+    }
+
+    fn against(&self, other: &Self) -> Mean {
+        let resampled = self.resampled.iter().zip(&other.resampled);
+        let less = |(one, other): (&[f64; 2], &[f64; 2])| [one[0] - other[0], one[1] - other[1]];
+        let ordered = self.ordered.iter().zip(&other.ordered).map(|(one, other)| one - other);
+        of_logs(ordered, resampled.map(less), 0.0)
+    }
+}
+
+/// The mean of passes through one log, with an interval for all logs: its variance is what two passes through a resample have in common, at
+/// least `least`, and what the orders leave to chance.
+fn of_logs(
+    ordered: impl Iterator<Item = f64>,
+    resampled: impl Iterator<Item = [f64; 2]>,
+    least: f64,
+) -> Mean {
+    let ordered: Moments<1> = Moments::of(ordered.map(|value| [value]));
+    let of_log = Moments::of(resampled).covariance(0, 1).max(least);
+    let error = (of_log + ordered.variance(0) / ordered.count() as f64).sqrt();
+    let (value, half) = (ordered.mean(0), -normal::quantile(0.5 * (1.0 - CONFIDENCE)) * error);
+    Mean { value, interval: Interval { low: value - half, high: value + half } }
+}
+
+/// The regret at the end.
+fn last(course: &Course) -> f64 {
+    course.regret[CHECKPOINTS - 1]
 }
 
 fn found(
     name: String,
     controls: String,
-    population: &Population,
+    (arms, length): (usize, f64),
     courses: &[Course],
     baseline: Option<&Vec<Course>>,
 ) -> Found {
-    let arms = population.arms();
-    let last = |course: &Course| course.regret[CHECKPOINTS - 1];
     let share = |checkpoint: usize, arm: usize| {
         let shares = courses.iter().map(|course| f64::from(course.allocation[checkpoint * arms + arm]));
         shares.sum::<f64>() / courses.len() as f64
@@ -178,7 +363,7 @@ fn found(
     let day = |course: &Course| course.decided.as_secs_f64() / 86_400.0;
     let days = sorted(courses.iter().map(day));
     let rate = |of: fn(&Course) -> bool| Rate::of(courses.iter().map(of)).expect("there are streams");
-    let early = Rate::of(courses.iter().map(|course| course.decided < population.end()));
+    let early = Rate::of(courses.iter().map(|course| day(course) < length));
     let mut chosen = vec![0; arms];
     courses.iter().for_each(|course| chosen[course.decision.arm] += 1);
     Found {
@@ -194,8 +379,9 @@ fn found(
         }),
         worse: Mean::of(courses.iter().map(|course| course.worse as f64)),
         right: rate(|course| course.right),
-        false_alarms: rate(|course| course.false_alarm),
+        false_alarms: Some(rate(|course| course.false_alarm)),
         coverage: Rate::of(courses.iter().filter_map(|course| course.covers)),
+        earned: None,
         days: [0.05, 0.5, 0.95].map(|p| quantile(&days, p)),
         days_mean: Mean::of(courses.iter().map(day)),
         visits_until: Mean::of(courses.iter().map(|course| course.visits_until as f64)),
@@ -214,4 +400,57 @@ fn sorted(values: impl Iterator<Item = f64>) -> Vec<f64> {
     let mut values: Vec<f64> = values.collect();
     values.sort_by(f64::total_cmp);
     values
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::experiment::log::tests::synthetic;
+
+    fn study(log: Log) -> Study {
+        let strategies = ["", "allocate = \"thompson\""];
+        let strategy = |(index, text): (usize, &&str)| {
+            toml::from_str(&format!("name = \"s{index}\"\n{text}")).expect("a strategy")
+        };
+        Study {
+            path: "s.toml".into(),
+            title: "A log".to_owned(),
+            overrides: Vec::new(),
+            seed: Seed::new(1),
+            streams: 60,
+            visitors: Visitors::Log(log),
+            strategies: strategies.iter().enumerate().map(strategy).collect(),
+        }
+    }
+
+    #[test]
+    fn what_a_log_tells_holds_of_other_logs() {
+        // 150 logs of one truth, each with its intervals: those of the rates must cover what they estimate, the value over all logs.
+        let logs = 150;
+        let earned: Vec<Vec<Earned>> = (0..logs)
+            .map(|number| {
+                let log = synthetic(&[0.2, 0.5], 400, Seed::new(1000 + number));
+                let found = compare(&study(log), 2, &|_| {});
+                found.strategies.iter().filter_map(|found| found.earned).collect()
+            })
+            .collect();
+        let check = |name: &str, truth: Option<f64>, of: &dyn Fn(&[Earned]) -> Mean| {
+            let all: Vec<Mean> = earned.iter().map(|earned| of(earned)).collect();
+            let truth = truth.unwrap_or_else(|| all.iter().map(|mean| mean.value).sum::<f64>() / logs as f64);
+            let covered = all.iter().filter(|mean| mean.interval.contains(truth)).count();
+            // 142.5 are expected of right intervals; 133 to 150 but for once in four hundred.
+            assert!(133 <= covered, "{name}: {covered} of {logs} cover {truth}");
+            let width = all.iter().map(|mean| mean.interval.high - mean.interval.low).sum::<f64>();
+            let values = Moments::of(all.iter().map(|mean| [mean.value]));
+            let ratio = width / logs as f64 / (2.0 * 1.96 * values.variance(0).sqrt());
+            assert!((0.75..1.4).contains(&ratio), "{name}: {ratio} times as wide as the values vary");
+        };
+        check("equal shares", Some(0.35), &|earned| earned[0].rate);
+        check("Thompson", None, &|earned| earned[1].rate);
+        check("Thompson against random", None, &|earned| earned[1].against_random);
+        check("Thompson against equal shares", None, &|earned| {
+            earned[1].against_first.expect("it is not the first")
+        });
+        assert!(earned.iter().all(|earned| earned[0].against_first.is_none()));
+    }
 }

@@ -4,15 +4,19 @@ use std::fmt::{self, Write};
 
 use serde::Serialize;
 
-use crate::lab::strategies::{CONFIDENCE, Findings, Found, Mean, Rate};
+use crate::lab::strategies::{CONFIDENCE, Earned, Findings, Found, Lead, LogFacts, Mean, Rate};
 use crate::report::command::quoted;
 use crate::report::compare::write_rows;
 use crate::report::text::{grouped, significant};
-use crate::scenario::Study;
+use crate::scenario::{Study, Visitors};
 use crate::statistics::Interval;
 
 /// The title of the table of losses.
 const COSTS: &str = "what it costs";
+
+/// With fewer clicks in a pass through a log it is said that these are few, and with fewer streams that its intervals are rough.
+const CLICKS_FEW: f64 = 50.0;
+const STREAMS_FEW: u64 = 300;
 
 /// A comparison of strategies, ready to be told.
 #[derive(Clone, Copy, Debug)]
@@ -33,52 +37,77 @@ impl StrategiesReport<'_> {
         command
     }
 
-    /// Whether the control is as good as any arm, and no arm worse: every difference that is seen is chance.
+    /// Whether the control is as good as any arm, and no arm worse: every difference that is seen is chance. Of a log nobody knows.
     pub(super) fn is_a_a(&self) -> bool {
+        if self.findings.log.is_some() {
+            return false;
+        }
         let truth = &self.findings.truth;
         truth.iter().all(|rate| (rate - truth[0]).abs() < 1e-12)
     }
 
     /// How the comparison came out, as a sentence.
     pub(super) fn finding(&self) -> String {
-        let found = &self.findings.strategies;
         if self.is_a_a() {
-            let alarms = |found: &&Found| found.false_alarms.value();
-            let most = found.iter().max_by(|one, other| alarms(one).total_cmp(&alarms(other)));
-            let least = found.iter().min_by(|one, other| alarms(one).total_cmp(&alarms(other)));
-            let (Some(most), Some(least)) = (most, least) else { return String::new() };
-            return format!(
-                "arms that are alike: false alarms in {} of streams under {}, in {} under {}",
-                percent(alarms(&most)),
-                most.name,
-                percent(alarms(&least)),
-                least.name
-            );
+            return self.finding_of_alike();
         }
-        let least =
-            found.iter().min_by(|one, other| one.final_regret.value.total_cmp(&other.final_regret.value));
-        let Some(least) = least else { return String::new() };
+        let (found, lead) = (&self.findings.strategies, self.findings.lead);
+        if let Some(log) = &self.findings.log {
+            return finding_of_log(log, found, lead);
+        }
+        let Some(best) = lead.map_or(found.first(), |lead| found.get(lead.best)) else {
+            return String::new();
+        };
+        let rival = lead.filter(|lead| !lead.is_sure()).map(|lead| &found[lead.second]);
+        let lost = mean(&best.final_regret);
+        match rival {
+            None => {
+                let right = rate(&best.right);
+                format!("{} loses least: {lost} successes, and the best arm in {right} of streams", best.name)
+            }
+            Some(rival) => format!(
+                "{} and {} lose least, and cannot be told apart: {lost} and {} successes",
+                best.name,
+                rival.name,
+                mean(&rival.final_regret)
+            ),
+        }
+    }
+
+    fn finding_of_alike(&self) -> String {
+        let alarms = || {
+            let all = self.findings.strategies.iter();
+            all.filter_map(|found| Some((found.false_alarms?.value(), &found.name)))
+        };
+        let most = alarms().max_by(|one, other| one.0.total_cmp(&other.0));
+        let least = alarms().min_by(|one, other| one.0.total_cmp(&other.0));
+        let (Some((most, of_most)), Some((least, of_least))) = (most, least) else { return String::new() };
+        let (most, least) = (percent(most), percent(least));
         format!(
-            "{} loses least: {} successes, and the best arm in {} of streams",
-            least.name,
-            mean(&least.final_regret),
-            rate(&least.right)
+            "arms that are alike: false alarms in {most} of streams under {of_most}, in {least} under {of_least}"
         )
     }
 
     /// What was run, on one line.
     pub(super) fn about(&self) -> String {
-        let Study { path, users, streams, seed, overrides, .. } = self.study;
+        let Study { path, visitors, streams, seed, overrides, .. } = self.study;
         let arms = self.findings.arms.iter().zip(&self.findings.truth);
         let arms: Vec<String> = arms.map(|(name, rate)| format!("{name} {}", percent(*rate))).collect();
-        let mut about = format!(
-            "{}, {} streams from seed {seed}, {} users a day for {} days; {}",
-            path.display(),
-            grouped(*streams),
-            grouped(u64::from(users.per_day)),
-            users.days,
-            arms.join(", ")
-        );
+        let streams = grouped(*streams);
+        let who = match visitors {
+            Visitors::Users(users) => {
+                let per_day = grouped(u64::from(users.per_day));
+                format!("{streams} streams from seed {seed}, {per_day} users a day for {} days", users.days)
+            }
+            Visitors::Log(log) => {
+                let (count, days) = (grouped(log.whole().trials()), log.days());
+                let about = &log.about;
+                format!(
+                    "{streams} orders from seed {seed} of {count} impressions of {about}, logged in {days} days"
+                )
+            }
+        };
+        let mut about = format!("{}, {who}; {}", path.display(), arms.join(", "));
         overrides.iter().for_each(|set| about.push_str(&format!(", {set}")));
         about
     }
@@ -95,7 +124,7 @@ impl StrategiesReport<'_> {
         writeln!(out, "{}\n{}", self.study.title, self.about())?;
         for table in self.tables() {
             writeln!(out, "\n{}", table.title)?;
-            let heads = std::iter::once("strategy").chain(table.heads.iter().copied()).map(str::to_owned);
+            let heads = table.heads.iter().map(|head| (*head).to_owned());
             let mut rows: Vec<Vec<String>> = vec![heads.collect()];
             rows.extend(table.rows);
             write_rows(out, &rows)?;
@@ -111,39 +140,83 @@ impl StrategiesReport<'_> {
         let rows = |cells: fn(&Found) -> Vec<String>| -> Vec<Vec<String>> {
             found().map(|found| std::iter::once(found.name.clone()).chain(cells(found)).collect()).collect()
         };
+        let costs = Table {
+            title: COSTS,
+            heads: &["strategy", "regret", "against the first", "visits under a worse arm"],
+            rows: rows(|found| {
+                let against = found.against_first.as_ref().map_or("-".to_owned(), mean);
+                vec![mean(&found.final_regret), against, mean(&found.worse)]
+            }),
+        };
+        let times = Table {
+            title: "when it decides",
+            heads: &["strategy", "before the end", "days", "5%, 50%, 95%", "visits"],
+            rows: rows(|found| {
+                let days = found.days.map(significant).join(", ");
+                vec![rate(&found.early), mean(&found.days_mean), days, mean(&found.visits_until)]
+            }),
+        };
+        if let Some(log) = &self.findings.log {
+            let earned = Table {
+                title: "what it earns",
+                heads: &[
+                    "strategy",
+                    "clicked, %",
+                    "against random",
+                    "against the first",
+                    "impressions matched",
+                ],
+                rows: rows(|found| {
+                    let Some(earned) = &found.earned else { return vec!["-".to_owned(); 4] };
+                    let against = earned.against_first.map_or("-".to_owned(), points);
+                    let (rate, random) = (points(earned.rate), points(earned.against_random));
+                    vec![rate, random, against, mean(&earned.matched)]
+                }),
+            };
+            let choices = Table {
+                title: "what it chooses",
+                heads: &["strategy", "the best logged arm", "controls"],
+                rows: rows(|found| vec![rate(&found.right), found.controls.clone()]),
+            };
+            return vec![self.logged(log), earned, choices, costs, times];
+        }
         let mut tables = vec![
             Table {
                 title: "how often it errs",
-                heads: &["right", "false alarms", "coverage", "controls"],
+                heads: &["strategy", "right", "false alarms", "coverage", "controls"],
                 rows: rows(|found| {
-                    let coverage = found.coverage.as_ref().map_or("none".to_owned(), rate);
-                    vec![rate(&found.right), rate(&found.false_alarms), coverage, found.controls.clone()]
+                    let [alarms, coverage] = [&found.false_alarms, &found.coverage]
+                        .map(|share| share.as_ref().map_or("none".to_owned(), rate));
+                    vec![rate(&found.right), alarms, coverage, found.controls.clone()]
                 }),
             },
-            Table {
-                title: COSTS,
-                heads: &["regret", "against the first", "visits under a worse arm"],
-                rows: rows(|found| {
-                    let against = found.against_first.as_ref().map_or("-".to_owned(), mean);
-                    vec![mean(&found.final_regret), against, mean(&found.worse)]
-                }),
-            },
-            Table {
-                title: "when it decides",
-                heads: &["before the end", "days", "5%, 50%, 95%", "visits"],
-                rows: rows(|found| {
-                    let days = found.days.map(significant).join(", ");
-                    vec![rate(&found.early), mean(&found.days_mean), days, mean(&found.visits_until)]
-                }),
-            },
+            costs,
+            times,
         ];
         // Where arms are alike nothing is lost.
         tables.retain(|table| !(self.is_a_a() && table.title == COSTS));
         tables
     }
 
+    /// What the log says of its arms.
+    fn logged(&self, log: &LogFacts) -> Table {
+        let arms = self.findings.arms.iter().map(String::as_str).zip(&log.arms);
+        let row = |(name, share): (&str, &Rate)| {
+            let rate = Mean { value: share.value(), interval: share.interval };
+            vec![name.to_owned(), grouped(share.of), grouped(share.happened), points(rate)]
+        };
+        Table {
+            title: "what was logged",
+            heads: &["arm", "impressions", "clicks", "clicked, %"],
+            rows: arms.chain([("all, at random", &log.random)]).map(row).collect(),
+        }
+    }
+
     /// What a reader must know to judge the numbers.
     pub(super) fn notes(&self) -> Vec<String> {
+        if let Some(log) = &self.findings.log {
+            return self.notes_of_log(log);
+        }
         let percent = 100.0 * CONFIDENCE;
         let mut notes = vec![
             format!(
@@ -165,6 +238,41 @@ impl StrategiesReport<'_> {
         notes
     }
 
+    fn notes_of_log(&self, log: &LogFacts) -> Vec<String> {
+        let Findings { arms, streams, .. } = self.findings;
+        let matched = log.random.of as f64 / arms.len() as f64;
+        let clicks = matched * log.random.value();
+        let mut notes = vec![
+            format!(
+                "Each stream is another order of the log. An impression counts for a strategy only if it would have shown the arm that was \
+                 logged, and is passed over otherwise (replay: Li, Chu, Langford and Wang, 2011): of {} some {} count, with {} clicks.{}",
+                grouped(log.random.of),
+                grouped(matched.round() as u64),
+                significant(clicks),
+                if clicks < CLICKS_FEW { " These are few: only large differences can be seen." } else { "" }
+            ),
+            format!(
+                "clicked, against random, against the first: intervals cover {:.0}% of other logs of the same size, by bootstrap; more \
+                 streams do not make them narrower.{} All other intervals are over orders of this one log.",
+                100.0 * CONFIDENCE,
+                if *streams < STREAMS_FEW { " With fewer than 300 streams they are rough." } else { "" }
+            ),
+            format!(
+                "regret and the best arm go by the log's own rates. Whether these differ at all: p = {}, by Pearson's test. The highest \
+                 of several is likely to be too high, and regret with it.",
+                significant(log.alike)
+            ),
+            "False alarms and coverage are not told: they need a truth that is no estimate. Nor are seasons and drift: an order that is drawn \
+             has none."
+                .to_owned(),
+        ];
+        if 2 < arms.len() {
+            let note = "Each arm is tested against the first, at the probability of a false alarm over their number (Bonferroni).";
+            notes.push(note.to_owned());
+        }
+        notes
+    }
+
     /// The comparison as a JSON document, indented. Stable as that of a run is.
     pub fn json(&self) -> String {
         let Findings { days, arms, truth, streams, visits, .. } = self.findings;
@@ -181,13 +289,44 @@ impl StrategiesReport<'_> {
             truth,
             visits: *visits,
             days,
+            log: self.findings.log.as_ref().map(|log| LogDocument {
+                arms: log.arms.iter().map(RateDocument::of).collect(),
+                random: RateDocument::of(&log.random),
+                alike_p: log.alike,
+            }),
             strategies: self.findings.strategies.iter().map(StrategyDocument::of).collect(),
         };
         serde_json::to_string_pretty(&document).expect("names are text, and what is not finite becomes null")
     }
 }
 
-/// One table of a report: a row for each strategy.
+/// How a replay came out: who earns most of those that surely earn more than the random policy, and who may be as good.
+fn finding_of_log(log: &LogFacts, found: &[Found], lead: Option<Lead>) -> String {
+    let random = percent(log.random.value());
+    let highest = |found: &mut dyn Iterator<Item = (usize, &Found)>| -> Option<(usize, String, Earned)> {
+        let earned = found.filter_map(|(index, found)| Some((index, found.name.clone(), found.earned?)));
+        earned.max_by(|one, other| one.2.rate.value.total_cmp(&other.2.rate.value))
+    };
+    let sure = |found: &Found| found.earned.is_some_and(|earned| 0.0 < earned.against_random.interval.low);
+    let all = || found.iter().enumerate();
+    if let Some((index, name, earned)) = highest(&mut all().filter(|(_, found)| sure(found))) {
+        let rival = lead.filter(|lead| lead.best == index && !lead.is_sure());
+        let rival =
+            rival.map(|lead| format!("; {} may be as good", found[lead.second].name)).unwrap_or_default();
+        return format!(
+            "{name} earns {}% clicks where the random policy has {random}: {} points more{rival}",
+            points(earned.rate),
+            points(earned.against_random)
+        );
+    }
+    let Some((_, name, earned)) = highest(&mut all()) else { return String::new() };
+    format!(
+        "no strategy is shown to earn more than the random policy's {random} clicks: the most has {name}, {}%",
+        points(earned.rate)
+    )
+}
+
+/// One table of a report: a row for each strategy, or for each arm.
 pub(super) struct Table {
     pub(super) title: &'static str,
     pub(super) heads: &'static [&'static str],
@@ -208,7 +347,25 @@ struct Document<'study> {
     truth: &'study [f64],
     visits: u64,
     days: &'study [f64],
+    /// Of a replay of a log.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    log: Option<LogDocument>,
     strategies: Vec<StrategyDocument<'study>>,
+}
+
+#[derive(Serialize)]
+struct LogDocument {
+    arms: Vec<RateDocument>,
+    random: RateDocument,
+    alike_p: f64,
+}
+
+#[derive(Serialize)]
+struct EarnedDocument {
+    matched: MeanDocument,
+    rate: MeanDocument,
+    against_random: MeanDocument,
+    against_first: Option<MeanDocument>,
 }
 
 #[derive(Serialize)]
@@ -216,8 +373,11 @@ struct StrategyDocument<'study> {
     name: &'study str,
     controls: &'study str,
     right: RateDocument,
-    false_alarms: RateDocument,
+    false_alarms: Option<RateDocument>,
     coverage: Option<RateDocument>,
+    /// Of a replay of a log.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    earned: Option<EarnedDocument>,
     early: RateDocument,
     regret: MeanDocument,
     against_first: Option<MeanDocument>,
@@ -252,8 +412,14 @@ impl<'study> StrategyDocument<'study> {
             name: &found.name,
             controls: &found.controls,
             right: RateDocument::of(&found.right),
-            false_alarms: RateDocument::of(&found.false_alarms),
+            false_alarms: found.false_alarms.as_ref().map(RateDocument::of),
             coverage: found.coverage.as_ref().map(RateDocument::of),
+            earned: found.earned.as_ref().map(|earned| EarnedDocument {
+                matched: MeanDocument::of(&earned.matched),
+                rate: MeanDocument::of(&earned.rate),
+                against_random: MeanDocument::of(&earned.against_random),
+                against_first: earned.against_first.as_ref().map(MeanDocument::of),
+            }),
             early: RateDocument::of(&found.early),
             regret: MeanDocument::of(&found.final_regret),
             against_first: found.against_first.as_ref().map(MeanDocument::of),
@@ -295,6 +461,12 @@ pub(super) fn rate(rate: &Rate) -> String {
 pub(super) fn mean(mean: &Mean) -> String {
     let [low, high] = ends(mean.interval).map(significant);
     format!("{} [{low}, {high}]", significant(mean.value))
+}
+
+/// A share, or a difference of shares, in points of a hundred with its interval: `0.46 [0.35, 0.61]`.
+pub(super) fn points(share: Mean) -> String {
+    let interval = Interval { low: 100.0 * share.interval.low, high: 100.0 * share.interval.high };
+    mean(&Mean { value: 100.0 * share.value, interval })
 }
 
 pub(super) fn percent(share: f64) -> String {

@@ -32,7 +32,7 @@ pub use draft::Draft;
 pub use error::{Mistake, ScenarioError, Warning};
 pub use file::{Acts, Expect, SettleForm, Systems, Workloads, Zones};
 pub use nearest::{advice, nearest};
-pub use study::Study;
+pub use study::{Study, Visitors};
 
 use file::ScenarioFile;
 use include::Files;

@@ -1,4 +1,4 @@
-//! A file of strategies: users with a known truth, and the strategies that are compared on them.
+//! A file of strategies: users with a known truth, or the log of a random policy, and the strategies that are compared on them.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -7,18 +7,19 @@ use schemars::{JsonSchema, Schema};
 use serde::Deserialize;
 
 use crate::base::{Problem, Seed};
+use crate::experiment::log::{Log, LogModel};
 use crate::experiment::strategy::Strategy;
 use crate::experiment::users::UserModel;
 use crate::scenario::error::{Mistake, ScenarioError};
 use crate::scenario::include::Files;
 use crate::scenario::read::Document;
-use crate::scenario::{check, with_document};
+use crate::scenario::{check, data, with_document};
 
 /// Streams of one strategy at most, and strategies.
 const STREAMS_MAX: u64 = 1_000_000;
 const STRATEGIES_MAX: usize = 50;
 
-/// Strategies to be compared on the same streams of users.
+/// Strategies to be compared on the same streams of visits.
 #[derive(Clone, Debug)]
 pub struct Study {
     /// The file it was read from.
@@ -32,9 +33,36 @@ pub struct Study {
     /// How many streams each strategy meets, the same for all.
     pub streams: u64,
     /// Who comes.
-    pub users: UserModel,
+    pub visitors: Visitors,
     /// The strategies; the others are compared with the first.
     pub strategies: Vec<Strategy>,
+}
+
+/// Where the visits of a stream come from.
+#[derive(Clone, Debug)]
+pub enum Visitors {
+    /// Users with a known truth.
+    Users(UserModel),
+    /// What a random policy logged.
+    Log(Log),
+}
+
+impl Visitors {
+    /// How many arms there are.
+    pub fn arms(&self) -> usize {
+        match self {
+            Self::Users(model) => model.arms.len(),
+            Self::Log(log) => log.arms().len(),
+        }
+    }
+
+    /// For how many days they come.
+    pub fn days(&self) -> u32 {
+        match self {
+            Self::Users(model) => model.days,
+            Self::Log(log) => log.days(),
+        }
+    }
 }
 
 /// What a file of strategies may hold.
@@ -54,7 +82,11 @@ struct StudyFile {
     #[serde(default = "StudyFile::streams_default")]
     streams: u64,
     /// Who comes, and what each arm does to them.
-    users: UserModel,
+    #[serde(default)]
+    users: Option<UserModel>,
+    /// In place of users: what a random policy logged, which is replayed. Each stream is another order of it.
+    #[serde(default)]
+    log: Option<LogModel>,
     /// The strategies; the others are compared with the first.
     strategies: Vec<Strategy>,
 }
@@ -76,14 +108,15 @@ impl Study {
     /// Everything that keeps it from being compared.
     pub fn load(path: &Path, overrides: &[String]) -> Result<Self, ScenarioError> {
         with_document(path, overrides, |document| {
-            let file = document.study()?;
+            let mut file = document.study()?;
+            let visitors = visitors(&mut file, document)?;
             let study = Self {
                 path: path.to_owned(),
                 title: file.title,
                 overrides: overrides.to_vec(),
                 seed: file.seed,
                 streams: file.streams,
-                users: file.users,
+                visitors,
                 strategies: file.strategies,
             };
             let mistakes = check::told(study.validate(), document);
@@ -91,12 +124,12 @@ impl Study {
         })
     }
 
-    /// Whether a file is one of strategies: it has `users` or `strategies`. One that cannot be read is none.
+    /// Whether a file is one of strategies: it has `users`, `log` or `strategies`. One that cannot be read is none.
     pub fn is_one(path: &Path) -> bool {
         let mut files = Files::default();
         let read = files.read(path).is_empty();
         let table = files.merged();
-        read && (table.contains_key("users") || table.contains_key("strategies"))
+        read && ["users", "log", "strategies"].iter().any(|key| table.contains_key(*key))
     }
 
     /// What such a file may hold, as a JSON Schema for editors.
@@ -119,7 +152,9 @@ impl Study {
                 format!("{} strategies; from 1 to {STRATEGIES_MAX} are compared", self.strategies.len());
             problems.push(Problem::new("strategies", message).help("add a table [[strategies]]"));
         }
-        problems.extend(self.users.validate().into_iter().map(|problem| problem.within("users")));
+        if let Visitors::Users(users) = &self.visitors {
+            problems.extend(users.validate().into_iter().map(|problem| problem.within("users")));
+        }
         let mut names = BTreeSet::new();
         for (index, strategy) in self.strategies.iter().enumerate() {
             let path = format!("strategies.{index}");
@@ -127,10 +162,35 @@ impl Study {
                 let message = format!("`{}` names another strategy too", strategy.name);
                 problems.push(Problem::new(format!("{path}.name"), message).help("give it one of its own"));
             }
-            let own = strategy.validate(&self.users);
+            let own = strategy.validate(self.visitors.arms(), self.visitors.days());
             problems.extend(own.into_iter().map(|problem| problem.within(&path)));
         }
         problems
+    }
+}
+
+/// The one of both that a file has.
+fn visitors(file: &mut StudyFile, document: &Document<'_>) -> Result<Visitors, Vec<Mistake>> {
+    match (file.users.take(), file.log.take()) {
+        (Some(users), None) => Ok(Visitors::Users(users)),
+        (None, Some(mut log)) => {
+            // Relative to the file in which the path is written, which may be an included one.
+            let at = document.span("log.source").start;
+            log.source = document.sources.folder(at).join(&log.source);
+            data::log(&log)
+                .map(Visitors::Log)
+                .map_err(|problems| problems.into_iter().map(|problem| problem.within("log")).collect())
+                .map_err(|problems| check::told(problems, document))
+        }
+        (None, None) => {
+            let help = "add a table [users], or [log] to replay what was logged";
+            let problem = Problem::new("strategies", "nobody comes to them").help(help);
+            Err(check::told(vec![problem], document))
+        }
+        (Some(_), Some(_)) => {
+            let problem = Problem::new("log", "visits come from users or from a log, not from both");
+            Err(check::told(vec![problem.help("remove [users] or [log]")], document))
+        }
     }
 }
 
@@ -143,6 +203,7 @@ impl Document<'_> {
         };
         let mut errors = Vec::new();
         self.part::<UserModel>("users", &mut errors);
+        self.part::<LogModel>("log", &mut errors);
         self.each::<Strategy>("strategies", &mut errors);
         errors.push(whole);
         Err(errors.iter().map(|error| self.mistake(error)).collect())

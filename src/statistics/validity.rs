@@ -1,7 +1,8 @@
 //! Whether an experiment means what it seems to mean: detectors of what goes wrong beside the sample ratio ([`crate::statistics::srm`]).
 //!
 //! Each raises a false alarm with the probability at which its p-value is compared, at large counts; the tests show it by simulation. Several
-//! detectors on one experiment are several questions: compare their p-values through [`crate::statistics::multiple`].
+//! detectors on one experiment are several questions: compare their p-values through [`crate::statistics::multiple`]. How large counts must be
+//! is measured in `reports/detectors.md`: near the limits told below, 5 % may be 4.3 or 5.5 %.
 
 use crate::statistics::linear::{Fit, least_squares};
 use crate::statistics::{Interval, beta, gamma, normal};

@@ -5,7 +5,8 @@ use std::fs;
 use std::path::Path;
 
 use wavetank::lab::reproduce::{
-    Crew, Finding, Reproduced, Row, chapelle_li, open_bandit, peeking, ten_armed_testbed, value_remaining,
+    Crew, Finding, Reproduced, Row, chapelle_li, detectors, open_bandit, peeking, ten_armed_testbed,
+    value_remaining,
 };
 
 use crate::command_line::wavetank;
@@ -100,20 +101,32 @@ fn the_open_bandit_dataset_tells_what_other_libraries_read_in_it() {
 }
 
 #[test]
+fn detectors_alarm_in_vain_as_often_as_they_state() {
+    let finding = detectors::reproduce(&CREW, 300);
+    // 16 at two levels, 6 of them at a third, and 4 in settings at the limit of what they state.
+    check(&finding, 42, &[]);
+    for (table, row) in rows(&finding).filter(|(table, _)| table.starts_with("Found at 5 %")) {
+        assert!(0.25 < row.found.value, "{table}: {row:#?}");
+    }
+    let other = detectors::reproduce(&Crew { threads: 1, progress: &|_, _| {} }, 300);
+    assert_eq!(format!("{finding:?}"), format!("{other:?}"), "whatever the number of threads");
+}
+
+#[test]
 fn the_report_is_markdown_and_the_same_each_time() {
     let folder = folder("reproduce", &[]);
     let log = Path::new(env!("CARGO_MANIFEST_DIR")).join(LOG);
     let log = log.to_str().expect("the path is UTF-8");
     let listed = wavetank(&folder, &["reproduce"]);
-    assert_eq!((listed.code, listed.out.lines().count()), (0, 5), "{}", listed.out);
+    assert_eq!((listed.code, listed.out.lines().count()), (0, 6), "{}", listed.out);
     let printed = wavetank(&folder, &["reproduce", "open-bandit", "--data", log]);
     assert_eq!(printed.code, 0, "{}", printed.err);
     assert!(printed.out.contains("| men | 0.0315 | exact | 20000 impressions | 0.0315 |"), "{}", printed.out);
     let again =
-        wavetank(&folder, &["reproduce", "open-bandit", "--data", log, "--jobs", "1", "--out", "r.md"]);
+        wavetank(&folder, &["reproduce", "open-bandit", "--data", log, "--jobs", "1", "--out", "new/r.md"]);
     assert_eq!(again.code, 0, "{}", again.err);
     #[expect(clippy::disallowed_methods, reason = "the test reads what a user would")]
-    let written = fs::read_to_string(folder.join("r.md")).expect("it was written");
+    let written = fs::read_to_string(folder.join("new/r.md")).expect("it was written");
     assert_eq!(written, printed.out);
 }
 

@@ -1,6 +1,9 @@
 //! `wavetank compare` on files of strategies.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use parquet::arrow::ArrowWriter;
 
 use crate::command_line::{Ended, SHORT, json, wavetank};
 use crate::scenario_files::folder;
@@ -55,6 +58,22 @@ allocate = "ucb1"
 memory = { window = 500 }
 stop = { value-remaining = {} }
 not_before = "2d"
+"#;
+
+/// A log in which one item is clicked five times as often as the others.
+const LOGGED: &str = r#"
+title = "Logged"
+streams = 100
+[log]
+source = "log.parquet"
+campaign = "shop"
+arms = [{ name = "a", items = [0] }, { name = "b", items = [1] }, { name = "best", items = [2] }]
+[[strategies]]
+name = "equal shares"
+stop = "fixed-horizon"
+[[strategies]]
+name = "Thompson"
+allocate = "thompson"
 "#;
 
 fn compare(folder: &Path, more: &[&str]) -> Ended {
@@ -149,6 +168,8 @@ fn flags_of_scenarios_and_of_strategies_are_not_mixed_up() {
             "--by is for scenarios, and s.toml is a file of strategies",
         ),
         (&["compare", "s.toml", "--resume"], "--resume is for scenarios"),
+        (&["compare", "s.toml", "--time-out", "5m"], "--time-out is for scenarios"),
+        (&["compare", "s.toml", "--memory", "1GiB"], "--memory is for scenarios"),
         (&["compare", "s.toml", "--seeds", "1..5"], "say --streams N"),
         (&["compare", "s.toml", "--streams", "1"], "--streams"),
         (&["compare", "scenario.toml"], "scenario.toml is a scenario: say by which setting its runs differ"),
@@ -165,7 +186,7 @@ fn flags_of_scenarios_and_of_strategies_are_not_mixed_up() {
     let listed = wavetank(&folder, &["list", "."]);
     assert!(listed.out.contains("compares peeking, mSPRT"), "{}", listed.out);
     let schema = json(&wavetank(&folder, &["schema", "strategies"]));
-    assert_eq!(schema["required"], serde_json::json!(["title", "users", "strategies"]));
+    assert_eq!(schema["required"], serde_json::json!(["title", "strategies"]));
 }
 
 #[test]
@@ -223,11 +244,159 @@ fn the_shipped_files_can_be_compared() {
     let shipped = std::fs::read_dir(root.join("scenarios/experiments")).expect("they are shipped");
     let mut files: Vec<_> = shipped.map(|entry| entry.expect("it was just listed").path()).collect();
     files.sort();
-    assert!(4 <= files.len(), "{files:?}");
+    assert!(5 <= files.len(), "{files:?}");
     for file in files {
         let file = file.to_string_lossy();
-        let ended = wavetank(root, &["compare", &file, "--streams", "2", "--set", "users.days=8"]);
+        let short = if file.ends_with("logged.toml") { "title=Short" } else { "users.days=8" };
+        let ended = wavetank(root, &["compare", &file, "--streams", "2", "--set", short]);
         assert_eq!((ended.code, ended.err.as_str()), (0, ""), "{file}");
         assert!(ended.out.starts_with("COMPARED: "), "{file}: {}", ended.out);
     }
+}
+
+/// A folder with `s.toml` and the log that it replays: three items in turns, of which 1, 1 and 5 of 20 impressions were clicked, and one
+/// impression of another policy and campaign.
+fn logged(name: &str) -> PathBuf {
+    use arrow::array::{ArrayRef, Float64Array, Int64Array, RecordBatch, StringArray};
+    let folder = folder(name, &[("s.toml", LOGGED)]);
+    let rows = 3000;
+    let numbers =
+        |of: &dyn Fn(i64) -> i64| Arc::new(Int64Array::from_iter_values((0..rows).map(of))) as ArrayRef;
+    let clicked = |row: i64| (if row % 3 == 2 { 15 } else { 19 }) <= row / 3 % 20;
+    let column = |name: &str| {
+        let array = match name {
+            "timestamp" => numbers(&|row| row * 86_400_000_000),
+            "item_id" => numbers(&|row| row % 3),
+            "click" => numbers(&|row| i64::from(clicked(row))),
+            "propensity" => {
+                Arc::new(Float64Array::from_iter_values((0..rows).map(|_| 1.0 / 3.0))) as ArrayRef
+            }
+            "policy" => Arc::new(StringArray::from_iter_values(
+                (0..rows).map(|row| if row == 0 { "bts" } else { "random" }),
+            )),
+            "campaign" => Arc::new(StringArray::from_iter_values(
+                (0..rows).map(|row| if row == 1 { "else" } else { "shop" }),
+            )),
+            _ => Arc::new(StringArray::from_iter_values((0..rows).map(|_| "x"))),
+        };
+        (name.to_owned(), array)
+    };
+    let features: Vec<String> = (0..4).map(|feature| format!("user_feature_{feature}")).collect();
+    let names = ["timestamp", "item_id", "click", "propensity", "policy", "campaign"].into_iter();
+    let batch = RecordBatch::try_from_iter(names.chain(features.iter().map(String::as_str)).map(column));
+    let batch = batch.expect("columns of one length");
+    let mut writer = ArrowWriter::try_new(Vec::new(), batch.schema(), None).expect("memory does not fail");
+    writer.write(&batch).expect("memory does not fail");
+    let bytes = writer.into_inner().expect("memory does not fail");
+    #[expect(clippy::disallowed_methods, reason = "the test writes the files of a user")]
+    std::fs::write(folder.join("log.parquet"), bytes).expect("the folder was just made");
+    folder
+}
+
+#[test]
+fn a_log_is_replayed_and_tells_who_would_have_earned_more_than_chance() {
+    let folder = logged("strategies_log");
+    let of = |jobs: &str| {
+        let ended = compare(&folder, &["--format", "json", "--jobs", jobs]);
+        assert_eq!((ended.code, ended.err.as_str()), (0, ""));
+        ended
+    };
+    let ended = of("1");
+    assert_eq!(ended.out, of("3").out, "whatever the number of threads");
+    let told = json(&ended);
+    assert_eq!(
+        told["truth"],
+        serde_json::json!([50.0 / 999.0, 50.0 / 999.0, 0.25]),
+        "the first two rows are of others"
+    );
+    assert!(told["log"]["alike_p"].as_f64().is_some_and(|p| p < 1e-6), "{:#}", told["log"]);
+    let number = |strategy: usize, path: &str| {
+        let found = told["strategies"][strategy].pointer(path).and_then(serde_json::Value::as_f64);
+        found.unwrap_or_else(|| panic!("no {path}: {:#}", told["strategies"][strategy]))
+    };
+    for strategy in [0, 1] {
+        let matched = number(strategy, "/earned/matched/mean");
+        assert!((matched - 999.0).abs() < 15.0, "{matched}: a third of the log");
+        assert!(
+            told["strategies"][strategy]["false_alarms"].is_null()
+                && told["strategies"][strategy]["coverage"].is_null()
+        );
+    }
+    // By fixed shares all impressions count alike: the random policy's rate, but for the order.
+    assert!((number(0, "/earned/rate/mean") - 0.1167).abs() < 0.004);
+    assert!(0.18 < number(1, "/earned/rate/mean") && 0.04 < number(1, "/earned/against_random/interval/0"));
+    assert!(number(1, "/earned/against_first/interval/0") < number(1, "/earned/against_first/mean"));
+    assert!(number(1, "/right/share") == 1.0 && number(1, "/regret/mean") < 0.5 * number(0, "/regret/mean"));
+    let ended = compare(&folder, &["--html", "page.html", "--streams", "20"]);
+    assert_eq!((ended.code, ended.err.as_str()), (0, ""));
+    assert!(ended.out.starts_with("COMPARED: Thompson earns "), "{}", ended.out);
+    for told in [
+        "20 orders from seed 1 of 2,998 impressions of `random` in `shop`",
+        "all, at random  2,998",
+        "they are rough",
+    ] {
+        assert!(ended.out.contains(told), "{told}: {}", ended.out);
+    }
+    assert!(!ended.out.contains("coverage  "), "{}", ended.out);
+    #[expect(clippy::disallowed_methods, reason = "the test reads a page of the user's")]
+    let page = std::fs::read_to_string(folder.join("page.html")).expect("it was written");
+    for text in
+        ["Clicks beyond those of the random policy", "What was logged", "Mean regret of all strategies"]
+    {
+        assert!(page.contains(text), "{text}: {page}");
+    }
+    let listed = wavetank(&folder, &["list", "."]);
+    assert!(listed.out.contains("log     2998 impressions of `random` in `shop`"), "{}", listed.out);
+}
+
+#[test]
+fn a_log_that_tells_nothing_says_so() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let file = "scenarios/experiments/logged.toml";
+    let ended = wavetank(root, &["compare", file, "--streams", "30"]);
+    assert_eq!((ended.code, ended.err.as_str()), (0, ""));
+    let begin =
+        "COMPARED: no strategy is shown to earn more than the random policy's 0.443% clicks: the most has ";
+    assert!(ended.out.starts_with(begin), "{}", ended.out);
+    assert!(ended.out.contains("with 14.3 clicks. These are few"), "{}", ended.out);
+    assert!(ended.out.contains("p = 0.524, by Pearson's test"), "{}", ended.out);
+}
+
+#[test]
+fn a_log_that_cannot_be_replayed_is_refused() {
+    let folder = logged("strategies_log_wrong");
+    for (set, told) in [
+        ("log.source=nowhere.parquet", "nowhere.parquet"),
+        ("log.source=clicks.parquet", "clicks.parquet has no column policy, campaign"),
+        ("log.source=s.toml", "s.toml is not a Parquet file"),
+        ("log.policy=rnadom", "the log has the policies bts, random"),
+        ("log.campaign=men", "the log has the campaigns else, shop"),
+        ("log.arms.best.items=[7]", "`random` never showed item 7 in `shop`"),
+        ("log.arms.best.items=[1]", "item 1 stands twice"),
+        ("log.most_logged=2", "remove one of them"),
+        ("log.polcy=random", "did you mean `policy`?"),
+        (
+            "users={per_day=5,days=5,base='5%',arms=[{name='a'},{name='b'}]}",
+            "from users or from a log, not from both",
+        ),
+        ("strategies.Thompson.allocate={shares=['50%','50%']}", "2 shares for 3 arms"),
+        ("strategies.Thompson.not_before=3000d", "the stream ends after 3 days"),
+    ] {
+        let ended = compare(&folder, &["--set", set]);
+        assert_eq!((ended.code, ended.out.as_str()), (2, ""), "{set}");
+        assert!(ended.err.contains(told) && ended.err.contains("nothing was run"), "{set}: {}", ended.err);
+    }
+    let nobody = crate::scenario_files::folder(
+        "strategies_nobody",
+        &[("s.toml", &ALIKE.replace("[users]", "[ignored]"))],
+    );
+    assert_eq!(compare(&nobody, &[]).code, 2);
+    let head = ALIKE.find("[users]").expect("it has users");
+    let tail = ALIKE.find("[[strategies]]").expect("it has strategies");
+    let nobody = crate::scenario_files::folder(
+        "strategies_nobody",
+        &[("s.toml", &format!("{}{}", &ALIKE[..head], &ALIKE[tail..]))],
+    );
+    let ended = compare(&nobody, &[]);
+    assert!(ended.code == 2 && ended.err.contains("add a table [users], or [log]"), "{}", ended.err);
 }

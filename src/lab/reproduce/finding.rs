@@ -74,6 +74,21 @@ pub struct Published {
     pub margin: f64,
     /// Where it stands.
     pub source: &'static str,
+    /// What kind of claim it is.
+    pub claim: Claim,
+}
+
+/// What is claimed of a number.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Claim {
+    /// That another one found it.
+    Published,
+    /// That this program's own documentation states it.
+    Stated,
+    /// That this program's own documentation states it to be no larger.
+    AtMost,
+    /// Nothing.
+    None,
 }
 
 /// Whether a number agrees with the published one.
@@ -118,7 +133,7 @@ impl Found {
 impl Published {
     /// A number with a standard error.
     pub fn new(value: f64, error: f64, source: &'static str) -> Self {
-        Self { value, error, margin: 0.0, source }
+        Self { value, error, margin: 0.0, source, claim: Claim::Published }
     }
 
     /// A share that was estimated from so many.
@@ -143,10 +158,11 @@ impl Row {
         Self { why: Some(why), ..self }
     }
 
-    /// Whether it agrees with what was published; none if nothing was.
+    /// Whether it agrees with what was published or stated; none if nothing was.
     pub fn reproduced(&self) -> Option<Reproduced> {
-        let published = self.published?;
-        let apart = (self.found.value - published.value).abs();
+        let published = self.published.filter(|published| published.claim != Claim::None)?;
+        let above = self.found.value - published.value;
+        let apart = if published.claim == Claim::AtMost { above.max(0.0) } else { above.abs() };
         let chance = ERRORS_APART * libm::hypot(self.found.error, published.error);
         Some(if apart <= chance {
             Reproduced::Yes

@@ -1,10 +1,12 @@
-//! Known results, computed anew with this project's statistics and laid beside the published values: evidence that they are right.
+//! Known results, computed anew with this project's statistics and laid beside the published values, or beside what its
+//! documentation states: evidence that they are right.
 //!
 //! A reproduction is a pure computation over streams of chance of its own, spread over threads; it gives the same numbers with any number of
 //! them. Whether a number reproduces is decided by its error and that of the published value, and never by hand.
 
 pub mod chapelle_li;
 mod crew;
+pub mod detectors;
 mod finding;
 pub mod open_bandit;
 pub mod peeking;
@@ -16,7 +18,7 @@ use std::path::Path;
 
 use open_bandit::LogError;
 
-pub use finding::{Finding, Found, Published, Reproduced, Row, Scale, Table};
+pub use finding::{Claim, Finding, Found, Published, Reproduced, Row, Scale, Table};
 
 /// A known result.
 #[derive(Clone, Copy, Debug)]
@@ -39,7 +41,7 @@ impl Reproduction {
 }
 
 /// All of them, in the order of their report.
-pub const ALL: [Reproduction; 5] = [
+pub const ALL: [Reproduction; 6] = [
     Reproduction {
         name: "peeking",
         about: "what 60 daily looks do to the errors of thirteen stopping rules",
@@ -64,5 +66,10 @@ pub const ALL: [Reproduction; 5] = [
         name: "open-bandit",
         about: "random against bts in real data: p of the A/B test, and off-policy estimates beside the truth",
         reproduce: |_, data| open_bandit::reproduce(data),
+    },
+    Reproduction {
+        name: "detectors",
+        about: "how often detectors of invalid experiments alarm in vain, beside what they state, and how often they find what is wrong",
+        reproduce: |crew, _| Ok(detectors::reproduce(crew, detectors::EXPERIMENTS)),
     },
 ];

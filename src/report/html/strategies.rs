@@ -7,7 +7,7 @@ use crate::report::StrategiesReport;
 use crate::report::html::chart::{Line, LineChart};
 use crate::report::html::pairs::{Way, forest_axis, forest_row, forest_scale};
 use crate::report::html::{Cell, Row, escaped, page, table};
-use crate::report::strategies::{mean, percent, rate};
+use crate::report::strategies::{mean, percent, points, rate};
 use crate::report::text::{grouped, significant};
 use crate::statistics::Interval;
 
@@ -24,23 +24,27 @@ impl StrategiesReport<'_> {
             writeln!(out, "<pre class=\"command\">{}</pre>", escaped(&self.command()))?;
             let visits = grouped(self.findings.visits);
             writeln!(out, "<p class=\"quiet\">{visits} visits, each strategy on the same streams.</p>")?;
-            self.write_errors(out)?;
-            if !self.is_a_a() {
+            if self.findings.log.is_some() {
+                self.write_earned(out)?;
                 self.write_regret(out)?;
-                self.write_against_first(out)?;
+            } else {
+                self.write_errors(out)?;
+                if !self.is_a_a() {
+                    self.write_regret(out)?;
+                    self.write_against_first(out)?;
+                }
             }
             self.write_allocation(out)?;
             for told in self.tables() {
                 let mut title = told.title.to_owned();
                 title[..1].make_ascii_uppercase();
                 // Words stand to the left, numbers to the right.
-                let is_words = |column: usize| told.heads[column - 1] == "controls";
+                let is_words = |column: usize| told.heads[column] == "controls";
                 let head = |(index, head): (usize, &&str)| {
-                    if is_words(index + 1) { (*head).to_owned() } else { format!("#{head}") }
+                    if index == 0 || is_words(index) { (*head).to_owned() } else { format!("#{head}") }
                 };
                 let heads: Vec<String> = told.heads.iter().enumerate().map(head).collect();
-                let heads: Vec<&str> =
-                    std::iter::once("strategy").chain(heads.iter().map(String::as_str)).collect();
+                let heads: Vec<&str> = heads.iter().map(String::as_str).collect();
                 let rows = told.rows.iter().map(|row| {
                     let cells = row.iter().enumerate().map(|(column, text)| {
                         if column == 0 || is_words(column) {
@@ -61,7 +65,7 @@ impl StrategiesReport<'_> {
     /// How often each errs: false alarms where arms are alike, wrong choices where they are not.
     fn write_errors(&self, out: &mut String) -> fmt::Result {
         let alike = self.is_a_a();
-        let of = |found: &Found| if alike { found.false_alarms } else { found.right };
+        let of = |found: &Found| found.false_alarms.filter(|_| alike).unwrap_or(found.right);
         let (title, words) = if alike {
             (
                 "Arms are alike: whoever finds a difference is wrong. Which error each rule controls, and how often it errs",
@@ -91,6 +95,36 @@ impl StrategiesReport<'_> {
         writeln!(out, "</div><div></div>\n</div>")
     }
 
+    /// What each got from the log, less what the random policy got.
+    fn write_earned(&self, out: &mut String) -> fmt::Result {
+        let earned = || self.findings.strategies.iter().filter_map(|found| Some((found, found.earned?)));
+        let hundredfold = |mean: Mean| {
+            let interval = Interval { low: 100.0 * mean.interval.low, high: 100.0 * mean.interval.high };
+            (100.0 * mean.value, interval)
+        };
+        writeln!(
+            out,
+            "<h2>Clicks beyond those of the random policy, in the same log</h2>\n<div class=\"forest\">"
+        )?;
+        let axis =
+            forest_axis(earned().map(|(_, earned)| hundredfold(earned.against_random).1), f64::INFINITY);
+        for (found, earned) in earned() {
+            let way = match earned.against_random.interval {
+                Interval { low, .. } if 0.0 < low => Way::Better,
+                Interval { high, .. } if high < 0.0 => Way::Worse,
+                _ => Way::Unsure,
+            };
+            let told = points(earned.against_random);
+            write_name(out, &found.name, &format!("{}% clicked", points(earned.rate)))?;
+            let row = Some(hundredfold(earned.against_random));
+            forest_row(out, &axis, row, way, &format!("{}: {told}", found.name))?;
+            write_value(out, &told, &format!("{} impressions of a pass matched", mean(&earned.matched)))?;
+        }
+        write!(out, "<div></div><div>")?;
+        forest_scale(out, &axis, "clicks in a hundred impressions, beyond those of the random policy")?;
+        writeln!(out, "</div><div></div>\n</div>")
+    }
+
     /// Regret over time: all means in one chart, and each strategy with its band.
     fn write_regret(&self, out: &mut String) -> fmt::Result {
         let found = &self.findings.strategies;
@@ -98,7 +132,14 @@ impl StrategiesReport<'_> {
         let least = found.iter().min_by(|one, other| order(one).total_cmp(&order(other)));
         let Some(least) = least else { return Ok(()) };
         let told = mean(&least.final_regret);
-        let title = format!("{} loses least: {told}; bands hold nine of ten streams", least.name);
+        let title = if self.findings.log.is_some() {
+            format!(
+                "By the log's own rates {} loses least: {told}; bands hold nine of ten orders",
+                least.name
+            )
+        } else {
+            format!("{} has the least regret: {told}; bands hold nine of ten streams", least.name)
+        };
         writeln!(out, "<h2>{}</h2>\n<div class=\"charts\">", escaped(&title))?;
         let all = found.iter().map(|found| self.regret_line(found, false));
         self.over_days("Mean regret of all strategies".to_owned(), "successes lost", None, all.collect())
@@ -205,7 +246,7 @@ impl StrategiesReport<'_> {
         high: Option<f64>,
         lines: Vec<Line>,
     ) -> LineChart<'static> {
-        let (values, end) = (values.to_owned(), f64::from(self.study.users.days));
+        let (values, end) = (values.to_owned(), f64::from(self.study.visitors.days()));
         LineChart {
             title,
             values,

@@ -23,7 +23,7 @@ pub const COLUMNS: [&str; 8] = [
 ];
 
 /// The columns that a log of several policies has besides.
-const LOG_COLUMNS: [&str; 2] = ["policy", "campaign"];
+pub const LOG_COLUMNS: [&str; 2] = ["policy", "campaign"];
 
 /// One logged impression.
 #[derive(Clone, Debug, PartialEq)]

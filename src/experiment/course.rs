@@ -1,0 +1,239 @@
+//! What becomes of one stream under one strategy: looks, a decision, regret and shares over time, whoever makes the visits.
+//!
+//! After the decision everybody gets the chosen arm until the stream ends: what a wrong one costs counts too.
+
+use crate::base::SimTime;
+use crate::experiment::allocation::Allocator;
+use crate::experiment::stopping::{Decision, Rule, Tally};
+use crate::experiment::strategy::Strategy;
+use crate::experiment::users::evenly;
+use crate::statistics::Interval;
+use crate::statistics::bandit::Outcome;
+use crate::statistics::dice::Dice;
+
+/// At how many evenly spaced times a course is told.
+pub const CHECKPOINTS: usize = 50;
+
+/// Rates that differ by less are the same.
+const SAME: f64 = 1e-12;
+
+/// What became of one stream under one strategy.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Course {
+    /// By checkpoint: the pseudo-regret so far, Σ (the best arm's rate at that time − that of the arm shown) over visits of humans.
+    pub regret: Vec<f64>,
+    /// By checkpoint and arm: the share of visits since the checkpoint before; of a stretch without visits, 0 for all.
+    pub allocation: Vec<f32>,
+    /// How it ended.
+    pub decision: Decision,
+    /// When.
+    pub decided: SimTime,
+    /// How many visits there were until then.
+    pub visits_until: u64,
+    /// How many visits there were in all.
+    pub visits: u64,
+    /// How many of them are known to have succeeded by the end.
+    pub successes: u64,
+    /// How many visits of humans were shown an arm that was not the best at that time.
+    pub worse: u64,
+    /// Whether the chosen arm is the best, or one of several, by the truth.
+    pub right: bool,
+    /// Whether it said that arms differ, or left the control, without a reason in the truth.
+    pub false_alarm: bool,
+    /// Whether all of its intervals contain the truth; nothing if it could give none.
+    pub covers: Option<bool>,
+}
+
+/// A strategy with what all of its streams share.
+#[derive(Clone, Debug)]
+pub struct Prepared<'strategy> {
+    strategy: &'strategy Strategy,
+    rule: Rule,
+}
+
+impl<'strategy> Prepared<'strategy> {
+    /// A valid strategy among so many arms, for streams of so many days.
+    pub fn new(strategy: &'strategy Strategy, arms: usize, days: u32) -> Self {
+        Self { strategy, rule: Rule::new(strategy, arms, days) }
+    }
+
+    /// Whether a user who comes back keeps its arm.
+    pub(super) fn is_sticky(&self) -> bool {
+        self.strategy.sticky
+    }
+
+    /// A course that begins now. `truth` is the rate of each arm that a decision should go by.
+    pub(super) fn begin<'run>(&'run self, truth: &'run [f64], end: SimTime, dice: Dice) -> Recorder<'run> {
+        let arms = truth.len();
+        Recorder {
+            rule: &self.rule,
+            truth,
+            end,
+            allocator: Allocator::new(self.strategy, arms, dice),
+            batch: self.strategy.batch,
+            tallies: vec![Tally::default(); arms],
+            unlearnt: Vec::new(),
+            looked: 0,
+            ended: None,
+            checkpoint: 0,
+            regret: Vec::with_capacity(CHECKPOINTS),
+            allocation: Vec::with_capacity(CHECKPOINTS * arms),
+            shown: vec![0; arms],
+            lost: 0.0,
+            visits: 0,
+            worse: 0,
+        }
+    }
+}
+
+/// How a stream ended, at which look.
+struct Ended {
+    decision: Decision,
+    at: SimTime,
+    visits: u64,
+    covers: Option<bool>,
+}
+
+/// A course on its way.
+pub(super) struct Recorder<'run> {
+    rule: &'run Rule,
+    truth: &'run [f64],
+    end: SimTime,
+    allocator: Allocator,
+    batch: u64,
+    /// What is known.
+    tallies: Vec<Tally>,
+    /// What is known, and the policy has not learnt yet, with probabilities.
+    unlearnt: Vec<(Outcome, f64)>,
+    looked: usize,
+    ended: Option<Ended>,
+    checkpoint: usize,
+    regret: Vec<f64>,
+    allocation: Vec<f32>,
+    /// Visits by arm since the last checkpoint.
+    shown: Vec<u64>,
+    lost: f64,
+    visits: u64,
+    worse: u64,
+}
+
+impl Recorder<'_> {
+    /// When the strategy looks next, if that is not after this time.
+    #[inline]
+    pub(super) fn look_until(&self, at: SimTime) -> Option<SimTime> {
+        self.rule.looks().get(self.looked).copied().filter(|look| *look <= at)
+    }
+
+    /// Takes the next look at what is known.
+    pub(super) fn look(&mut self) {
+        let (look, at) = (self.looked, self.rule.looks()[self.looked]);
+        self.looked += 1;
+        if self.ended.is_some() {
+            return;
+        }
+        let Some(decision) = self.rule.decide(look, &self.tallies) else { return };
+        let intervals = self.rule.intervals(look, &self.tallies);
+        let covers = |(interval, rate): (&Option<Interval>, &f64)| {
+            interval.map(|interval| interval.contains(rate - self.truth[0]))
+        };
+        // Of several, all must.
+        let all: Option<Vec<bool>> = intervals.iter().zip(&self.truth[1..]).map(covers).collect();
+        let covers = all.map(|all| all.into_iter().all(|covers| covers));
+        self.ended = Some(Ended { decision, at, visits: self.visits, covers });
+    }
+
+    /// Notes how things stand at each checkpoint until a time.
+    #[inline]
+    pub(super) fn tell_until(&mut self, at: SimTime) {
+        while self.checkpoint < CHECKPOINTS && evenly(self.end, self.checkpoint, CHECKPOINTS) <= at {
+            self.regret.push(self.lost);
+            let all: u64 = self.shown.iter().sum();
+            self.allocation.extend(self.shown.iter().map(|shown| *shown as f32 / all.max(1) as f32));
+            self.shown.fill(0);
+            self.checkpoint += 1;
+        }
+    }
+
+    /// An outcome becomes known, of a visit whose arm was chosen with this probability.
+    #[inline]
+    pub(super) fn know(&mut self, arm: usize, success: bool, probability: f64) {
+        let tally = &mut self.tallies[arm];
+        tally.visits += 1;
+        tally.successes += u64::from(success);
+        if self.ended.is_some() {
+            return;
+        }
+        let outcome = Outcome { arm, reward: if success { 1.0 } else { 0.0 } };
+        if self.batch == 1 {
+            self.allocator.observe(outcome, probability);
+        } else {
+            self.unlearnt.push((outcome, probability));
+        }
+    }
+
+    /// The arm of a visit of a user who has `kept` one, or needs one, and the probability with which it was chosen. `assignment` is a uniform
+    /// number that is the user's own, for fixed shares.
+    #[inline]
+    pub(super) fn choose(&mut self, kept: Option<usize>, assignment: impl FnOnce() -> f64) -> (usize, f64) {
+        match (&self.ended, kept) {
+            (Some(ended), _) => (ended.decision.arm, 1.0),
+            (None, Some(arm)) => (arm, 1.0),
+            (None, None) => {
+                if 1 < self.batch && self.visits.is_multiple_of(self.batch) {
+                    let Self { unlearnt, allocator, .. } = self;
+                    unlearnt
+                        .drain(..)
+                        .for_each(|(outcome, probability)| allocator.observe(outcome, probability));
+                }
+                self.allocator.choose(assignment)
+            }
+        }
+    }
+
+    /// A visit was shown an arm. `rates` are those of all arms at that time, of a visit at which something could be lost.
+    #[inline]
+    pub(super) fn shown(&mut self, arm: usize, rates: Option<&[f64]>) {
+        self.visits += 1;
+        self.shown[arm] += 1;
+        if let Some(rates) = rates {
+            let loss = rates.iter().copied().fold(0.0, f64::max) - rates[arm];
+            self.lost += loss;
+            self.worse += u64::from(SAME < loss);
+        }
+    }
+
+    /// How many visits there were so far.
+    #[inline]
+    pub(super) fn visits(&self) -> u64 {
+        self.visits
+    }
+
+    /// What became of it, at its end.
+    pub(super) fn told(self) -> Course {
+        assert_eq!(self.looked, self.rule.looks().len(), "the last look is at the end");
+        assert_eq!(self.regret.len(), CHECKPOINTS, "the last checkpoint is at the end");
+        let Ended { decision, at, visits, covers } = self.ended.expect("the last look decides");
+        let truth = self.truth;
+        let best = truth.iter().copied().fold(0.0, f64::max);
+        let no_better = truth[decision.arm] <= truth[0] + SAME;
+        let false_alarm = if decision.arm == 0 {
+            // All others are said to be worse.
+            decision.differs && truth[1..].iter().any(|rate| truth[0] <= rate + SAME)
+        } else {
+            no_better
+        };
+        Course {
+            regret: self.regret,
+            allocation: self.allocation,
+            decision,
+            decided: at,
+            visits_until: visits,
+            visits: self.visits,
+            successes: self.tallies.iter().map(|tally| tally.successes).sum(),
+            worse: self.worse,
+            right: best <= truth[decision.arm] + SAME,
+            false_alarm,
+            covers,
+        }
+    }
+}
