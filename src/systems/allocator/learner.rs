@@ -1,8 +1,8 @@
 //! What was learnt, and from which records: a fold of unique matured rewards. Pure.
 //!
 //! An exposure and its outcome make one reward, in whichever order they are read, and however often each stands in its log. What is
-//! believed, how far the logs were read, and what was read and waits for its other half are one value, so that whoever goes on from
-//! it counts nothing twice and leaves nothing out.
+//! believed, how far the logs were read, and what was read and waits for its other half belong together: whoever goes on from all of
+//! them counts nothing twice and leaves nothing out.
 
 use std::collections::BTreeMap;
 
@@ -36,6 +36,19 @@ pub struct Belief {
     pub arms: Vec<Tally>,
     /// The weight of each arm that follows, where the experiment is adaptive; empty elsewhere.
     pub weights: Vec<f64>,
+}
+
+/// What is believed, by experiment. A few numbers for each arm: all that an allocator must know to decide.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Beliefs(pub BTreeMap<ExperimentId, Belief>);
+
+impl Beliefs {
+    /// The weights of an experiment, if any were learnt.
+    pub fn weights(&self, experiment: ExperimentId) -> Option<&[f64]> {
+        let belief = self.0.get(&experiment)?;
+        (!belief.weights.is_empty()).then_some(&*belief.weights)
+    }
 }
 
 /// Numbers that were seen: stretches without a gap, the first and the end of each. Those of an app grow together soon.
@@ -79,10 +92,10 @@ pub struct Progress {
 }
 
 /// All that was learnt, at one version.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Learning {
-    /// What is believed, by experiment.
-    pub beliefs: BTreeMap<ExperimentId, Belief>,
+    /// What is believed.
+    pub beliefs: Beliefs,
     /// From what.
     pub progress: Progress,
 }
@@ -101,12 +114,6 @@ pub struct Taken {
 }
 
 impl Learning {
-    /// The weights of an experiment, if any were learnt.
-    pub fn weights(&self, experiment: ExperimentId) -> Option<&[f64]> {
-        let belief = self.beliefs.get(&experiment)?;
-        (!belief.weights.is_empty()).then_some(&*belief.weights)
-    }
-
     /// Takes a record in; one that was read before changes nothing.
     pub fn take(&mut self, taken: Taken) {
         let Taken { kind, part, offset, event } = taken;
@@ -157,7 +164,7 @@ impl Learning {
         } else {
             self.progress.exposures.insert(id, (experiment, arm));
         }
-        let arms = &mut self.beliefs.entry(experiment).or_default().arms;
+        let arms = &mut self.beliefs.0.entry(experiment).or_default().arms;
         if arms.len() <= arm {
             arms.resize(arm + 1, Tally::default());
         }
@@ -169,7 +176,7 @@ impl Learning {
     pub fn weigh(&mut self, catalogue: &Catalogue) {
         for experiment in catalogue.experiments.values().filter(|experiment| experiment.running) {
             let Some(adaptive) = experiment.draft.adaptive else { continue };
-            let Some(belief) = self.beliefs.get_mut(&experiment.id) else { continue };
+            let Some(belief) = self.beliefs.0.get_mut(&experiment.id) else { continue };
             belief.arms.resize(belief.arms.len().max(experiment.draft.arms.len()), Tally::default());
             let posterior =
                 |tally: &Tally| Beta::UNIFORM.after(tally.conversions as f64, tally.rewards as f64);
@@ -211,6 +218,17 @@ mod tests {
         Taken { kind, part: 0, offset: offset as i64, event: Some(event) }
     }
 
+    /// As the two znodes hold it.
+    fn written(learning: &Learning) -> [Vec<u8>; 2] {
+        let beliefs = serde_json::to_vec(&learning.beliefs).expect("it can be written");
+        [beliefs, serde_json::to_vec(&learning.progress).expect("it can be written")]
+    }
+
+    fn read_again([beliefs, progress]: &[Vec<u8>; 2]) -> Learning {
+        let beliefs = serde_json::from_slice(beliefs).expect("it can be read");
+        Learning { beliefs, progress: serde_json::from_slice(progress).expect("it can be read") }
+    }
+
     /// What the logs say, reckoned without any state.
     fn expected(exposures: &[u64], outcomes: &[u64]) -> Vec<Tally> {
         let mut arms = vec![Tally::default(); 2];
@@ -231,12 +249,12 @@ mod tests {
             turns in prop::collection::vec((any::<bool>(), 0..5usize), 240),
         ) {
             let mut learning = Learning::default();
-            let mut saved = serde_json::to_vec(&learning).expect("it can be written");
+            let mut saved = written(&learning);
             let (mut first, mut second) = (0, 0);
             for (exposes, restart) in turns {
                 // Another learner goes on from what was written last.
                 if restart == 0 {
-                    learning = serde_json::from_slice(&saved).expect("it can be read");
+                    learning = read_again(&saved);
                     let at = |kind| {
                         let parts = learning.progress.offsets.get(&kind);
                         parts.and_then(|parts| parts.get(&0)).map_or(0, |offset| *offset as usize)
@@ -250,9 +268,9 @@ mod tests {
                     second += 1;
                 }
                 if restart == 1 {
-                    saved = serde_json::to_vec(&learning).expect("it can be written");
+                    saved = written(&learning);
                 }
-                let mut arms = learning.beliefs.values().next().map_or(Vec::new(), |belief| belief.arms.clone());
+                let mut arms = learning.beliefs.0.values().next().map_or(Vec::new(), |belief| belief.arms.clone());
                 arms.resize(2, Tally::default());
                 prop_assert_eq!(arms, expected(&exposures[..first], &outcomes[..second]));
             }
@@ -277,11 +295,11 @@ mod tests {
         let catalogue = after(&laid_out(4), &[Change::Start(draft)]);
         let mut learning = Learning::default();
         learning.weigh(&catalogue);
-        assert_eq!(learning.weights(ExperimentId::new(1)), None, "nothing is known");
+        assert_eq!(learning.beliefs.weights(ExperimentId::new(1)), None, "nothing is known");
         let arms = vec![Tally { rewards: 200, conversions: 10 }, Tally { rewards: 200, conversions: 60 }];
-        learning.beliefs.insert(ExperimentId::new(1), Belief { arms, weights: Vec::new() });
+        learning.beliefs.0.insert(ExperimentId::new(1), Belief { arms, weights: Vec::new() });
         learning.weigh(&catalogue);
-        let weights = learning.weights(ExperimentId::new(1)).expect("it is adaptive");
+        let weights = learning.beliefs.weights(ExperimentId::new(1)).expect("it is adaptive");
         assert!((weights[0] - 0.05).abs() < 1e-6 && (weights[1] - 0.95).abs() < 1e-6, "{weights:?}");
     }
 }

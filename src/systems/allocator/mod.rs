@@ -1,8 +1,9 @@
 //! Allocators: which arm of which experiment a visitor gets, and weights that follow from what came of it.
 //!
-//! Any allocator answers any app. All follow two znodes: the catalogue, which operators change, and what was learnt. One allocator at
-//! a time reads exposures and outcomes from the brokers, and writes what it believes, how far it has read, and the weights that follow
-//! into one znode, by compare-and-set: another goes on from exactly there. Nothing is kept on disk.
+//! Any allocator answers any app. All follow two znodes: the catalogue, which operators change, and what is believed, with the weights
+//! that follow. One allocator at a time, the learner, reads exposures and outcomes from the brokers. What it has read and cannot count
+//! yet stands in a third znode, which the others need not read; the learner writes that and its beliefs in one transaction, by
+//! compare-and-set, so that another goes on from exactly there. Nothing is kept on disk.
 
 pub mod api;
 mod assign;

@@ -1,26 +1,23 @@
 //! The term of a learner: elected through coordination, it reads exposures and outcomes from where the last one stopped, and writes down
-//! what it has learnt. The version of the znode is what fences it: whoever has been replaced without noticing writes nothing.
+//! what it has learnt. The version of the znodes is what fences it: whoever has been replaced without noticing writes nothing.
 
 use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::time::Duration;
 
 use crate::systems::allocator::event::{Event, Kind};
-use crate::systems::allocator::learner::{Learning, Taken};
-use crate::systems::allocator::service::{Allocator, LEARNERS, LEARNING, json, read};
+use crate::systems::allocator::learner::{Learning, Taken, WeightsVersion};
+use crate::systems::allocator::service::{Allocator, BELIEFS, LEARNERS, PROGRESS, json, read_learning};
 use crate::systems::broker::api::{
     Consumed, Consumer, ConsumerConfig, Offset, Offsets, Reset, TopicPartition,
 };
-use crate::systems::coordination::api::{Candidate, Code, Error, Session};
+use crate::systems::coordination::api::{Candidate, Code, Error, Reply, Session, set};
 use crate::systems::sites;
 use crate::world::property::bug;
 use crate::world::{Level, select};
 
 /// How long to wait before something is tried again.
 const BACK_OFF: Duration = Duration::from_millis(100);
-
-/// Where the known bug keeps what belongs to what is believed.
-const PROGRESS_APART: &str = "/allocator/progress";
 
 /// Stands for the office under one session until that is over.
 pub async fn stand(allocator: Rc<Allocator>, session: Session) {
@@ -51,11 +48,9 @@ pub async fn stand(allocator: Rc<Allocator>, session: Session) {
 /// Goes on from what is written, until something is written otherwise than it thinks.
 async fn learn(allocator: &Allocator, session: &Session) -> Result<(), Error> {
     let host = &allocator.host;
-    session.sync(LEARNING).await?;
-    let (mut learning, mut version): (Learning, i32) = read(session, LEARNING).await?;
-    if bug("E01") && session.exists(PROGRESS_APART).await?.is_some() {
-        (learning.progress, _) = read(session, PROGRESS_APART).await?;
-    }
+    session.sync(BELIEFS).await?;
+    let (mut learning, mut version) = read_learning(session).await?;
+    allocator.observer.learning(WeightsVersion::new(version), &learning);
     crate::sometimes!(0 < version, "a learner went on from where another had stopped");
     let mut consumer = consume(allocator, &learning).await;
     let (mut due, mut fresh) = (host.now() + allocator.config.learn_every.get(), false);
@@ -77,14 +72,21 @@ async fn learn(allocator: &Allocator, session: &Session) -> Result<(), Error> {
                 }
                 host.buggify_delay(&sites::PUBLICATION).await;
                 version = publish(session, &learning, version).await?;
+                allocator.observer.learning(WeightsVersion::new(version), &learning);
                 fresh = false;
             }
         }
     }
 }
 
+/// Writes both halves, or neither, over those of this version; returns the next.
 async fn publish(session: &Session, learning: &Learning, version: i32) -> Result<i32, Error> {
-    let written = session.set(LEARNING, json(learning), Some(version)).await;
+    let mut writes = vec![set(BELIEFS, json(&learning.beliefs), Some(version))];
+    // The known bug writes apart, and after, what was read for it.
+    if !bug("E01") {
+        writes.push(set(PROGRESS, json(&learning.progress), Some(version)));
+    }
+    let written = session.multi(writes).await;
     match written {
         Ok(_) => {}
         Err(Error::Unknown) => crate::reached!("a learner was not told whether it had written"),
@@ -93,14 +95,21 @@ async fn publish(session: &Session, learning: &Learning, version: i32) -> Result
         }
         Err(_) => {}
     }
-    let stat = written?;
+    let versions: Vec<i32> = written?
+        .iter()
+        .filter_map(|reply| if let Reply::Stat(stat) = reply { Some(stat.version) } else { None })
+        .collect();
     crate::reached!("a learner wrote down what it had learnt");
-    // The known bug writes apart what was read for it.
     if bug("E01") {
-        session.ensure(PROGRESS_APART).await?;
-        session.set(PROGRESS_APART, json(&learning.progress), None).await?;
+        session.set(PROGRESS, json(&learning.progress), None).await?;
     }
-    Ok(stat.version)
+    let next = *versions.first().ok_or(Error::Refused(Code::MarshallingError))?;
+    crate::always!(
+        versions.iter().all(|version| *version == next),
+        "what is believed and what was read for it have one version",
+        "{versions:?}"
+    );
+    Ok(next)
 }
 
 async fn consume(allocator: &Allocator, learning: &Learning) -> Consumer {
