@@ -51,6 +51,8 @@ pub struct Allocator {
     /// The newest catalogue it has seen.
     pub catalogue: RefCell<Option<(CatalogueVersion, Rc<Catalogue>)>>,
     beliefs: RefCell<Option<(WeightsVersion, Rc<Beliefs>)>>,
+    /// The newest session: by the known bug a learner that was deposed writes under it.
+    pub session: RefCell<Option<Session>>,
 }
 
 /// The life of an allocator.
@@ -62,16 +64,22 @@ pub async fn run(host: Host, config: Rc<Config>, neighbours: Rc<Neighbours>, obs
         observer,
         catalogue: RefCell::default(),
         beliefs: RefCell::default(),
+        session: RefCell::default(),
     });
     host.spawn("allocator-apps", allocator.clone().listen());
     loop {
         let timeout = allocator.config.session_timeout.get();
         let session = Session::begin(&host, &allocator.neighbours.ensemble, timeout);
-        let tasks = [
+        *allocator.session.borrow_mut() = Some(session.clone());
+        let mut tasks = vec![
             host.spawn("allocator-catalogue", allocator.clone().follow_catalogue(session.clone())),
             host.spawn("allocator-weights", allocator.clone().follow_beliefs(session.clone())),
-            host.spawn("allocator-learner", term::stand(allocator.clone(), session.clone())),
         ];
+        let learner = host.spawn("allocator-learner", term::stand(allocator.clone(), session.clone()));
+        // The known bug lets a learner outlive the session by which it was elected.
+        if !bug("E02") {
+            tasks.push(learner);
+        }
         let stops = select! {
             () = session.expired() => false,
             () = host.shutdown_requested() => true,
