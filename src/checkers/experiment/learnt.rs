@@ -55,35 +55,67 @@ pub(super) fn onward(history: &History) -> Check {
     check
 }
 
-pub(super) fn folded(history: &History) -> Check {
-    let mut check = Check::new("what is believed is the fold of unique rewards up to the stored offsets");
-    // Where each event stands first.
-    let mut first: BTreeMap<(Topic, Id), (i32, i64, &Said)> = BTreeMap::new();
+/// Where an event stands first among those that came in time.
+struct Stand<'a> {
+    part: i32,
+    offset: i64,
+    time: i64,
+    said: &'a Said,
+}
+
+/// What the logs hold, by the rule that nothing older counts than the attribution window before what stands earlier in its part: where
+/// each event stands first, and which places come too late. Records that no learner has read are as if they were not there.
+fn stand(history: &History) -> (BTreeMap<(Topic, Id), Stand<'_>>, Vec<(Topic, i32, i64)>) {
+    let mut records: Vec<(Topic, i32, i64, i64, Id, &Said)> = Vec::new();
     for read in &history.read {
-        let Some((id, said)) = &read.event else { continue };
-        let place = (read.part, read.offset, said);
-        let known = first.entry((read.topic, *id)).or_insert(place);
-        if known.0 == read.part && read.offset < known.1 {
-            *known = place;
+        let place = (read.topic, read.part, read.offset);
+        if let (Some((id, said)), Some(time)) = (&read.event, history.times.get(&place)) {
+            records.push((read.topic, read.part, read.offset, *time, *id, said));
         }
     }
+    records.sort_by_key(|(topic, part, offset, ..)| (*topic, *part, *offset));
+    let (mut first, mut late) = (BTreeMap::new(), Vec::new());
+    let mut latest: BTreeMap<(Topic, i32), i64> = BTreeMap::new();
+    for (topic, part, offset, time, id, said) in records {
+        let latest = latest.entry((topic, part)).or_insert(time);
+        if within(history, time, *latest) || *latest <= time {
+            *latest = time.max(*latest);
+            first.entry((topic, id)).or_insert(Stand { part, offset, time, said });
+        } else {
+            late.push((topic, part, offset));
+        }
+    }
+    (first, late)
+}
+
+/// Whether two times lie no further apart than the attribution window.
+fn within(history: &History, one: i64, other: i64) -> bool {
+    history.window.is_none_or(|window| u128::from(one.abs_diff(other)) <= window.as_millis())
+}
+
+pub(super) fn folded(history: &History) -> Check {
+    let mut check = Check::new("what is believed is the fold of unique rewards up to the stored offsets");
+    let (first, _) = stand(history);
     for (version, progress) in &history.progress {
         let Some(beliefs) = history.beliefs.get(version) else { continue };
         let seen = |topic, id| {
-            let (part, offset, said) = first.get(&(topic, id))?;
-            let read = progress.offsets.get(&(topic, *part)).copied().unwrap_or(0);
-            (*offset < read).then_some(*said)
+            let stand = first.get(&(topic, id))?;
+            let read = progress.offsets.get(&(topic, stand.part)).copied().unwrap_or(0);
+            (stand.offset < read).then_some(stand)
         };
         let mut expected: BTreeMap<u32, BTreeMap<usize, (u64, u64)>> = BTreeMap::new();
         for (topic, id) in first.keys().filter(|(topic, _)| *topic == Topic::Exposures) {
-            let (Some(Said::Exposure { choice, .. }), Some(Said::Outcome(converted))) =
-                (seen(*topic, *id), seen(Topic::Outcomes, *id))
-            else {
+            let (Some(exposed), Some(came)) = (seen(*topic, *id), seen(Topic::Outcomes, *id)) else {
                 continue;
             };
-            let arms = expected.entry(choice.experiment).or_default();
-            let tally = arms.entry(choice.arm).or_default();
-            *tally = (tally.0 + 1, tally.1 + u64::from(*converted));
+            let (Said::Exposure { choice, .. }, Said::Outcome(converted)) = (exposed.said, came.said) else {
+                continue;
+            };
+            if within(history, exposed.time, came.time) {
+                let arms = expected.entry(choice.experiment).or_default();
+                let tally = arms.entry(choice.arm).or_default();
+                *tally = (tally.0 + 1, tally.1 + u64::from(*converted));
+            }
         }
         let numbers: BTreeSet<u32> = expected.keys().chain(beliefs.keys()).copied().collect();
         for number in numbers {
@@ -95,6 +127,21 @@ pub(super) fn folded(history: &History) -> Check {
                 format!("w{version}: x{number} has {told:?}, the logs give {reckoned:?}")
             });
         }
+    }
+    check
+}
+
+pub(super) fn late(history: &History) -> Check {
+    let mut check = Check::new("what came too late is counted as such, once");
+    let (_, late) = stand(history);
+    for (version, progress) in &history.progress {
+        let read = |(topic, part, offset): &&(Topic, i32, i64)| {
+            progress.offsets.get(&(*topic, *part)).is_some_and(|read| offset < read)
+        };
+        let expected = late.iter().filter(read).count() as u64;
+        check.expect(progress.late == expected, None, || {
+            format!("w{version}: {} records came too late, by the logs {expected}", progress.late)
+        });
     }
     check
 }

@@ -7,6 +7,7 @@ mod events;
 mod learnt;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use crate::base::SimTime;
 use crate::checkers::Check;
@@ -65,6 +66,8 @@ pub type Beliefs = BTreeMap<u32, Belief>;
 pub struct Progress {
     /// How far each part of each topic was read.
     pub offsets: BTreeMap<(Topic, i32), i64>,
+    /// How many records of these came too late.
+    pub late: u64,
 }
 
 /// An arm that was chosen.
@@ -167,9 +170,26 @@ pub struct History {
     sent: BTreeMap<(Topic, Id), Said>,
     acknowledged: BTreeSet<(Topic, Id)>,
     read: Vec<Read>,
+    /// The times that records bear, by topic, part and offset.
+    times: BTreeMap<(Topic, i32, i64), i64>,
+    /// How far apart the halves of a reward may be; `None`: as far as they like.
+    window: Option<Duration>,
 }
 
 impl History {
+    /// How far apart an exposure and its outcome may be, for it to count.
+    pub fn attribution(&mut self, window: Duration) {
+        self.window = Some(window);
+    }
+
+    /// Somebody has read the record at this topic, part and offset, and it bore this time, in milliseconds.
+    pub fn record(&mut self, at: SimTime, place: (Topic, i32, i64), time: i64) {
+        let known = *self.times.entry(place).or_insert(time);
+        if known != time {
+            self.torn.push((at, format!("{place:?} bears {known} and {time}")));
+        }
+    }
+
     /// Somebody has read the catalogue at this version.
     pub fn catalogue(&mut self, at: SimTime, version: i32, seen: Catalogue) {
         let known = self.catalogues.entry(version).or_insert_with(|| seen.clone());
@@ -250,6 +270,7 @@ pub fn check(history: &History) -> Vec<Check> {
         learnt::weighed(history),
         learnt::onward(history),
         learnt::folded(history),
+        learnt::late(history),
         events::kept(history),
         events::made_up(history),
     ]
@@ -304,6 +325,7 @@ mod tests {
             history.sent((1, 0), said.clone());
             history.acknowledged(topic, (1, 0));
             history.read(Read { topic, part: 0, offset, event: Some(((1, 0), said)) });
+            history.record(SimTime::ZERO, (topic, 0, offset), 0);
         }
         learn(&mut history, 1, learnt(1));
         history
@@ -312,7 +334,7 @@ mod tests {
     fn learnt(rewards: u64) -> (Beliefs, Progress) {
         let offsets = [Topic::Exposures, Topic::Outcomes].map(|topic| ((topic, 0), 2));
         let belief = Belief { arms: vec![(rewards, rewards)], weights: Vec::new() };
-        ([(1, belief)].into(), Progress { offsets: offsets.into() })
+        ([(1, belief)].into(), Progress { offsets: offsets.into(), late: 0 })
     }
 
     fn learn(history: &mut History, version: i32, (beliefs, progress): (Beliefs, Progress)) {

@@ -12,6 +12,7 @@ mod event;
 mod learner;
 mod message;
 mod observer;
+mod progress;
 mod service;
 mod term;
 
@@ -40,6 +41,9 @@ pub struct Config {
     pub session_timeout: Span,
     /// How often what was learnt is written down, and the weights follow it (default 500ms).
     pub learn_every: Span,
+    /// How far apart the times of an exposure and of its outcome may lie, by their records, for the outcome to count; whatever is
+    /// older than that by the logs is forgotten (default 1h).
+    pub attribution: Span,
     /// The topic of exposures (default `exposures`); it must stand under `systems.broker.topics`.
     pub exposures: String,
     /// The topic of outcomes (default `outcomes`); it must stand under `systems.broker.topics`.
@@ -54,6 +58,7 @@ impl Default for Config {
             servers: 3,
             session_timeout: Span::secs(2),
             learn_every: Span::millis(500),
+            attribution: Span::secs(3600),
             exposures: "exposures".to_owned(),
             outcomes: "outcomes".to_owned(),
             cores: 2,
@@ -71,7 +76,11 @@ impl Config {
         if self.cores == 0 {
             problems.push(Problem::new("cores", "must be at least 1"));
         }
-        for (name, span) in [("session_timeout", self.session_timeout), ("learn_every", self.learn_every)] {
+        for (name, span) in [
+            ("session_timeout", self.session_timeout),
+            ("learn_every", self.learn_every),
+            ("attribution", self.attribution),
+        ] {
             if span < Span::millis(10) {
                 problems.push(Problem::new(name, format!("{span} is shorter than 10ms")));
             }
@@ -104,6 +113,7 @@ pub struct Neighbours {
 ///
 /// What they survive: everything, as they keep nothing. One suffices.
 pub fn boot(tank: &Tank, config: &Config, neighbours: Neighbours, history: Rc<RefCell<History>>) -> Cluster {
+    history.borrow_mut().attribution(config.attribution.get());
     let (shared, neighbours) = (Rc::new(config.clone()), Rc::new(neighbours));
     let mut hosts: Vec<HostId> = Vec::new();
     for number in 1..=config.servers {

@@ -51,6 +51,11 @@ impl Observer {
         self.history.borrow_mut().beliefs(self.host.true_time(), version.get(), seen.collect());
     }
 
+    /// It has read a record that bears this time.
+    pub fn record(&self, kind: Kind, part: i32, offset: i64, at: i64) {
+        self.history.borrow_mut().record(self.host.true_time(), (topic(kind), part, offset), at);
+    }
+
     /// It has read, or written, all that was learnt.
     pub fn learning(&self, version: WeightsVersion, learning: &Learning) {
         self.beliefs(version, &learning.beliefs);
@@ -58,7 +63,7 @@ impl Observer {
             learning.progress.offsets.iter().flat_map(|(kind, parts)| {
                 parts.iter().map(|(part, offset)| ((topic(*kind), *part), *offset))
             });
-        let seen = experiment::Progress { offsets: offsets.collect() };
+        let seen = experiment::Progress { offsets: offsets.collect(), late: learning.progress.late };
         self.history.borrow_mut().progress(self.host.true_time(), version.get(), seen);
     }
 }

@@ -10,9 +10,10 @@ use serde::de::DeserializeOwned;
 
 use crate::systems::allocator::assign::{Assignment, assign};
 use crate::systems::allocator::catalogue::{Catalogue, CatalogueVersion};
-use crate::systems::allocator::learner::{Beliefs, Learning, Progress, WeightsVersion};
+use crate::systems::allocator::learner::{Beliefs, Learning, WeightsVersion};
 use crate::systems::allocator::message::{Ask, Choice, Decision, PORT, Reason, Told};
 use crate::systems::allocator::observer::Observer;
+use crate::systems::allocator::progress::Progress;
 use crate::systems::allocator::{Config, Neighbours, term};
 use crate::systems::coordination::api::{Code, ConfigWatch, Error, Mode, Session};
 use crate::systems::sites;

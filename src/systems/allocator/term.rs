@@ -52,13 +52,14 @@ async fn learn(allocator: &Allocator, session: &Session) -> Result<(), Error> {
     let (mut learning, mut version) = read_learning(session).await?;
     allocator.observer.learning(WeightsVersion::new(version), &learning);
     crate::sometimes!(0 < version, "a learner went on from where another had stopped");
-    let mut consumer = consume(allocator, &learning).await;
+    let mut consumer = consume(allocator, &mut learning).await;
+    let window = allocator.config.attribution.get();
     let (mut due, mut fresh) = (host.now() + allocator.config.learn_every.get(), false);
     loop {
         select! {
             consumed = consumer.next() => {
                 let Some(consumed) = consumed else { return Ok(()) };
-                learning.take(taken(allocator, consumed));
+                learning.take(taken(allocator, consumed), window);
                 fresh = true;
             }
             () = host.sleep_until(due) => {
@@ -66,6 +67,8 @@ async fn learn(allocator: &Allocator, session: &Session) -> Result<(), Error> {
                 if !fresh {
                     continue;
                 }
+                learning.progress.forget(window);
+                host.gauge("allocator.remembered", learning.progress.remembered() as f64);
                 let known = allocator.catalogue.borrow().clone();
                 if let Some((_, catalogue)) = known {
                     learning.weigh(&catalogue);
@@ -126,15 +129,18 @@ async fn publish(
     Ok(next)
 }
 
-async fn consume(allocator: &Allocator, learning: &Learning) -> Consumer {
+async fn consume(allocator: &Allocator, learning: &mut Learning) -> Consumer {
     let (host, brokers) = (&allocator.host, &allocator.neighbours.brokers);
     let offsets = Offsets::new(host, brokers);
     let mut from = BTreeMap::new();
     for kind in Kind::ALL {
         let topic = allocator.config.topic(kind);
         for part in 0..offsets.wait_for_topic(topic).await {
-            let read = learning.progress.offsets.get(&kind).and_then(|parts| parts.get(&part));
-            from.insert(TopicPartition::new(topic, part), read.map(|offset| Offset::new(*offset)));
+            learning.progress.expects(kind, part);
+            from.insert(
+                TopicPartition::new(topic, part),
+                learning.progress.next(kind, part).map(Offset::new),
+            );
         }
     }
     let config = ConsumerConfig { bytes_min: 1, reset: Reset::Earliest, ..ConsumerConfig::default() };
@@ -144,6 +150,9 @@ async fn consume(allocator: &Allocator, learning: &Learning) -> Consumer {
 fn taken(allocator: &Allocator, consumed: Consumed) -> Taken {
     let exposures = *consumed.id.topic == *allocator.config.exposures;
     let kind = if exposures { Kind::Exposures } else { Kind::Outcomes };
+    let (part, offset) = (consumed.id.index, consumed.offset.get());
+    let at = consumed.message.as_ref().map_or(0, |message| message.timestamp);
+    allocator.observer.record(kind, part, offset, at);
     let event = consumed.message.and_then(|message| Event::decode(kind, &message.value));
-    Taken { kind, part: consumed.id.index, offset: consumed.offset.get(), event }
+    Taken { kind, part, offset, at, event }
 }
