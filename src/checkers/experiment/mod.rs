@@ -1,5 +1,5 @@
 //! Experiments: decisions follow from what they were made by and stay, what was recorded is read back, and what was learnt is what the
-//! logs say. Exact, but for the check that no arm carries over, whose rate of false alarms is told there.
+//! logs say. Exact, but for what chance decides: those checks tell how often they alarm without a reason.
 
 mod chance;
 mod decisions;
@@ -30,6 +30,8 @@ pub struct Experiment {
     pub layer: String,
     /// The segments it holds.
     pub segments: Vec<u32>,
+    /// Which share of those in its segments is exposed.
+    pub ramp: f64,
     /// Each arm's share by its draft.
     pub shares: Vec<f64>,
     /// The floor of an adaptive experiment.
@@ -266,6 +268,9 @@ pub fn check(history: &History) -> Vec<Check> {
         decisions::segments(history),
         decisions::exclusive(history),
         decisions::propensity(history),
+        chance::ramped(history),
+        chance::ratios(history),
+        chance::unbiased(history),
         chance::carried_over(history),
         learnt::weighed(history),
         learnt::onward(history),
@@ -303,6 +308,7 @@ mod tests {
             name: "one".to_owned(),
             layer: "home".to_owned(),
             segments: vec![0, 1],
+            ramp: 1.0,
             shares: vec![0.5, 0.5],
             floor: None,
             sticky: false,
@@ -394,6 +400,73 @@ mod tests {
         let read =
             Read { topic: Topic::Outcomes, part: 0, offset: 7, event: Some(((4, 4), Said::Outcome(true))) };
         assert_eq!(broken(|history| history.read(read)), ["what is read back was sent"]);
+        let drawn = |history: &mut History, arm: fn(usize) -> usize, choice: Choice| {
+            for unit in 0..80 {
+                let choice = Choice { arm: arm(unit), ..choice };
+                history.decided(decision(2, &format!("v{unit}"), Some(choice)));
+            }
+        };
+        assert_eq!(broken(|history| drawn(history, |unit| unit % 2, CHOICE)), Vec::<&str>::new());
+        assert_eq!(
+            broken(|history| {
+                for catalogue in
+                    history.catalogues.values_mut().flat_map(|found| found.experiments.values_mut())
+                {
+                    catalogue.ramp = 0.5;
+                }
+                drawn(history, |unit| unit % 2, CHOICE);
+            }),
+            ["as many units are exposed as ramp and segments say, but for one chance in 1e9"]
+        );
+        assert_eq!(
+            broken(|history| {
+                let beyond = Decision { reason: "BeyondRamp".to_owned(), ..decision(2, "u3", None) };
+                history.decided(beyond);
+            }),
+            ["as many units are exposed as ramp and segments say, but for one chance in 1e9"]
+        );
+        assert_eq!(
+            broken(|history| drawn(history, |_| 1, CHOICE)),
+            ["each arm has as many units as its weight says, but for one chance in 1e9"]
+        );
+        // An adaptive experiment of two arms, whose weights have moved to the first.
+        let adaptive = |history: &mut History| {
+            for found in history.catalogues.values_mut().flat_map(|found| found.experiments.values_mut()) {
+                found.floor = Some(0.1);
+            }
+            let beliefs = history.beliefs.get_mut(&1).expect("they are there");
+            beliefs.get_mut(&1).expect("it is known").weights = vec![0.9, 0.1];
+        };
+        let told = Choice { propensity: 0.1, weights: 1, ..CHOICE };
+        assert_eq!(broken(adaptive), Vec::<&str>::new());
+        assert_eq!(
+            broken(|history| {
+                adaptive(history);
+                drawn(history, |_| 1, told);
+            }),
+            ["inverse propensities average to one, but for one chance in 1e9"]
+        );
+        assert_eq!(
+            broken(|history| {
+                history.attribution(Duration::from_millis(10));
+                history.times.insert((Topic::Outcomes, 0, 0), 11);
+                history.times.insert((Topic::Outcomes, 0, 1), 11);
+            }),
+            ["what is believed is the fold of unique rewards up to the stored offsets"]
+        );
+        let missed = ["what came too late is counted as such, once"];
+        assert_eq!(broken(|history| history.progress.get_mut(&1).expect("it is there").late = 1), missed);
+        assert_eq!(
+            broken(|history| {
+                history.attribution(Duration::from_millis(10));
+                history.times.insert((Topic::Outcomes, 0, 1), -11);
+            }),
+            missed
+        );
+        assert_eq!(
+            broken(|history| history.record(SimTime::ZERO, (Topic::Outcomes, 0, 1), 5)),
+            ["a version of the catalogue or of the weights is the same to all"]
+        );
         assert_eq!(
             broken(|history| {
                 for unit in 0..60 {

@@ -31,6 +31,7 @@ impl Observer {
                 name: draft.name.clone(),
                 layer: draft.layer.clone(),
                 segments: experiment.segments.clone(),
+                ramp: draft.ramp.get(),
                 shares: experiment.shares(),
                 floor: draft.adaptive.map(|adaptive| adaptive.floor.get()),
                 sticky: draft.sticky,
