@@ -19,6 +19,7 @@ mod term;
 use std::cell::RefCell;
 use std::rc::Rc;
 
+use rand::Rng;
 use rand::seq::IndexedRandom;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -37,12 +38,12 @@ use observer::Observer;
 pub struct Config {
     /// How many servers: from 1 to 64 (default 3).
     pub servers: u32,
-    /// The time-out of a server's coordination session (default 2s).
+    /// The time-out of a server's coordination session (default 2s; drawn from 1s to 6s in a swarm).
     pub session_timeout: Span,
-    /// How often what was learnt is written down, and the weights follow it (default 500ms).
+    /// How often what was learnt is written down, and the weights follow it (default 500ms; drawn from 50ms to 3s in a swarm).
     pub learn_every: Span,
     /// How far apart the times of an exposure and of its outcome may lie, by their records, for the outcome to count; whatever is
-    /// older than that by the logs is forgotten (default 1h).
+    /// older than that by the logs is forgotten (default 1h; drawn from 1s to 60s in a swarm, often few).
     pub attribution: Span,
     /// The topic of exposures (default `exposures`); it must stand under `systems.broker.topics`.
     pub exposures: String,
@@ -89,6 +90,26 @@ impl Config {
             problems.push(Problem::new("outcomes", "exposures and outcomes need a topic each"));
         }
         problems
+    }
+
+    /// Draws the constants that a swarm varies; returns what was drawn, by name.
+    pub fn swarm(&mut self, stream: &mut Stream) -> Vec<(String, String)> {
+        if stream.random_bool(0.5) {
+            self.session_timeout = Span::millis(stream.random_range(1000..=6000));
+        }
+        if stream.random_bool(0.5) {
+            self.learn_every = Span::millis(stream.random_range(50..=3000));
+        }
+        if stream.random_bool(0.75) {
+            let longest = if stream.random_bool(0.5) { 6_000 } else { 60_000 };
+            self.attribution = Span::millis(stream.random_range(1000..=longest));
+        }
+        let drawn = [
+            ("session_timeout", self.session_timeout),
+            ("learn_every", self.learn_every),
+            ("attribution", self.attribution),
+        ];
+        drawn.map(|(name, value)| (name.to_owned(), value.to_string())).to_vec()
     }
 
     /// The name of a topic.
