@@ -176,6 +176,12 @@ impl Scenario {
         if let Some(config) = &mut scenario.systems.broker {
             note("systems.broker", config.swarm(&mut seed.stream("swarm/broker")));
         }
+        if let Some(config) = &mut scenario.systems.allocator {
+            note("systems.allocator", config.swarm(&mut seed.stream("swarm/allocator")));
+        }
+        if let Some(config) = &mut scenario.workloads.experiment {
+            note("workloads.experiment", config.swarm(&mut seed.stream(&format!("swarm/{}", config.name))));
+        }
         for (index, config) in scenario.workloads.clickstream.iter_mut().enumerate() {
             let mut stream = seed.stream(&format!("swarm/{}", config.name));
             note(&format!("workloads.clickstream.{index}"), config.swarm(&mut stream));

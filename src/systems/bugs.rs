@@ -227,6 +227,12 @@ pub const BUGS: &[(&str, &str, &str, &str)] = &[
         "how far the logs were read is written after, and apart from, what is believed",
     ),
     (
+        "E02",
+        "allocator",
+        "what was learnt is lost, and comes back, when a learner that was replaced goes on (lost update)",
+        "a learner outlives its session, and writes again by the next one of its process, whatever version stands there",
+    ),
+    (
         "E03",
         "allocator",
         "users who have seen an arm see none, or another, when an experiment is ramped up",

@@ -169,9 +169,13 @@ fn experiments_keep_their_promises_in_a_storm_and_every_promise_is_looked_at() {
         "a segment has one holder",
         "a unit is drawn into one experiment of a layer",
         "the propensity told is that of the weights that were used",
+        "as many units are exposed as ramp and segments say, but for one chance in 1e9",
+        "each arm has as many units as its weight says, but for one chance in 1e9",
+        "inverse propensities average to one, but for one chance in 1e9",
         "weights are how likely each arm is the best, above the floor, and make one",
         "what was learnt never goes back",
         "what is believed is the fold of unique rewards up to the stored offsets",
+        "what came too late is counted as such, once",
         "every acknowledged event is read back",
         "what is read back was sent",
     ] {
@@ -186,6 +190,7 @@ fn what_no_allocator_could_run_with_is_told() {
         assert!(complaint.contains(why), "{set}: {complaint}");
     };
     refused("systems.allocator.servers=0", "0 is not from 1 to");
+    refused("systems.allocator.attribution=\"1ms\"", "1ms is shorter than 10ms");
     refused("systems.allocator.exposures=\"exposure\"", "did you mean `exposures`?");
     refused("workloads.experiment.users.price.base=\"0%\"", "a rate lies between 0% and 100%");
     refused("workloads.experiment.speed_up=0", "0 is not from 0.001 to 1e9");

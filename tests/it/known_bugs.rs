@@ -65,6 +65,7 @@ const KNOWN: &[Known] = &[
     known("K29", "rejoin-and-fail", &["acts.stir=15s"], 1),
     known("T15", "rejoin-and-fail", &["acts.stir=15s"], 6),
     known("E01", "experiment", &[], 1),
+    known("E02", "learner-deposed", &[], 1),
     known("E03", "experiment", &[], 1),
     known("E04", "experiment", &[], 2),
     known("E05", "experiment", &[], 17),

@@ -3,7 +3,7 @@
 use std::cell::Cell;
 use std::time::Duration;
 
-use crate::systems::allocator::service::{self, CATALOGUE, LEARNING, json, read};
+use crate::systems::allocator::service::{self, BELIEFS, CATALOGUE, json, read, read_learning};
 use crate::systems::coordination::api::{Code, Error, Session};
 use crate::world::rpc::Caller;
 use crate::world::{Address, Host};
@@ -94,8 +94,8 @@ impl Curator {
     /// # Errors
     /// Those of coordination.
     pub async fn learning(&self) -> Result<(WeightsVersion, Learning), Error> {
-        self.0.sync(LEARNING).await?;
-        let (learning, version) = read(&self.0, LEARNING).await?;
+        self.0.sync(BELIEFS).await?;
+        let (learning, version) = read_learning(&self.0).await?;
         Ok((WeightsVersion::new(version), learning))
     }
 

@@ -1,18 +1,18 @@
 //! What was learnt, and from which records: a fold of unique matured rewards. Pure.
 //!
-//! An exposure and its outcome make one reward, in whichever order they are read, and however often each stands in its log. What is
-//! believed, how far the logs were read, and what was read and waits for its other half are one value, so that whoever goes on from
-//! it counts nothing twice and leaves nothing out.
+//! What is believed and the progress it was learnt by belong together: whoever goes on from both counts nothing twice and leaves nothing
+//! out.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use crate::statistics::bandit::weights::floored;
 use crate::statistics::bayes::{Beta, probabilities_best};
 use crate::systems::allocator::catalogue::{Catalogue, ExperimentId};
-use crate::systems::allocator::event::{Event, EventId, Kind};
-use crate::world::property::bug;
+use crate::systems::allocator::event::{Event, Kind};
+use crate::systems::allocator::progress::{Progress, Reward};
 
 crate::id!(
     /// The version of what was learnt, and of the weights that follow from it: that of its znode.
@@ -38,51 +38,24 @@ pub struct Belief {
     pub weights: Vec<f64>,
 }
 
-/// Numbers that were seen: stretches without a gap, the first and the end of each. Those of an app grow together soon.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+/// What is believed, by experiment. A few numbers for each arm: all that an allocator must know to decide.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(transparent)]
-pub struct Seen(BTreeMap<u64, u64>);
+pub struct Beliefs(pub BTreeMap<ExperimentId, Belief>);
 
-impl Seen {
-    /// Whether a number was seen.
-    pub fn contains(&self, number: u64) -> bool {
-        self.0.range(..=number).next_back().is_some_and(|(_, end)| number < *end)
+impl Beliefs {
+    /// The weights of an experiment, if any were learnt.
+    pub fn weights(&self, experiment: ExperimentId) -> Option<&[f64]> {
+        let belief = self.0.get(&experiment)?;
+        (!belief.weights.is_empty()).then_some(&*belief.weights)
     }
-
-    /// Notes a number; false if it had been seen.
-    pub fn insert(&mut self, number: u64) -> bool {
-        if self.contains(number) {
-            return false;
-        }
-        let end = self.0.remove(&(number + 1)).unwrap_or(number + 1);
-        match self.0.range_mut(..number).next_back() {
-            Some((_, before)) if *before == number => *before = end,
-            _ => {
-                self.0.insert(number, end);
-            }
-        }
-        true
-    }
-}
-
-/// How far the logs were read, and what was read of them that cannot be counted, or must not be counted again.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Progress {
-    /// By topic and part: the offset of the first record that was not read.
-    pub offsets: BTreeMap<Kind, BTreeMap<i32, i64>>,
-    /// Exposures without an outcome: the experiment and the arm.
-    exposures: BTreeMap<EventId, (ExperimentId, usize)>,
-    /// Outcomes without an exposure.
-    outcomes: BTreeMap<EventId, bool>,
-    /// What has been counted, by the life of an app.
-    counted: BTreeMap<u64, Seen>,
 }
 
 /// All that was learnt, at one version.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Learning {
-    /// What is believed, by experiment.
-    pub beliefs: BTreeMap<ExperimentId, Belief>,
+    /// What is believed.
+    pub beliefs: Beliefs,
     /// From what.
     pub progress: Progress,
 }
@@ -96,80 +69,41 @@ pub struct Taken {
     pub part: i32,
     /// At which offset.
     pub offset: i64,
+    /// The time it bears, in milliseconds since the Unix epoch.
+    pub at: i64,
     /// What it holds; `None` if it is no event.
     pub event: Option<Event>,
 }
 
 impl Learning {
-    /// The weights of an experiment, if any were learnt.
-    pub fn weights(&self, experiment: ExperimentId) -> Option<&[f64]> {
-        let belief = self.beliefs.get(&experiment)?;
-        (!belief.weights.is_empty()).then_some(&*belief.weights)
-    }
-
-    /// Takes a record in; one that was read before changes nothing.
-    pub fn take(&mut self, taken: Taken) {
-        let Taken { kind, part, offset, event } = taken;
-        let next = self.progress.offsets.entry(kind).or_default().entry(part).or_default();
-        if offset < *next {
+    /// Takes a record in; one that was read before changes nothing. `window`: how far apart the halves of a reward may be.
+    pub fn take(&mut self, taken: Taken, window: Duration) {
+        let Taken { kind, part, offset, at, event } = taken;
+        if !self.progress.reads(kind, part, offset) {
             return;
         }
-        *next = offset + 1;
         let Some(event) = event else { return };
-        let id = event.id();
-        let counted = self.progress.counted.get(&id.life).is_some_and(|seen| seen.contains(id.number));
-        // The known bug counts an event that was sent again as another one.
-        if counted && !bug("E06") {
-            crate::reached!("a learner met an event again that it had counted");
-            return;
-        }
-        let reward = match event {
-            Event::Exposure(exposure) => {
-                let shown = (exposure.experiment, exposure.arm);
-                let outcome = self.progress.outcomes.get(&id).copied();
-                if outcome.is_none() {
-                    self.progress.exposures.insert(id, shown);
-                } else {
-                    crate::reached!("a learner met an outcome before its exposure");
-                }
-                outcome.map(|converted| (shown, converted))
-            }
-            Event::Outcome(outcome) => {
-                let shown = self.progress.exposures.get(&id).copied();
-                if shown.is_none() {
-                    self.progress.outcomes.insert(id, outcome.converted);
-                }
-                shown.map(|shown| (shown, outcome.converted))
-            }
-        };
-        if let Some((shown, converted)) = reward {
-            self.count(id, shown, converted);
+        if self.progress.comes_in_time(kind, part, at, window)
+            && let Some(reward) = self.progress.meet(&event, at, window)
+        {
+            self.count(reward);
         }
     }
 
-    fn count(&mut self, id: EventId, (experiment, arm): (ExperimentId, usize), converted: bool) {
-        let fresh = self.progress.counted.entry(id.life).or_default().insert(id.number);
-        // The known bug keeps both halves, so that another copy of either is counted too.
-        if !bug("E06") {
-            assert!(fresh, "reward {id} is counted twice");
-            self.progress.exposures.remove(&id);
-            self.progress.outcomes.remove(&id);
-        } else {
-            self.progress.exposures.insert(id, (experiment, arm));
+    fn count(&mut self, reward: Reward) {
+        let arms = &mut self.beliefs.0.entry(reward.experiment).or_default().arms;
+        if arms.len() <= reward.arm {
+            arms.resize(reward.arm + 1, Tally::default());
         }
-        let arms = &mut self.beliefs.entry(experiment).or_default().arms;
-        if arms.len() <= arm {
-            arms.resize(arm + 1, Tally::default());
-        }
-        arms[arm].rewards += 1;
-        arms[arm].conversions += u64::from(converted);
+        arms[reward.arm].rewards += 1;
+        arms[reward.arm].conversions += u64::from(reward.converted);
     }
 
     /// Weighs the arms of each adaptive experiment that runs by how likely each is the best, given uniform priors.
     pub fn weigh(&mut self, catalogue: &Catalogue) {
         for experiment in catalogue.experiments.values().filter(|experiment| experiment.running) {
             let Some(adaptive) = experiment.draft.adaptive else { continue };
-            let Some(belief) = self.beliefs.get_mut(&experiment.id) else { continue };
+            let Some(belief) = self.beliefs.0.get_mut(&experiment.id) else { continue };
             belief.arms.resize(belief.arms.len().max(experiment.draft.arms.len()), Tally::default());
             let posterior =
                 |tally: &Tally| Beta::UNIFORM.after(tally.conversions as f64, tally.rewards as f64);
@@ -183,12 +117,16 @@ impl Learning {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use proptest::prelude::*;
 
     use super::*;
     use crate::systems::allocator::catalogue::tests::{after, draft, laid_out};
     use crate::systems::allocator::catalogue::{Adaptive, CatalogueVersion, Change};
-    use crate::systems::allocator::event::{Exposure, Outcome};
+    use crate::systems::allocator::event::{EventId, Exposure, Outcome};
+
+    const WINDOW: Duration = Duration::from_secs(1);
 
     fn exposure(number: u64) -> Event {
         Event::Exposure(Exposure {
@@ -207,15 +145,55 @@ mod tests {
         Event::Outcome(Outcome { id, converted: number.is_multiple_of(5) })
     }
 
-    fn taken(kind: Kind, offset: usize, event: Event) -> Taken {
-        Taken { kind, part: 0, offset: offset as i64, event: Some(event) }
+    /// A record of the `number`th event of a log, which bears the same time wherever it stands.
+    fn taken(kind: Kind, offset: usize, number: u64) -> Taken {
+        let event = if kind == Kind::Exposures { exposure(number) } else { outcome(number) };
+        Taken { kind, part: 0, offset: offset as i64, at: time(kind, number), event: Some(event) }
+    }
+
+    /// One event in 200 ms; of seven outcomes, one comes after the window, and one before its exposure by an app's clock.
+    fn time(kind: Kind, number: u64) -> i64 {
+        let lag = [300, 700, 0, 1500, 100, -200, 900][number as usize % 7];
+        number as i64 * 200 + if kind == Kind::Exposures { 0 } else { lag }
+    }
+
+    /// The events of a log that come in time: the first of each.
+    fn in_time(kind: Kind, log: &[u64]) -> BTreeSet<u64> {
+        let (mut latest, mut events) = (i64::MIN, BTreeSet::new());
+        for number in log {
+            if latest <= time(kind, *number) + 1000 {
+                events.insert(*number);
+            }
+            latest = latest.max(time(kind, *number));
+        }
+        events
+    }
+
+    /// An order in which events may stand in a log: later ones later, mostly, and some again.
+    fn log() -> impl Strategy<Value = Vec<u64>> {
+        prop::collection::vec((0..40u64, 0..12u64), 0..80).prop_map(|mut events| {
+            events.sort_by_key(|(number, delay)| number + delay);
+            events.into_iter().map(|(number, _)| number).collect()
+        })
+    }
+
+    /// As the two znodes hold it.
+    fn written(learning: &Learning) -> [Vec<u8>; 2] {
+        let beliefs = serde_json::to_vec(&learning.beliefs).expect("it can be written");
+        [beliefs, serde_json::to_vec(&learning.progress).expect("it can be written")]
+    }
+
+    fn read_again([beliefs, progress]: &[Vec<u8>; 2]) -> Learning {
+        let beliefs = serde_json::from_slice(beliefs).expect("it can be read");
+        Learning { beliefs, progress: serde_json::from_slice(progress).expect("it can be read") }
     }
 
     /// What the logs say, reckoned without any state.
     fn expected(exposures: &[u64], outcomes: &[u64]) -> Vec<Tally> {
         let mut arms = vec![Tally::default(); 2];
-        for number in 0..100 {
-            if exposures.contains(&number) && outcomes.contains(&number) {
+        let came = in_time(Kind::Outcomes, outcomes);
+        for number in in_time(Kind::Exposures, exposures).intersection(&came).copied() {
+            if time(Kind::Outcomes, number).abs_diff(time(Kind::Exposures, number)) <= 1000 {
                 arms[(number % 2) as usize].rewards += 1;
                 arms[(number % 2) as usize].conversions += u64::from(number.is_multiple_of(5));
             }
@@ -226,48 +204,63 @@ mod tests {
     proptest! {
         #[test]
         fn the_belief_is_the_fold_of_unique_rewards_however_the_logs_meet_and_wherever_one_begins_again(
-            exposures in prop::collection::vec(0..30u64, 0..60),
-            outcomes in prop::collection::vec(0..30u64, 0..60),
-            turns in prop::collection::vec((any::<bool>(), 0..5usize), 240),
+            exposures in log(),
+            outcomes in log(),
+            turns in prop::collection::vec((any::<bool>(), 0..6usize), 300),
         ) {
             let mut learning = Learning::default();
-            let mut saved = serde_json::to_vec(&learning).expect("it can be written");
+            let mut saved = written(&learning);
             let (mut first, mut second) = (0, 0);
             for (exposes, restart) in turns {
                 // Another learner goes on from what was written last.
                 if restart == 0 {
-                    learning = serde_json::from_slice(&saved).expect("it can be read");
+                    learning = read_again(&saved);
                     let at = |kind| {
                         let parts = learning.progress.offsets.get(&kind);
                         parts.and_then(|parts| parts.get(&0)).map_or(0, |offset| *offset as usize)
                     };
                     (first, second) = (at(Kind::Exposures), at(Kind::Outcomes));
                 } else if exposes && first < exposures.len() {
-                    learning.take(taken(Kind::Exposures, first, exposure(exposures[first])));
+                    learning.take(taken(Kind::Exposures, first, exposures[first]), WINDOW);
                     first += 1;
                 } else if second < outcomes.len() {
-                    learning.take(taken(Kind::Outcomes, second, outcome(outcomes[second])));
+                    learning.take(taken(Kind::Outcomes, second, outcomes[second]), WINDOW);
                     second += 1;
                 }
-                if restart == 1 {
-                    saved = serde_json::to_vec(&learning).expect("it can be written");
+                if restart <= 2 {
+                    learning.progress.forget(WINDOW);
                 }
-                let mut arms = learning.beliefs.values().next().map_or(Vec::new(), |belief| belief.arms.clone());
+                if restart == 1 {
+                    saved = written(&learning);
+                }
+                let mut arms = learning.beliefs.0.values().next().map_or(Vec::new(), |belief| belief.arms.clone());
                 arms.resize(2, Tally::default());
                 prop_assert_eq!(arms, expected(&exposures[..first], &outcomes[..second]));
             }
         }
+    }
 
-        #[test]
-        fn stretches_hold_what_was_put_in(numbers in prop::collection::vec(0..40u64, 0..80)) {
-            let (mut seen, mut model) = (Seen::default(), std::collections::BTreeSet::new());
-            for number in numbers {
-                prop_assert_eq!(seen.insert(number), model.insert(number));
-                (0..42).for_each(|other| assert_eq!(seen.contains(other), model.contains(&other)));
+    #[test]
+    fn what_is_remembered_does_not_grow_with_the_logs() {
+        let mut learning = Learning::default();
+        for number in 0..20_000 {
+            learning.take(taken(Kind::Exposures, number as usize, number), WINDOW);
+            // Every other outcome is lost on its way.
+            if number.is_multiple_of(2) {
+                learning.take(taken(Kind::Outcomes, number as usize / 2, number), WINDOW);
             }
-            let gaps = model.iter().filter(|number| !model.contains(&(*number + 1))).count();
-            prop_assert_eq!(seen.0.len(), gaps);
+            learning.progress.forget(WINDOW);
+            // Five events a second, each remembered for twice the window and the lag of the other topic at most.
+            assert!(learning.progress.remembered() < 30, "{} at {number}", learning.progress.remembered());
         }
+        let of = |kind: u64| (0..20_000).step_by(2).filter(|number| number % 7 == kind).count() as u64;
+        // The one with the early clock stands behind the one that comes after the window: more than the window before it.
+        assert_eq!(learning.progress.late, of(5));
+        let rewards: u64 =
+            learning.beliefs.0.values().flat_map(|belief| &belief.arms).map(|arm| arm.rewards).sum();
+        assert_eq!(rewards, 10_000 - of(5) - of(3));
+        let written: usize = written(&learning).iter().map(Vec::len).sum();
+        assert!(written < 4000, "{written} bytes");
     }
 
     #[test]
@@ -277,11 +270,11 @@ mod tests {
         let catalogue = after(&laid_out(4), &[Change::Start(draft)]);
         let mut learning = Learning::default();
         learning.weigh(&catalogue);
-        assert_eq!(learning.weights(ExperimentId::new(1)), None, "nothing is known");
+        assert_eq!(learning.beliefs.weights(ExperimentId::new(1)), None, "nothing is known");
         let arms = vec![Tally { rewards: 200, conversions: 10 }, Tally { rewards: 200, conversions: 60 }];
-        learning.beliefs.insert(ExperimentId::new(1), Belief { arms, weights: Vec::new() });
+        learning.beliefs.0.insert(ExperimentId::new(1), Belief { arms, weights: Vec::new() });
         learning.weigh(&catalogue);
-        let weights = learning.weights(ExperimentId::new(1)).expect("it is adaptive");
+        let weights = learning.beliefs.weights(ExperimentId::new(1)).expect("it is adaptive");
         assert!((weights[0] - 0.05).abs() < 1e-6 && (weights[1] - 0.95).abs() < 1e-6, "{weights:?}");
     }
 }

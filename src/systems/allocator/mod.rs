@@ -1,8 +1,9 @@
 //! Allocators: which arm of which experiment a visitor gets, and weights that follow from what came of it.
 //!
-//! Any allocator answers any app. All follow two znodes: the catalogue, which operators change, and what was learnt. One allocator at
-//! a time reads exposures and outcomes from the brokers, and writes what it believes, how far it has read, and the weights that follow
-//! into one znode, by compare-and-set: another goes on from exactly there. Nothing is kept on disk.
+//! Any allocator answers any app. All follow two znodes: the catalogue, which operators change, and what is believed, with the weights
+//! that follow. One allocator at a time, the learner, reads exposures and outcomes from the brokers. What it has read and cannot count
+//! yet stands in a third znode, which the others need not read; the learner writes that and its beliefs in one transaction, by
+//! compare-and-set, so that another goes on from exactly there. Nothing is kept on disk.
 
 pub mod api;
 mod assign;
@@ -11,12 +12,14 @@ mod event;
 mod learner;
 mod message;
 mod observer;
+mod progress;
 mod service;
 mod term;
 
 use std::cell::RefCell;
 use std::rc::Rc;
 
+use rand::Rng;
 use rand::seq::IndexedRandom;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -35,10 +38,13 @@ use observer::Observer;
 pub struct Config {
     /// How many servers: from 1 to 64 (default 3).
     pub servers: u32,
-    /// The time-out of a server's coordination session (default 2s).
+    /// The time-out of a server's coordination session (default 2s; drawn from 1s to 6s in a swarm).
     pub session_timeout: Span,
-    /// How often what was learnt is written down, and the weights follow it (default 500ms).
+    /// How often what was learnt is written down, and the weights follow it (default 500ms; drawn from 50ms to 3s in a swarm).
     pub learn_every: Span,
+    /// How far apart the times of an exposure and of its outcome may lie, by their records, for the outcome to count; whatever is
+    /// older than that by the logs is forgotten (default 1h; drawn from 1s to 60s in a swarm, often few).
+    pub attribution: Span,
     /// The topic of exposures (default `exposures`); it must stand under `systems.broker.topics`.
     pub exposures: String,
     /// The topic of outcomes (default `outcomes`); it must stand under `systems.broker.topics`.
@@ -53,6 +59,7 @@ impl Default for Config {
             servers: 3,
             session_timeout: Span::secs(2),
             learn_every: Span::millis(500),
+            attribution: Span::secs(3600),
             exposures: "exposures".to_owned(),
             outcomes: "outcomes".to_owned(),
             cores: 2,
@@ -70,7 +77,11 @@ impl Config {
         if self.cores == 0 {
             problems.push(Problem::new("cores", "must be at least 1"));
         }
-        for (name, span) in [("session_timeout", self.session_timeout), ("learn_every", self.learn_every)] {
+        for (name, span) in [
+            ("session_timeout", self.session_timeout),
+            ("learn_every", self.learn_every),
+            ("attribution", self.attribution),
+        ] {
             if span < Span::millis(10) {
                 problems.push(Problem::new(name, format!("{span} is shorter than 10ms")));
             }
@@ -79,6 +90,26 @@ impl Config {
             problems.push(Problem::new("outcomes", "exposures and outcomes need a topic each"));
         }
         problems
+    }
+
+    /// Draws the constants that a swarm varies; returns what was drawn, by name.
+    pub fn swarm(&mut self, stream: &mut Stream) -> Vec<(String, String)> {
+        if stream.random_bool(0.5) {
+            self.session_timeout = Span::millis(stream.random_range(1000..=6000));
+        }
+        if stream.random_bool(0.5) {
+            self.learn_every = Span::millis(stream.random_range(50..=3000));
+        }
+        if stream.random_bool(0.75) {
+            let longest = if stream.random_bool(0.5) { 6_000 } else { 60_000 };
+            self.attribution = Span::millis(stream.random_range(1000..=longest));
+        }
+        let drawn = [
+            ("session_timeout", self.session_timeout),
+            ("learn_every", self.learn_every),
+            ("attribution", self.attribution),
+        ];
+        drawn.map(|(name, value)| (name.to_owned(), value.to_string())).to_vec()
     }
 
     /// The name of a topic.
@@ -103,6 +134,7 @@ pub struct Neighbours {
 ///
 /// What they survive: everything, as they keep nothing. One suffices.
 pub fn boot(tank: &Tank, config: &Config, neighbours: Neighbours, history: Rc<RefCell<History>>) -> Cluster {
+    history.borrow_mut().attribution(config.attribution.get());
     let (shared, neighbours) = (Rc::new(config.clone()), Rc::new(neighbours));
     let mut hosts: Vec<HostId> = Vec::new();
     for number in 1..=config.servers {

@@ -6,7 +6,7 @@ use std::rc::Rc;
 use crate::checkers::experiment::{self, History, Topic};
 use crate::systems::allocator::catalogue::{Catalogue, CatalogueVersion};
 use crate::systems::allocator::event::Kind;
-use crate::systems::allocator::learner::{Learning, WeightsVersion};
+use crate::systems::allocator::learner::{Beliefs, Learning, WeightsVersion};
 use crate::world::Host;
 
 /// A notebook that a process only writes into.
@@ -31,6 +31,7 @@ impl Observer {
                 name: draft.name.clone(),
                 layer: draft.layer.clone(),
                 segments: experiment.segments.clone(),
+                ramp: draft.ramp.get(),
                 shares: experiment.shares(),
                 floor: draft.adaptive.map(|adaptive| adaptive.floor.get()),
                 sticky: draft.sticky,
@@ -42,18 +43,29 @@ impl Observer {
         self.history.borrow_mut().catalogue(self.host.true_time(), version.get(), seen);
     }
 
-    /// It has read what was learnt.
-    pub fn learning(&self, version: WeightsVersion, learning: &Learning) {
-        let parts =
-            learning.progress.offsets.iter().flat_map(|(kind, parts)| {
-                parts.iter().map(|(part, offset)| ((topic(*kind), *part), *offset))
-            });
-        let beliefs = learning.beliefs.iter().map(|(id, belief)| {
+    /// It has read what is believed.
+    pub fn beliefs(&self, version: WeightsVersion, beliefs: &Beliefs) {
+        let seen = beliefs.0.iter().map(|(id, belief)| {
             let arms = belief.arms.iter().map(|tally| (tally.rewards, tally.conversions)).collect();
             (id.get(), experiment::Belief { arms, weights: belief.weights.clone() })
         });
-        let seen = experiment::Learning { offsets: parts.collect(), beliefs: beliefs.collect() };
-        self.history.borrow_mut().learning(self.host.true_time(), version.get(), seen);
+        self.history.borrow_mut().beliefs(self.host.true_time(), version.get(), seen.collect());
+    }
+
+    /// It has read a record that bears this time.
+    pub fn record(&self, kind: Kind, part: i32, offset: i64, at: i64) {
+        self.history.borrow_mut().record(self.host.true_time(), (topic(kind), part, offset), at);
+    }
+
+    /// It has read, or written, all that was learnt.
+    pub fn learning(&self, version: WeightsVersion, learning: &Learning) {
+        self.beliefs(version, &learning.beliefs);
+        let offsets =
+            learning.progress.offsets.iter().flat_map(|(kind, parts)| {
+                parts.iter().map(|(part, offset)| ((topic(*kind), *part), *offset))
+            });
+        let seen = experiment::Progress { offsets: offsets.collect(), late: learning.progress.late };
+        self.history.borrow_mut().progress(self.host.true_time(), version.get(), seen);
     }
 }
 

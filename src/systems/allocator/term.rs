@@ -1,26 +1,23 @@
 //! The term of a learner: elected through coordination, it reads exposures and outcomes from where the last one stopped, and writes down
-//! what it has learnt. The version of the znode is what fences it: whoever has been replaced without noticing writes nothing.
+//! what it has learnt. The version of the znodes is what fences it: whoever has been replaced without noticing writes nothing.
 
 use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::time::Duration;
 
 use crate::systems::allocator::event::{Event, Kind};
-use crate::systems::allocator::learner::{Learning, Taken};
-use crate::systems::allocator::service::{Allocator, LEARNERS, LEARNING, json, read};
+use crate::systems::allocator::learner::{Learning, Taken, WeightsVersion};
+use crate::systems::allocator::service::{Allocator, BELIEFS, LEARNERS, PROGRESS, json, read_learning};
 use crate::systems::broker::api::{
     Consumed, Consumer, ConsumerConfig, Offset, Offsets, Reset, TopicPartition,
 };
-use crate::systems::coordination::api::{Candidate, Code, Error, Session};
+use crate::systems::coordination::api::{Candidate, Code, Error, Reply, Session, set};
 use crate::systems::sites;
 use crate::world::property::bug;
 use crate::world::{Level, select};
 
 /// How long to wait before something is tried again.
 const BACK_OFF: Duration = Duration::from_millis(100);
-
-/// Where the known bug keeps what belongs to what is believed.
-const PROGRESS_APART: &str = "/allocator/progress";
 
 /// Stands for the office under one session until that is over.
 pub async fn stand(allocator: Rc<Allocator>, session: Session) {
@@ -51,19 +48,18 @@ pub async fn stand(allocator: Rc<Allocator>, session: Session) {
 /// Goes on from what is written, until something is written otherwise than it thinks.
 async fn learn(allocator: &Allocator, session: &Session) -> Result<(), Error> {
     let host = &allocator.host;
-    session.sync(LEARNING).await?;
-    let (mut learning, mut version): (Learning, i32) = read(session, LEARNING).await?;
-    if bug("E01") && session.exists(PROGRESS_APART).await?.is_some() {
-        (learning.progress, _) = read(session, PROGRESS_APART).await?;
-    }
+    session.sync(BELIEFS).await?;
+    let (mut learning, mut version) = read_learning(session).await?;
+    allocator.observer.learning(WeightsVersion::new(version), &learning);
     crate::sometimes!(0 < version, "a learner went on from where another had stopped");
-    let mut consumer = consume(allocator, &learning).await;
+    let mut consumer = consume(allocator, &mut learning).await;
+    let window = allocator.config.attribution.get();
     let (mut due, mut fresh) = (host.now() + allocator.config.learn_every.get(), false);
     loop {
         select! {
             consumed = consumer.next() => {
                 let Some(consumed) = consumed else { return Ok(()) };
-                learning.take(taken(allocator, consumed));
+                learning.take(taken(allocator, consumed), window);
                 fresh = true;
             }
             () = host.sleep_until(due) => {
@@ -71,20 +67,43 @@ async fn learn(allocator: &Allocator, session: &Session) -> Result<(), Error> {
                 if !fresh {
                     continue;
                 }
+                learning.progress.forget(window);
+                host.gauge("allocator.remembered", learning.progress.remembered() as f64);
                 let known = allocator.catalogue.borrow().clone();
                 if let Some((_, catalogue)) = known {
                     learning.weigh(&catalogue);
                 }
                 host.buggify_delay(&sites::PUBLICATION).await;
-                version = publish(session, &learning, version).await?;
+                crate::reached!("a learner is about to write down what it has learnt");
+                version = publish(allocator, session, &learning, version).await?;
+                allocator.observer.learning(WeightsVersion::new(version), &learning);
                 fresh = false;
             }
         }
     }
 }
 
-async fn publish(session: &Session, learning: &Learning, version: i32) -> Result<i32, Error> {
-    let written = session.set(LEARNING, json(learning), Some(version)).await;
+/// Writes both halves, or neither, over those of this version; returns the next.
+async fn publish(
+    allocator: &Allocator,
+    session: &Session,
+    learning: &Learning,
+    version: i32,
+) -> Result<i32, Error> {
+    // The known bug writes whatever stands there.
+    let over = (!bug("E02")).then_some(version);
+    let mut writes = vec![set(BELIEFS, json(&learning.beliefs), over)];
+    // The known bug writes apart, and after, what was read for it.
+    if !bug("E01") {
+        writes.push(set(PROGRESS, json(&learning.progress), over));
+    }
+    let mut written = session.multi(writes.clone()).await;
+    // The known bug tries again under the next session of its process what the ensemble has refused under the last.
+    while bug("E02") && written.as_ref().is_err_and(|error| *error != Error::Unknown) {
+        allocator.host.sleep(BACK_OFF).await;
+        let newest = allocator.session.borrow().clone();
+        written = newest.as_ref().unwrap_or(session).multi(writes.clone()).await;
+    }
     match written {
         Ok(_) => {}
         Err(Error::Unknown) => crate::reached!("a learner was not told whether it had written"),
@@ -93,25 +112,35 @@ async fn publish(session: &Session, learning: &Learning, version: i32) -> Result
         }
         Err(_) => {}
     }
-    let stat = written?;
+    let versions: Vec<i32> = written?
+        .iter()
+        .filter_map(|reply| if let Reply::Stat(stat) = reply { Some(stat.version) } else { None })
+        .collect();
     crate::reached!("a learner wrote down what it had learnt");
-    // The known bug writes apart what was read for it.
     if bug("E01") {
-        session.ensure(PROGRESS_APART).await?;
-        session.set(PROGRESS_APART, json(&learning.progress), None).await?;
+        session.set(PROGRESS, json(&learning.progress), None).await?;
     }
-    Ok(stat.version)
+    let next = *versions.first().ok_or(Error::Refused(Code::MarshallingError))?;
+    crate::always!(
+        versions.iter().all(|version| *version == next),
+        "what is believed and what was read for it have one version",
+        "{versions:?}"
+    );
+    Ok(next)
 }
 
-async fn consume(allocator: &Allocator, learning: &Learning) -> Consumer {
+async fn consume(allocator: &Allocator, learning: &mut Learning) -> Consumer {
     let (host, brokers) = (&allocator.host, &allocator.neighbours.brokers);
     let offsets = Offsets::new(host, brokers);
     let mut from = BTreeMap::new();
     for kind in Kind::ALL {
         let topic = allocator.config.topic(kind);
         for part in 0..offsets.wait_for_topic(topic).await {
-            let read = learning.progress.offsets.get(&kind).and_then(|parts| parts.get(&part));
-            from.insert(TopicPartition::new(topic, part), read.map(|offset| Offset::new(*offset)));
+            learning.progress.expects(kind, part);
+            from.insert(
+                TopicPartition::new(topic, part),
+                learning.progress.next(kind, part).map(Offset::new),
+            );
         }
     }
     let config = ConsumerConfig { bytes_min: 1, reset: Reset::Earliest, ..ConsumerConfig::default() };
@@ -121,6 +150,9 @@ async fn consume(allocator: &Allocator, learning: &Learning) -> Consumer {
 fn taken(allocator: &Allocator, consumed: Consumed) -> Taken {
     let exposures = *consumed.id.topic == *allocator.config.exposures;
     let kind = if exposures { Kind::Exposures } else { Kind::Outcomes };
+    let (part, offset) = (consumed.id.index, consumed.offset.get());
+    let at = consumed.message.as_ref().map_or(0, |message| message.timestamp);
+    allocator.observer.record(kind, part, offset, at);
     let event = consumed.message.and_then(|message| Event::decode(kind, &message.value));
-    Taken { kind, part: consumed.id.index, offset: consumed.offset.get(), event }
+    Taken { kind, part, offset, at, event }
 }

@@ -275,6 +275,7 @@ mod tests {
             layer: "home".to_owned(),
             segments: vec![0],
             shares: vec![0.5, 0.5],
+            ramp: 1.0,
             floor: None,
             sticky: false,
             running: true,

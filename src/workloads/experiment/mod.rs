@@ -16,10 +16,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 use std::time::Duration;
 
+use rand::Rng;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::base::{Figure, Problem, Seed, SimTime, Span};
+use crate::base::{Figure, Problem, Seed, SimTime, Span, Stream};
 use crate::checkers::Check;
 use crate::checkers::experiment::{self, History};
 use crate::checkers::service::Request;
@@ -59,10 +60,10 @@ pub struct Config {
     /// What apps promise about each event (default `idempotent`). An event whose delivery failed is sent again, but for `at-most-once`.
     #[serde(default)]
     pub delivery: Delivery,
-    /// How long a producer waits for a batch to fill (default 5ms).
+    /// How long a producer waits for a batch to fill (default 5ms; drawn from 0ms to 50ms in a swarm).
     #[serde(default = "Config::linger_default")]
     pub linger: Span,
-    /// How long a producer tries to deliver an event (default 3s). The app does not know then what became of it.
+    /// How long a producer tries to deliver an event (default 3s; drawn from 1s to 20s in a swarm). The app does not know then what became of it.
     #[serde(default = "Config::delivery_timeout_default")]
     pub delivery_timeout: Span,
     /// What an operator does, in order; the first lays out the layers.
@@ -148,6 +149,20 @@ impl Config {
             problems.push(Problem::new("users", message).help("let fewer come a day, or on fewer days"));
         }
         problems
+    }
+
+    /// Draws the constants that a swarm varies; returns what was drawn, by name.
+    pub fn swarm(&mut self, stream: &mut Stream) -> Vec<(String, String)> {
+        let mut drawn = Vec::new();
+        if stream.random_bool(0.5) {
+            self.linger = Span::millis(stream.random_range(0..=50));
+            drawn.push(("linger".to_owned(), self.linger.to_string()));
+        }
+        if stream.random_bool(0.5) {
+            self.delivery_timeout = Span::millis(stream.random_range(1000..=20_000));
+            drawn.push(("delivery_timeout".to_owned(), self.delivery_timeout.to_string()));
+        }
+        drawn
     }
 
     /// The names of adaptive experiments.

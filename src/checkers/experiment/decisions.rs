@@ -1,0 +1,106 @@
+//! Decisions: a pure function of what they were made by, and the same for a unit as long as its experiment lives. Exact.
+
+use std::collections::BTreeMap;
+
+use crate::checkers::Check;
+use crate::checkers::experiment::{Decision, History, Way};
+
+pub(super) fn pure(history: &History) -> Check {
+    let mut check =
+        Check::new("a decision follows from catalogue, weights, unit and what the browser remembers");
+    let mut known: BTreeMap<_, &Decision> = BTreeMap::new();
+    for decision in &history.decisions {
+        let Decision { experiment, unit, catalogue, weights, remembered, .. } = decision;
+        let first = known.entry((experiment, unit, catalogue, weights, remembered)).or_insert(decision);
+        let same = first.choice == decision.choice && first.reason == decision.reason;
+        check.expect(same, decision.at, || {
+            let (then, now) = (&first.reason, &decision.reason);
+            format!(
+                "{experiment} for {unit} at c{catalogue} w{weights}: {then} {:?}, and {now} {:?}",
+                first.choice, decision.choice
+            )
+        });
+    }
+    check
+}
+
+pub(super) fn sticky(history: &History) -> Check {
+    let mut check = Check::new("a unit keeps its arm for the life of an experiment");
+    let mut of: BTreeMap<(u32, &str), Vec<&Decision>> = BTreeMap::new();
+    for decision in &history.decisions {
+        let Some((number, experiment)) = history.experiment(decision) else { continue };
+        let stays = experiment.floor.is_none() || experiment.sticky;
+        if stays && experiment.running && decision.way != Way::Overridden {
+            of.entry((number, &decision.unit)).or_default().push(decision);
+        }
+    }
+    for ((number, unit), mut decisions) in of {
+        decisions.sort_by_key(|decision| decision.catalogue);
+        let mut arm = None;
+        for decision in decisions {
+            let now = decision.choice.map(|choice| choice.arm);
+            check.expect(arm.is_none() || arm == now, decision.at, || {
+                format!(
+                    "x{number} gave {unit} arm {arm:?}, and {now:?} at c{}: {}",
+                    decision.catalogue, decision.reason
+                )
+            });
+            arm = arm.or(now);
+        }
+    }
+    check
+}
+
+pub(super) fn segments(history: &History) -> Check {
+    let mut check = Check::new("a segment has one holder");
+    for (version, catalogue) in &history.catalogues {
+        let mut held: BTreeMap<(&str, u32), &str> = BTreeMap::new();
+        for experiment in catalogue.experiments.values().filter(|experiment| experiment.running) {
+            let all = catalogue.layers.get(&experiment.layer).copied().unwrap_or(0);
+            for segment in &experiment.segments {
+                let before = held.insert((&experiment.layer, *segment), &experiment.name);
+                check.expect(before.is_none() && *segment < all, None, || {
+                    format!(
+                        "c{version}: segment {segment} of {all} is held by {} and {before:?}",
+                        experiment.name
+                    )
+                });
+            }
+        }
+    }
+    check
+}
+
+pub(super) fn exclusive(history: &History) -> Check {
+    let mut check = Check::new("a unit is drawn into one experiment of a layer");
+    let mut drawn: BTreeMap<(i32, &str, &str), u32> = BTreeMap::new();
+    for decision in history.decisions.iter().filter(|decision| decision.way == Way::Drawn) {
+        let Some((number, experiment)) = history.experiment(decision) else { continue };
+        let first = *drawn.entry((decision.catalogue, &experiment.layer, &decision.unit)).or_insert(number);
+        check.expect(first == number, decision.at, || {
+            format!("c{}: {} is in x{first} and in x{number}", decision.catalogue, decision.unit)
+        });
+    }
+    check
+}
+
+pub(super) fn propensity(history: &History) -> Check {
+    let mut check = Check::new("the propensity told is that of the weights that were used");
+    for decision in &history.decisions {
+        let Some(choice) = decision.choice else { continue };
+        if decision.way == Way::Overridden {
+            check.expect(choice.propensity == 1.0, decision.at, || {
+                format!("an override of {}", choice.propensity)
+            });
+            continue;
+        }
+        let used = history.weights(decision.catalogue, choice).and_then(|weights| weights.get(choice.arm));
+        check.expect(used == Some(&choice.propensity), decision.at, || {
+            format!(
+                "{} for arm {} of x{} at w{}, whose weight is {used:?}",
+                choice.propensity, choice.arm, choice.experiment, choice.weights
+            )
+        });
+    }
+    check
+}
