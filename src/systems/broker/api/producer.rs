@@ -448,10 +448,12 @@ impl State {
             batch.not_before = self.host.now() + BACK_OFF + self.host.buggify_wait(&sites::RETRY);
             return;
         }
-        // All before it are acknowledged, none after it is, and it is not what the leader expects: the leader has it not, and knows the producer
-        // no more, as in a topic that was created anew. It goes again in a new epoch (KIP-360). Had a later one been acknowledged, it would
-        // come too late.
-        if matches!(outcome, Outcome::OutOfOrder) && batch.sequence == Some(lane.acknowledged_to) {
+        // All before it are acknowledged, nothing after it was ever sent, and it is not what the leader expects: the leader knows the producer
+        // no more, as in a topic that was created anew. It goes again in a new epoch (KIP-360). Another batch on the way may have been taken
+        // before it, by a leader that never knew the producer; then it would come too late.
+        let is_next = batch.sequence == Some(lane.acknowledged_to);
+        if matches!(outcome, Outcome::OutOfOrder) && is_next && lane.numbered() == 1 {
+            let batch = &mut lane.batches[at];
             (batch.sequence, batch.attempts) = (None, 0);
             return lane.start_over();
         }
@@ -482,6 +484,11 @@ impl State {
 }
 
 impl Lane {
+    /// How many of its batches have numbers: those that were sent and have no end yet.
+    fn numbered(&self) -> usize {
+        self.batches.iter().filter(|batch| batch.sequence.is_some()).count()
+    }
+
     /// Begins a new epoch: numbers begin at 0 again. Batches on the way end as unknown, as they cannot be sent again in it.
     fn start_over(&mut self) {
         crate::reached!("a producer began a new epoch");
