@@ -331,14 +331,17 @@ impl Passes {
 }
 
 /// The mean of passes through one log, with an interval for all logs: its variance is what two passes through a resample have in common, at
-/// least `least`, and what the orders leave to chance.
+/// least `least`, and what the orders leave to chance. As a covariance over few streams is itself uncertain, one standard error of it is
+/// added: the interval is rather too wide.
 fn of_logs(
     ordered: impl Iterator<Item = f64>,
     resampled: impl Iterator<Item = [f64; 2]>,
     least: f64,
 ) -> Mean {
     let ordered: Moments<1> = Moments::of(ordered.map(|value| [value]));
-    let of_log = Moments::of(resampled).covariance(0, 1).max(least);
+    let resampled = Moments::of(resampled);
+    let uncertain = (resampled.variance(0) * resampled.variance(1) / resampled.count() as f64).sqrt();
+    let of_log = resampled.covariance(0, 1).max(least) + uncertain;
     let error = (of_log + ordered.variance(0) / ordered.count() as f64).sqrt();
     let (value, half) = (ordered.mean(0), -normal::quantile(0.5 * (1.0 - CONFIDENCE)) * error);
     Mean { value, interval: Interval { low: value - half, high: value + half } }

@@ -9,12 +9,14 @@ use crate::report::command::quoted;
 use crate::report::compare::write_rows;
 use crate::report::text::{grouped, significant};
 use crate::scenario::{Study, Visitors};
-use crate::statistics::Interval;
+use crate::statistics::{Interval, normal};
 
 /// The title of the table of losses.
 const COSTS: &str = "what it costs";
 
-/// With fewer clicks in a pass through a log it is said that these are few, and with fewer streams that its intervals are rough.
+/// With fewer clicks in a pass through a log nothing is claimed of it, or it is said that these are few; with fewer streams, that its intervals
+/// are rough.
+const CLICKS_MIN: f64 = 10.0;
 const CLICKS_FEW: f64 = 50.0;
 const STREAMS_FEW: u64 = 300;
 
@@ -253,7 +255,7 @@ impl StrategiesReport<'_> {
             ),
             format!(
                 "clicked, against random, against the first: intervals cover {:.0}% of other logs of the same size, by bootstrap; more \
-                 streams do not make them narrower.{} All other intervals are over orders of this one log.",
+                 streams do not make them much narrower.{} The headline allows for the number of strategies (Bonferroni). All other intervals are over orders of this one log.",
                 100.0 * CONFIDENCE,
                 if *streams < STREAMS_FEW { " With fewer than 300 streams they are rough." } else { "" }
             ),
@@ -303,11 +305,24 @@ impl StrategiesReport<'_> {
 /// How a replay came out: who earns most of those that surely earn more than the random policy, and who may be as good.
 fn finding_of_log(log: &LogFacts, found: &[Found], lead: Option<Lead>) -> String {
     let random = percent(log.random.value());
+    let clicks = log.random.happened as f64 / log.arms.len() as f64;
+    if clicks < CLICKS_MIN {
+        let clicks = significant(clicks);
+        return format!(
+            "the log is too small to tell: {clicks} clicks in a pass, of which {CLICKS_MIN} are the least"
+        );
+    }
+    // The best of several must be ahead by more: Bonferroni.
+    let tail = 0.5 * (1.0 - CONFIDENCE);
+    let wider = normal::quantile(tail / found.len() as f64) / normal::quantile(tail);
     let highest = |found: &mut dyn Iterator<Item = (usize, &Found)>| -> Option<(usize, String, Earned)> {
         let earned = found.filter_map(|(index, found)| Some((index, found.name.clone(), found.earned?)));
         earned.max_by(|one, other| one.2.rate.value.total_cmp(&other.2.rate.value))
     };
-    let sure = |found: &Found| found.earned.is_some_and(|earned| 0.0 < earned.against_random.interval.low);
+    let sure = |found: &Found| {
+        let more = found.earned.map(|earned| earned.against_random);
+        more.is_some_and(|more| wider * (more.value - more.interval.low) < more.value)
+    };
     let all = || found.iter().enumerate();
     if let Some((index, name, earned)) = highest(&mut all().filter(|(_, found)| sure(found))) {
         let rival = lead.filter(|lead| lead.best == index && !lead.is_sure());

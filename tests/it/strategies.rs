@@ -360,6 +360,14 @@ fn a_log_that_tells_nothing_says_so() {
     assert!(ended.out.starts_with(begin), "{}", ended.out);
     assert!(ended.out.contains("with 14.3 clicks. These are few"), "{}", ended.out);
     assert!(ended.out.contains("p = 0.524, by Pearson's test"), "{}", ended.out);
+    let few = ["--set", "log.arms=[]", "--set", "log.most_logged=5", "--streams", "10"];
+    let ended = wavetank(root, &[&["compare", file][..], &few].concat());
+    assert_eq!((ended.code, ended.err.as_str()), (0, ""));
+    assert!(
+        ended.out.starts_with("COMPARED: the log is too small to tell: 1.6 clicks in a pass"),
+        "{}",
+        ended.out
+    );
 }
 
 #[test]

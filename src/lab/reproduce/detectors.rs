@@ -570,8 +570,8 @@ mod tests {
             alarms(&detector, &sample, 0.05).reproduced()
         };
         let right: fn(bool, &mut Dice) -> f64 = |_, dice| dice.uniform();
-        let bold: fn(bool, &mut Dice) -> f64 = |_, dice| 0.9 * dice.uniform();
-        let shy: fn(bool, &mut Dice) -> f64 = |_, dice| 1.1 * dice.uniform();
+        let bold: fn(bool, &mut Dice) -> f64 = |_, dice| 0.8 * dice.uniform();
+        let shy: fn(bool, &mut Dice) -> f64 = |_, dice| 1.25 * dice.uniform();
         assert_eq!(judged(Claim::Stated, right), Some(Reproduced::Yes));
         assert_eq!(judged(Claim::Stated, bold), Some(Reproduced::No));
         assert_eq!(judged(Claim::Stated, shy), Some(Reproduced::No));
