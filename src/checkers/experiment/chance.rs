@@ -9,6 +9,9 @@ use crate::statistics::binomial;
 /// How often a check alarms without a reason, at most, for each experiment that it looks at, and each ramp of it.
 const FALSE_ALARM: f64 = 1e-9;
 
+/// The share of units that are to be exposed, and of each unit whether it is.
+type Exposed<'a> = (f64, BTreeMap<&'a str, bool>);
+
 /// Whether a unit takes part by its hashes; `None` where something else has decided.
 fn exposed(decision: &Decision) -> Option<bool> {
     match (decision.way, decision.reason.as_str()) {
@@ -23,7 +26,7 @@ fn exposed(decision: &Decision) -> Option<bool> {
 pub(super) fn ramped(history: &History) -> Check {
     let mut check =
         Check::new("as many units are exposed as ramp and segments say, but for one chance in 1e9");
-    let mut units: BTreeMap<(u32, u64), (f64, BTreeMap<&str, bool>)> = BTreeMap::new();
+    let mut units: BTreeMap<(u32, u64), Exposed<'_>> = BTreeMap::new();
     for decision in &history.decisions {
         let (Some((number, experiment)), Some(exposed)) = (history.experiment(decision), exposed(decision))
         else {

@@ -63,9 +63,12 @@ struct Stand<'a> {
     said: &'a Said,
 }
 
+/// Topic, part and offset.
+type Place = (Topic, i32, i64);
+
 /// What the logs hold, by the rule that nothing older counts than the attribution window before what stands earlier in its part: where
 /// each event stands first, and which places come too late. Records that no learner has read are as if they were not there.
-fn stand(history: &History) -> (BTreeMap<(Topic, Id), Stand<'_>>, Vec<(Topic, i32, i64)>) {
+fn stand(history: &History) -> (BTreeMap<(Topic, Id), Stand<'_>>, Vec<Place>) {
     let mut records: Vec<(Topic, i32, i64, i64, Id, &Said)> = Vec::new();
     for read in &history.read {
         let place = (read.topic, read.part, read.offset);
@@ -135,7 +138,7 @@ pub(super) fn late(history: &History) -> Check {
     let mut check = Check::new("what came too late is counted as such, once");
     let (_, late) = stand(history);
     for (version, progress) in &history.progress {
-        let read = |(topic, part, offset): &&(Topic, i32, i64)| {
+        let read = |(topic, part, offset): &&Place| {
             progress.offsets.get(&(*topic, *part)).is_some_and(|read| offset < read)
         };
         let expected = late.iter().filter(read).count() as u64;
