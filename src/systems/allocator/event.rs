@@ -1,5 +1,5 @@
 //! What apps record through the brokers: who was shown which arm, and what came of it. JSON, keyed by the unit.
-//! The time of a record is when its event happened, or when it was last sent.
+//! The time of a record is when its event happened.
 
 use std::fmt;
 use std::str::FromStr;

@@ -126,10 +126,7 @@ mod tests {
     use crate::systems::allocator::catalogue::{Adaptive, CatalogueVersion, Change};
     use crate::systems::allocator::event::{EventId, Exposure, Outcome};
 
-    use crate::systems::allocator::progress::Terms;
-
     const WINDOW: Duration = Duration::from_secs(1);
-    const TERMS: Terms = Terms { window: WINDOW, resends: Duration::ZERO };
 
     fn exposure(number: u64) -> Event {
         Event::Exposure(Exposure {
@@ -231,7 +228,7 @@ mod tests {
                     second += 1;
                 }
                 if restart <= 2 {
-                    learning.progress.forget(TERMS);
+                    learning.progress.forget(WINDOW);
                 }
                 if restart == 1 {
                     saved = written(&learning);
@@ -252,7 +249,7 @@ mod tests {
             if number.is_multiple_of(2) {
                 learning.take(taken(Kind::Outcomes, number as usize / 2, number), WINDOW);
             }
-            learning.progress.forget(TERMS);
+            learning.progress.forget(WINDOW);
             // Five events a second, each remembered for twice the window and the lag of the other topic at most.
             assert!(learning.progress.remembered() < 30, "{} at {number}", learning.progress.remembered());
         }

@@ -42,12 +42,9 @@ pub struct Config {
     pub session_timeout: Span,
     /// How often what was learnt is written down, and the weights follow it (default 500ms; drawn from 50ms to 3s in a swarm).
     pub learn_every: Span,
-    /// How far apart the times of an exposure and of its outcome may lie, by their records, for the outcome to count; a half that is
-    /// older than that by the logs is forgotten, and one that comes later counts no more (default 1h; drawn from 1s to 60s in a swarm, often few).
+    /// How far apart the times of an exposure and of its outcome may lie, by their records, for the outcome to count; whatever is
+    /// older than that by the logs is forgotten (default 1h; drawn from 1s to 60s in a swarm, often few).
     pub attribution: Span,
-    /// For how long apps may send an event again with another time than at first: its id is remembered for so much longer; 0s if copies
-    /// bear the time of the first (default 1h).
-    pub resends: Span,
     /// The topic of exposures (default `exposures`); it must stand under `systems.broker.topics`.
     pub exposures: String,
     /// The topic of outcomes (default `outcomes`); it must stand under `systems.broker.topics`.
@@ -63,7 +60,6 @@ impl Default for Config {
             session_timeout: Span::secs(2),
             learn_every: Span::millis(500),
             attribution: Span::secs(3600),
-            resends: Span::secs(3600),
             exposures: "exposures".to_owned(),
             outcomes: "outcomes".to_owned(),
             cores: 2,

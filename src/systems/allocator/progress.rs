@@ -10,9 +10,8 @@
 //!    lies more than the window before the other topic's horizon will not meet its other half, and what lies before both will not
 //!    come again.
 //!
-//! What is forgotten by this would have changed nothing, if an event bears the same time whenever it is sent again. Of apps that stamp it
-//! anew, what was settled must be remembered for as long as they may send again: whatever is stamped anew after it was forgotten is
-//! another event. A part in which nothing is written holds the horizon, and all memory, back.
+//! What is forgotten by this would have changed nothing. An event must bear the same time whenever it is sent again: one that is stamped
+//! anew after it was forgotten is another event. A part in which nothing is written holds the horizon, and all memory, back.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -53,15 +52,6 @@ struct Shown {
 struct Came {
     converted: bool,
     at: i64,
-}
-
-/// How long things are remembered.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Terms {
-    /// The attribution window.
-    pub window: Duration,
-    /// For how long after its time an event may be sent again under another time.
-    pub resends: Duration,
 }
 
 /// What came of an arm that was shown.
@@ -174,7 +164,7 @@ impl Progress {
     }
 
     /// Forgets what can make no difference any more.
-    pub fn forget(&mut self, Terms { window, resends }: Terms) {
+    pub fn forget(&mut self, window: Duration) {
         let horizons = (self.horizon(Kind::Exposures, window), self.horizon(Kind::Outcomes, window));
         let (Some(exposures), Some(outcomes)) = horizons else { return };
         let unrequited = self.exposures.iter().map(|(id, shown)| (*id, shown.at, outcomes));
@@ -184,9 +174,8 @@ impl Progress {
             crate::reached!("a learner forgot an event whose other half can come no more");
             self.settle(id, at);
         }
-        let settled = before(exposures.min(outcomes), resends);
         for stretches in self.settled.values_mut() {
-            stretches.0.retain(|_, (_, latest)| settled <= *latest);
+            stretches.0.retain(|_, (_, latest)| exposures.min(outcomes) <= *latest);
         }
         self.settled.retain(|_, stretches| !stretches.0.is_empty());
     }

@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use crate::systems::allocator::event::{Event, Kind};
 use crate::systems::allocator::learner::{Learning, Taken, WeightsVersion};
-use crate::systems::allocator::progress::Terms;
 use crate::systems::allocator::service::{Allocator, BELIEFS, LEARNERS, PROGRESS, json, read_learning};
 use crate::systems::broker::api::{
     Consumed, Consumer, ConsumerConfig, Offset, Offsets, Reset, TopicPartition,
@@ -68,7 +67,7 @@ async fn learn(allocator: &Allocator, session: &Session) -> Result<(), Error> {
                 if !fresh {
                     continue;
                 }
-                learning.progress.forget(Terms { window, resends: allocator.config.resends.get() });
+                learning.progress.forget(window);
                 host.gauge("allocator.remembered", learning.progress.remembered() as f64);
                 let known = allocator.catalogue.borrow().clone();
                 if let Some((_, catalogue)) = known {
