@@ -197,13 +197,14 @@ impl App {
         };
         let id = (event.id().life, event.id().number);
         self.client.notebook.history.borrow_mut().sent(id, said);
+        // What is sent again bears the time of the first try: that is when it happened.
+        let message = Message {
+            key: Some(Bytes::copy_from_slice(unit.as_bytes())),
+            value: event.encode(),
+            timestamp: self.host.wall_clock().millis(),
+        };
         loop {
-            let message = Message {
-                key: Some(Bytes::copy_from_slice(unit.as_bytes())),
-                value: event.encode(),
-                timestamp: self.host.wall_clock().millis(),
-            };
-            let (_, delivery) = self.producer.send(topic_name, message);
+            let (_, delivery) = self.producer.send(topic_name, message.clone());
             let delivered = delivery.await;
             if self.client.config.delivery == Delivery::AtMostOnce {
                 break;
