@@ -54,7 +54,7 @@ const KNOWN: &[Known] = &[
     known("K27", "late-proposal", &["acts.stir=22s"], 3),
     known("K19", "deposed-controller", &["acts.stir=15s"], 1),
     known("K25", "mixed-swarm", &[], 2),
-    known("X03", "mixed-swarm", &[], 32),
+    known("X03", "misread-boot-id", &[], 4),
     known("X02", "bit-rot", &["acts.stir=12s"], 19),
     known("Z25", "sessions-move", &[], 6),
     known("Z26", "coordination-storm", &["acts.stir=8s"], 1),
