@@ -1,6 +1,8 @@
 //! The figures of a sweep as tables: a row for each scenario file and value of all axes but the last, a column for each value of that.
 
+use std::collections::BTreeSet;
 use std::fmt::{self, Write};
+use std::path::Path;
 
 use serde::Serialize;
 
@@ -35,12 +37,16 @@ impl Grid {
     pub(super) fn of(plan: &Plan) -> Self {
         let last = plan.axes.last();
         let columns = last.map_or(vec!["all runs".to_owned()], |axis| axis.values.clone());
+        let stem = |file: &Path| file.file_stem().unwrap_or(file.as_os_str()).to_string_lossy().into_owned();
+        let stems: BTreeSet<String> = plan.files.iter().map(|file| stem(file)).collect();
+        let name = |file: &Path| {
+            if stems.len() == plan.files.len() { stem(file) } else { file.display().to_string() }
+        };
         let rows = cells(plan).into_iter().step_by(columns.len()).map(|cell| {
-            let stem = cell.file.file_stem().unwrap_or(cell.file.as_os_str());
             let own = &cell.set[plan.set.len()..];
             // The last axis is told by the columns.
             let settings = own.iter().take(own.len().saturating_sub(1)).cloned();
-            [stem.to_string_lossy().into_owned()].into_iter().chain(settings).collect::<Vec<_>>().join(" ")
+            [name(&cell.file)].into_iter().chain(settings).collect::<Vec<_>>().join(" ")
         });
         Self { rows: rows.collect(), columns }
     }

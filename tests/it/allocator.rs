@@ -178,6 +178,7 @@ fn experiments_keep_their_promises_in_a_storm_and_every_promise_is_looked_at() {
         "what came too late is counted as such, once",
         "every acknowledged event is read back",
         "what is read back was sent",
+        "an event stands no more often than it was handed to a producer",
     ] {
         assert!(looked_at.get(name).is_some_and(|count| 0 < *count), "{name}: {looked_at:?}");
     }
@@ -194,7 +195,8 @@ fn what_no_allocator_could_run_with_is_told() {
     refused("systems.allocator.exposures=\"exposure\"", "did you mean `exposures`?");
     refused("workloads.experiment.users.price.base=\"0%\"", "a rate lies between 0% and 100%");
     refused("workloads.experiment.speed_up=0", "0 is not from 0.001 to 1e9");
-    refused("workloads.experiment.users.price.per_day=2000000", "more than the 1000000");
+    refused("workloads.experiment.users.price.per_day=2000000", "more than the 1000000 that");
+    refused("workloads.experiment.delivery_timeout=5ms", "5ms is no longer than a batch waits: 5ms");
     refused("workloads.experiment.apps=0", "0 is not from 1 to 100");
 }
 

@@ -172,6 +172,12 @@ pub struct History {
     sent: BTreeMap<(Topic, Id), Said>,
     acknowledged: BTreeSet<(Topic, Id)>,
     read: Vec<Read>,
+    /// Whether the reader has come to the ends of all parts.
+    whole: bool,
+    /// How often each event was handed to a producer.
+    handed: BTreeMap<(Topic, Id), u64>,
+    /// Whether a producer writes nothing twice that it is handed once.
+    once: bool,
     /// The times that records bear, by topic, part and offset.
     times: BTreeMap<(Topic, i32, i64), i64>,
     /// How far apart the halves of a reward may be; `None`: as far as they like.
@@ -236,6 +242,21 @@ impl History {
         self.read.push(read);
     }
 
+    /// Everything that stands in the logs was read back. Before that nothing can be said of what is not there.
+    pub fn read_whole(&mut self) {
+        self.whole = true;
+    }
+
+    /// Producers write nothing twice that they are handed once.
+    pub fn written_once(&mut self) {
+        self.once = true;
+    }
+
+    /// An event is handed to a producer, perhaps again.
+    pub fn handed(&mut self, topic: Topic, id: Id) {
+        *self.handed.entry((topic, id)).or_default() += 1;
+    }
+
     /// How many decisions were told, events acknowledged, records read.
     pub fn counts(&self) -> [u64; 3] {
         [self.decisions.len(), self.acknowledged.len(), self.read.len()].map(|count| count as u64)
@@ -294,6 +315,7 @@ pub fn check(history: &History) -> Vec<Check> {
         learnt::late(history),
         events::kept(history),
         events::made_up(history),
+        events::copied(history),
     ]
 }
 
@@ -350,6 +372,7 @@ mod tests {
             history.record(SimTime::ZERO, (topic, 0, offset), 0);
         }
         learn(&mut history, 1, learnt(1));
+        history.read_whole();
         history
     }
 
@@ -422,6 +445,26 @@ mod tests {
                 history.decided(decision(2, &format!("v{unit}"), Some(choice)));
             }
         };
+        // What was handed over twice may stand twice, where nobody else makes copies.
+        let once = |times: usize| {
+            broken(|history| {
+                history.written_once();
+                for topic in [Topic::Exposures, Topic::Outcomes] {
+                    (0..times).for_each(|_| history.handed(topic, (1, 0)));
+                }
+            })
+        };
+        assert_eq!(once(2), Vec::<&str>::new());
+        assert_eq!(once(1), ["an event stands no more often than it was handed to a producer"]);
+        assert_eq!(
+            broken(|history| {
+                history.whole = false;
+                history.acknowledged(Topic::Outcomes, (1, 9));
+                learn(history, 2, learnt(2));
+            }),
+            Vec::<&str>::new(),
+            "what was not read to its end tells nothing of what is not there"
+        );
         assert_eq!(broken(|history| drawn(history, |unit| unit % 2, CHOICE)), Vec::<&str>::new());
         assert_eq!(
             broken(|history| {

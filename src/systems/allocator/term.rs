@@ -64,15 +64,12 @@ async fn learn(allocator: &Allocator, session: &Session) -> Result<(), Error> {
             }
             () = host.sleep_until(due) => {
                 due = host.now() + allocator.config.learn_every.get();
-                if !fresh {
-                    continue;
-                }
+                let known = allocator.catalogue.borrow().clone();
+                // Weights follow from the catalogue too: without it nothing is written.
+                let Some((_, catalogue)) = known.filter(|_| fresh) else { continue };
                 learning.progress.forget(window);
                 host.gauge("allocator.remembered", learning.progress.remembered() as f64);
-                let known = allocator.catalogue.borrow().clone();
-                if let Some((_, catalogue)) = known {
-                    learning.weigh(&catalogue);
-                }
+                learning.weigh(&catalogue);
                 host.buggify_delay(&sites::PUBLICATION).await;
                 crate::reached!("a learner is about to write down what it has learnt");
                 version = publish(allocator, session, &learning, version).await?;

@@ -1,7 +1,7 @@
 //! What somebody would conclude from the logs alone, set against the truth. Pure.
 //!
-//! A visit is the unit of analysis, so that only experiments are analysed whose users come once, with two arms of fixed weights. The rate of
-//! an arm is the number of conversions by the number of exposures, the difference of the two rates is tested at 5 % (pooled z) and has a 95 %
+//! A visit is the unit of analysis, and its rate is held against the truth, so that only experiments are analysed whose users are humans who
+//! come once and whose rates stay, with two arms of fixed weights. The rate of an arm is the number of conversions by the number of exposures, the difference of the two rates is tested at 5 % (pooled z) and has a 95 %
 //! interval (Newcombe's), and the exposures are held against the weights at 1 % (Pearson's χ²). An A/A test has two arms alike, an A/B test has
 //! not. How the records are counted is what differs ([`Counting`]).
 //!
@@ -12,7 +12,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::base::{Better, Figure, SimTime};
 use crate::checkers::experiment::{Experiment, History, Id, Said, Topic};
-use crate::experiment::users::Population;
+use crate::experiment::users::{Population, Season};
 use crate::statistics::proportion::{Share, newcombe, pooled};
 use crate::statistics::srm;
 use crate::systems::allocator::api::Draft;
@@ -113,6 +113,10 @@ pub fn delivered(history: &History, read: bool) -> Vec<Figure> {
         figures.push(share("lost", sent.saturating_sub(there), sent));
         figures.push(share("in several copies", twice, there));
     }
+    let shown = found.values().filter(|found| found.shown.is_some()).count() as u64;
+    let open = found.values().filter(|found| found.shown.is_some() && found.outcomes == 0).count() as u64;
+    let open = Figure::share("exposures without an outcome", Better::Less, open, shown);
+    figures.push(Figure { value: open.value.filter(|_| read), of: None, ..open });
     figures
 }
 
@@ -126,8 +130,10 @@ pub fn concluded(
 ) -> Vec<Figure> {
     let drafts = drafts.iter().filter(|draft| can_be_analysed(draft, &populations[&draft.name]));
     let names: BTreeSet<&str> = drafts.map(|draft| &*draft.name).collect();
-    let subjects: Vec<(u32, &Experiment)> =
-        history.experiments().filter(|(_, experiment)| names.contains(&*experiment.name)).collect();
+    let subjects: Vec<(u32, &Experiment)> = history
+        .experiments()
+        .filter(|(_, experiment)| is_fixed(experiment) && names.contains(&*experiment.name))
+        .collect();
     let found = found(history);
     let mut figures = Vec::new();
     for counting in Counting::ALL.into_iter().filter(|_| !names.is_empty()) {
@@ -142,10 +148,18 @@ pub fn concluded(
     figures
 }
 
+/// The same name may have been given to an experiment of another kind.
+fn is_fixed(experiment: &Experiment) -> bool {
+    experiment.floor.is_none() && experiment.shares.len() == 2
+}
+
 fn can_be_analysed(draft: &Draft, population: &Population) -> bool {
     let model = population.model();
-    let once = model.returning.is_none() && model.bots.is_none_or(|bots| bots.visits == 1);
-    once && draft.adaptive.is_none() && draft.arms.len() == 2
+    let once = model.returning.is_none() && model.bots.is_none();
+    let steady = model.novelty.is_none()
+        && model.seasons == Season::default()
+        && model.arms.iter().all(|arm| arm.drift == 0.0);
+    once && steady && draft.adaptive.is_none() && draft.arms.len() == 2
 }
 
 fn found(history: &History) -> BTreeMap<Id, Found> {
@@ -394,6 +408,7 @@ mod tests {
         (20..30).for_each(|number| lost.write(number, none.clone()));
         assert_eq!(lost.tallied(Counting::Ids), [(10, 2), (20, 8)]);
         assert_eq!(lost.tallied(Counting::Pairs), [(10, 2), (10, 8)]);
+        assert_eq!(lost.figures("80%")["exposures without an outcome"], Some(100.0 / 3.0));
         let figures = lost.figures("80%");
         // 8 of 20 are 40 %, not 80 %: two thirds of the difference of 60 points are gone.
         let bias = figures["A/B relative bias, by ids"].expect("there is a difference");
@@ -418,7 +433,13 @@ mod tests {
         assert!(can_be_analysed(&fixed, &model("")));
         let again = "returning = { share = \"5%\", visits = 2, gap = \"1h\" }";
         assert!(!can_be_analysed(&fixed, &model(again)));
-        assert!(!can_be_analysed(&fixed, &model("bots = { share = \"5%\", visits = 2 }")));
+        for unsteady in [
+            "bots = { share = \"5%\" }",
+            "novelty = { amplitude = 1.0, half_life = \"5d\" }",
+            "seasons = { daily = 0.2 }",
+        ] {
+            assert!(!can_be_analysed(&fixed, &model(unsteady)), "{unsteady}");
+        }
         let adaptive = Draft { adaptive: Some(Adaptive::default()), ..fixed };
         assert!(!can_be_analysed(&adaptive, &model("")));
     }

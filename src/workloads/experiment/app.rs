@@ -204,6 +204,7 @@ impl App {
             timestamp: self.host.wall_clock().millis(),
         };
         loop {
+            self.client.notebook.history.borrow_mut().handed(topic(event.kind()), id);
             let (_, delivery) = self.producer.send(topic_name, message.clone());
             let delivered = delivery.await;
             if self.client.config.delivery == Delivery::AtMostOnce {

@@ -72,8 +72,8 @@ pub struct Config {
     pub users: BTreeMap<String, UserModel>,
 }
 
-/// How many users may come at most, over all experiments: what each does is in memory.
-const USERS_MAX: u64 = 1_000_000;
+/// How many visits there may be at most, over all experiments: each is in memory.
+const VISITS_MAX: u64 = 1_000_000;
 
 impl Config {
     fn name_default() -> String {
@@ -100,6 +100,12 @@ impl Config {
         }
         if !(0.001..=1e9).contains(&self.speed_up) {
             problems.push(Problem::new("speed_up", format!("{} is not from 0.001 to 1e9", self.speed_up)));
+        }
+        if self.delivery_timeout <= self.linger {
+            let message =
+                format!("{} is no longer than a batch waits: {}", self.delivery_timeout, self.linger);
+            let problem = Problem::new("delivery_timeout", message);
+            problems.push(problem.help("nothing could be sent in time: make it longer than `linger`"));
         }
         problems.extend(self.validate_users());
         let mut catalogue = Catalogue::default();
@@ -142,11 +148,10 @@ impl Config {
                 problems.push(Problem::new(path, message).help("add a step, or remove the users"));
             }
         }
-        let users =
-            self.users.values().map(|model| u64::from(model.per_day) * u64::from(model.days)).sum::<u64>();
-        if USERS_MAX < users {
-            let message = format!("{users} users are more than the {USERS_MAX} that a run can hold");
-            problems.push(Problem::new("users", message).help("let fewer come a day, or on fewer days"));
+        let visits = self.users.values().map(visits_most).fold(0, u64::saturating_add);
+        if VISITS_MAX < visits {
+            let message = format!("{visits} visits are more than the {VISITS_MAX} that a run can hold");
+            problems.push(Problem::new("users", message).help("let fewer come, or less often"));
         }
         problems
     }
@@ -177,6 +182,13 @@ impl Config {
             _ => None,
         })
     }
+}
+
+/// How many visits a model has at most.
+fn visits_most(model: &UserModel) -> u64 {
+    let each = [model.returning.map(|returning| returning.visits), model.bots.map(|bots| bots.visits)];
+    let most = each.into_iter().flatten().fold(1, u32::max);
+    u64::from(model.per_day).saturating_mul(u64::from(model.days)).saturating_mul(u64::from(most))
 }
 
 fn arm_names(model: &UserModel) -> Vec<&str> {
@@ -254,6 +266,9 @@ impl ExperimentWorkload {
         history: Rc<RefCell<History>>,
         seed: Seed,
     ) -> Self {
+        if config.delivery != Delivery::AtLeastOnce {
+            history.borrow_mut().written_once();
+        }
         let notebook = Notebook {
             orders: watch::Sender::new(Order::Prepare),
             history,

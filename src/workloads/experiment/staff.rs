@@ -95,6 +95,7 @@ pub(super) async fn read_back(client: Client, host: Host) {
         }
         notebook.history.borrow_mut().read(read(kind, &consumed));
     }
+    notebook.history.borrow_mut().read_whole();
     learnt(&client, &host, &ends).await;
     *notebook.awaited.borrow_mut() = None;
     std::future::pending::<()>().await;
