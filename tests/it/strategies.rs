@@ -140,6 +140,8 @@ fn what_is_wrong_with_a_file_is_told_with_its_place_and_its_mend() {
         ("strategies.mSPRT.batch=10", "fixed shares learn nothing"),
         ("strategies.mSPRT.allocate={shares=['50%','40%']}", "they sum to 90%"),
         ("strategies.mSPRT.not_before=60d", "the stream ends after 60 days"),
+        ("strategies.mSPRT.looks=1001", "it would look 1001 times; from 1 to 1000"),
+        ("users.days=3650", "it would look 3650 times; from 1 to 1000"),
         ("strategies.mSPRT.alpha=0%", "a false alarm has a probability"),
         ("streams=1", "2 to 1000000 streams"),
         ("title=", "say in one sentence what it compares"),
