@@ -440,7 +440,8 @@ mod tests {
 
     #[test]
     fn what_a_log_tells_holds_of_other_logs() {
-        // 150 logs of one truth, none of which is refused because of its counts as is one of a thousand. Each with its intervals: those of the rates must cover what they estimate, the value over all logs.
+        // 150 logs of one truth, each with its intervals: those of the rates must cover what they estimate, the value over all logs. None
+        // of them is refused because of its counts, as is one of a thousand.
         let logs = 150;
         let earned: Vec<Vec<Earned>> = (0..logs)
             .map(|number| {
@@ -468,6 +469,7 @@ mod tests {
         });
         assert!(earned.iter().all(|earned| earned[0].against_first.is_none()));
     }
+
     #[test]
     fn whoever_is_not_surely_behind_is_a_rival_not_only_the_second() {
         // The second is surely behind by 1, and the third by 1.5 with a standard error of 1.
