@@ -7,14 +7,18 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use crate::base::{Problem, SimTime};
-use crate::experiment::users::{ARMS_MAX, DAY};
+use crate::experiment::users::{ARMS_MAX, DAY, DAYS_MAX};
 use crate::statistics::proportion::Share;
+use crate::statistics::srm;
 
 /// A pass through the log in which fewer impressions are expected to match tells nothing.
 pub const MATCHED_MIN: u64 = 100;
 
 /// Chances that differ by a smaller part are the same.
 const SAME: f64 = 1e-6;
+
+/// How likely a sound log is refused because of its counts.
+const MISMATCH: f64 = 0.001;
 
 /// A log, and what its arms are.
 ///
@@ -107,9 +111,12 @@ impl Log {
             .enumerate()
             .flat_map(|(arm, named)| named.items.iter().map(move |item| (*item, arm)))
             .collect();
+        sound(rows)?;
         let shown: Vec<(usize, &Row)> =
             rows.iter().filter_map(|row| Some((*of_item.get(&row.item)?, row))).collect();
-        let chances = shown.iter().map(|(_, row)| row.propensity);
+        // Items that were chosen by their counts are alike only if all are.
+        let drawn = rows.iter().filter(|row| model.most_logged.is_some() || of_item.contains_key(&row.item));
+        let chances = drawn.map(|row| row.propensity);
         let least = chances.clone().fold(f64::INFINITY, f64::min);
         let most = chances.fold(0.0, f64::max);
         if most - least > SAME * most {
@@ -132,7 +139,12 @@ impl Log {
             shares,
             impressions,
         };
-        log.enough().map(|()| log)
+        log.enough()?;
+        match model.most_logged {
+            Some(_) => alike(model, "item", counts.values().map(|count| *count as u64).collect())?,
+            None => alike(model, "arm", log.shares.iter().map(Share::trials).collect())?,
+        }
+        Ok(log)
     }
 
     /// Whether it holds what a pass needs.
@@ -190,6 +202,38 @@ impl Log {
         let sum = |of: fn(&Share) -> u64| self.shares.iter().map(of).sum();
         Share::new(sum(Share::successes), sum(Share::trials))
     }
+}
+
+/// Whether each row has a chance, and all lie in a time that a log may last.
+fn sound(rows: &[Row]) -> Result<(), Vec<Problem>> {
+    if let Some(row) = rows.iter().find(|row| !(0.0 < row.propensity && row.propensity <= 1.0)) {
+        let message = format!("an impression of item {} has the propensity {}", row.item, row.propensity);
+        let help = "it is the probability with which the item was shown: above 0, and up to 1";
+        return Err(vec![Problem::new("source", message).help(help)]);
+    }
+    let days = days(rows);
+    if DAYS_MAX < days {
+        let message = format!("its impressions are of {days} days, and a log lasts up to {DAYS_MAX}");
+        return Err(vec![Problem::new("source", message).help("look for a timestamp that is wrong")]);
+    }
+    Ok(())
+}
+
+/// Whether counts are such as equal chances bring about. Where they are not, rows are missing or the stated chances are wrong, and what would
+/// have been shown of each arm cannot be told.
+fn alike(model: &LogModel, what: &str, counts: Vec<u64>) -> Result<(), Vec<Problem>> {
+    let found = srm::check(&counts, &vec![1.0; counts.len()]);
+    if !found.mismatch(MISMATCH) {
+        return Ok(());
+    }
+    let (least, most) = (counts.iter().min().unwrap_or(&0), counts.iter().max().unwrap_or(&0));
+    let message = format!(
+        "`{}` is said to have shown all with the same chance, but the log has {least} impressions of one {what} and {most} of another: p = {:.1e}",
+        model.policy, found.p
+    );
+    let help =
+        "rows are missing, or the propensities are wrong: replay would prefer what was logged more often";
+    Err(vec![Problem::new("policy", message).help(help)])
 }
 
 fn days(rows: &[Row]) -> u32 {
@@ -292,9 +336,15 @@ pub(crate) mod tests {
         toml::from_str(&format!("source = \"l\"\ncampaign = \"men\"\n{more}")).expect("a model")
     }
 
-    /// Four items: 100, 200, 300 and 400 impressions, of which each tenth was clicked.
+    /// Items of which there are so many impressions, each tenth of them clicked.
+    fn rows_of(counts: [i64; 4]) -> Vec<Row> {
+        let of_item = |(item, count)| (0..count).map(move |number| row(item, number % 10 == 0));
+        (0..4).zip(counts).flat_map(of_item).collect()
+    }
+
+    /// Counts that differ by chance.
     fn rows() -> Vec<Row> {
-        (0..4).flat_map(|item| (0..100 * (item + 1)).map(move |number| row(item, number % 10 == 0))).collect()
+        rows_of([230, 240, 260, 270])
     }
 
     #[test]
@@ -327,10 +377,10 @@ pub(crate) mod tests {
             assert_eq!(problems[0].path, path, "{more}: {problems:?}");
             assert!(problems[0].message.contains(told), "{more}: {problems:?}");
         }
-        let few: Vec<Row> = rows().into_iter().step_by(3).collect();
+        let few: Vec<Row> = rows().into_iter().step_by(5).collect();
         let problems = Log::new(&model(&arms(["0", "1"])), &few).expect_err("few");
         assert!(
-            problems[0].message.starts_with("100 impressions of 2 arms: in a pass some 50"),
+            problems[0].message.starts_with("94 impressions of 2 arms: in a pass some 47"),
             "{problems:?}"
         );
         let mut uneven = rows();
@@ -340,5 +390,37 @@ pub(crate) mod tests {
         let dull: Vec<Row> = rows().into_iter().map(|one| Row { clicked: false, ..one }).collect();
         let problems = Log::new(&model(&arms(["0, 3", "1, 2"])), &dull).expect_err("no click");
         assert!(problems[0].message.contains("0 of 1000 impressions were clicked"), "{problems:?}");
+    }
+    #[test]
+    fn a_log_that_contradicts_itself_is_refused() {
+        let two = model("arms = [{ name = \"a\", items = [0] }, { name = \"b\", items = [3] }]");
+        let most = model("most_logged = 2");
+        // The items logged most often are alike, those from which they were chosen are not.
+        for (model, counts, told) in [
+            (&two, [250, 250, 250, 400], "250 impressions of one arm and 400 of another"),
+            (&most, [100, 250, 400, 400], "100 impressions of one item and 400 of another"),
+        ] {
+            let problems = Log::new(model, &rows_of(counts)).expect_err(told);
+            assert_eq!(problems[0].path, "policy");
+            assert!(problems[0].message.contains(told), "{problems:?}");
+        }
+        Log::new(&two, &rows_of([100, 250, 400, 250])).expect_err("its arms differ");
+        Log::new(&two, &rows_of([250, 100, 400, 250])).expect("its arms are alike, whatever the other items");
+        let mut uneven = rows();
+        uneven[0].propensity = 0.3;
+        let problems = Log::new(&most, &uneven).expect_err("an item that is not among the arms had another");
+        assert!(problems[0].message.contains("from 0.25 to 0.3"), "{problems:?}");
+        for propensity in [f64::NAN, 0.0, -3.0, 1.5, f64::INFINITY] {
+            let mut rows = rows();
+            rows[7].propensity = propensity;
+            let problems = Log::new(&two, &rows).expect_err("no chance");
+            let told = format!("an impression of item 0 has the propensity {propensity}");
+            assert_eq!((problems[0].path.as_str(), problems[0].message.as_str()), ("source", told.as_str()));
+        }
+        let mut rows = rows();
+        rows[7].timestamp_ns = i64::MAX;
+        let problems = Log::new(&two, &rows).expect_err("three centuries");
+        assert_eq!(problems[0].path, "source");
+        assert!(problems[0].message.contains("106752 days, and a log lasts up to 3650"), "{problems:?}");
     }
 }

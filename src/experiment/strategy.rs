@@ -232,8 +232,10 @@ impl Strategy {
             "a false alarm has a probability, neither 0% nor 100%".into(),
             "try \"5%\"",
         );
-        let looks = self.looks.is_none_or(|looks| (1..=LOOKS_MAX).contains(&looks));
-        unless(looks, "looks", format!("one looks from 1 to {LOOKS_MAX} times"), "try looks = 60");
+        let looks = self.looks.unwrap_or_else(|| self.looks(days));
+        let message = format!("it would look {looks} times; from 1 to {LOOKS_MAX} are possible");
+        let help = "say looks = 60; by default there is one a day";
+        unless((1..=LOOKS_MAX).contains(&looks), "looks", message, help);
         let late = self.not_before.get().as_secs() < u64::from(days) * 86_400;
         let message = format!("the stream ends after {days} days");
         unless(late, "not_before", message, "choose less");

@@ -13,12 +13,12 @@ use crate::experiment::replay::Replayed;
 use crate::experiment::users::Population;
 use crate::lab::crew::in_order;
 use crate::scenario::{Study, Visitors};
+use crate::statistics::Interval;
 use crate::statistics::binomial::clopper_pearson;
 use crate::statistics::descriptive::quantile;
 use crate::statistics::means::{Difference, Moments, paired};
 use crate::statistics::proportion::Share;
 use crate::statistics::validity::independence;
-use crate::statistics::{Interval, normal};
 
 /// How often an interval is to cover the truth.
 pub const CONFIDENCE: f64 = 0.95;
@@ -41,27 +41,35 @@ pub struct Findings {
     pub streams: u64,
     /// How many visits there were, over all streams and strategies.
     pub visits: u64,
-    /// Which strategy is ahead, if there are several.
-    pub lead: Option<Lead>,
+    /// Who loses least, by the regret at the end.
+    pub least: Option<Lead>,
     /// What the log says of itself, where one was replayed.
     pub log: Option<LogFacts>,
 }
 
-/// The strategy that is ahead: by the least regret, or on a log by the highest click rate.
-#[derive(Clone, Copy, PartialEq, Debug)]
+/// The strategy that is ahead, and those that may be as good.
+#[derive(Clone, PartialEq, Debug)]
 pub struct Lead {
     /// Its number.
     pub best: usize,
-    /// The number of the next.
-    pub second: usize,
-    /// How far it is ahead, of pairs: above 0, unless by chance.
-    pub by: Mean,
+    /// The numbers of those that it is not surely ahead of, the nearest first: the intervals of its paired differences from all others cover
+    /// together (Bonferroni), and these contain 0.
+    pub rivals: Vec<usize>,
 }
 
 impl Lead {
-    /// Whether its interval leaves no doubt.
-    pub fn is_sure(&self) -> bool {
-        0.0 < self.by.interval.low
+    /// The lead among so many strategies, by a score, and by how far the first of two is ahead of the second.
+    fn of(
+        count: usize,
+        score: impl Fn(usize) -> f64,
+        ahead: impl Fn(usize, usize) -> Difference,
+    ) -> Option<Self> {
+        let mut order: Vec<usize> = (0..count).collect();
+        order.sort_by(|one, other| score(*other).total_cmp(&score(*one)));
+        let (best, others) = order.split_first()?;
+        let confidence = 1.0 - (1.0 - CONFIDENCE) / others.len().max(1) as f64;
+        let is_rival = |other: &usize| ahead(*best, *other).interval(confidence).low <= 0.0;
+        Some(Self { best: *best, rivals: others.iter().copied().filter(is_rival).collect() })
     }
 }
 
@@ -74,6 +82,8 @@ pub struct LogFacts {
     pub random: Rate,
     /// The p-value of the arms being alike, by Pearson's test.
     pub alike: f64,
+    /// Who earns most, by the click rate.
+    pub most: Option<Lead>,
 }
 
 /// What was found of one strategy.
@@ -178,10 +188,18 @@ impl Rate {
 
 impl Mean {
     fn of(values: impl Iterator<Item = f64>) -> Self {
-        let moments = Moments::of(values.map(|value| [value]));
-        let difference: Difference = paired(&moments);
+        over_streams(values).into()
+    }
+}
+
+impl From<Difference> for Mean {
+    fn from(difference: Difference) -> Self {
         Self { value: difference.estimate, interval: difference.interval(CONFIDENCE) }
     }
+}
+
+fn over_streams(values: impl Iterator<Item = f64>) -> Difference {
+    paired(&Moments::of(values.map(|value| [value])))
 }
 
 /// Takes all streams through all strategies on so many threads. `tell` hears how many more courses have ended.
@@ -191,15 +209,7 @@ pub fn compare(study: &Study, jobs: usize, tell: &(dyn Fn(u64) + Sync)) -> Findi
             let population = Population::new(model);
             let courses = run(study, jobs, tell, |prepared, seed| prepared.course(&population, seed));
             let names = model.arms.iter().map(|arm| arm.name.clone()).collect();
-            let mut findings = findings(study, names, population.truth(), &courses);
-            let regret = |index: usize| courses[index].iter().map(last).collect::<Vec<f64>>();
-            findings.lead = lead(courses.len(), |index| -findings.strategies[index].final_regret.value).map(
-                |(best, second)| {
-                    let pairs = regret(second).into_iter().zip(regret(best));
-                    Lead { best, second, by: Mean::of(pairs.map(|(second, best)| second - best)) }
-                },
-            );
-            findings
+            findings(study, names, population.truth(), &courses)
         }
         Visitors::Log(log) => {
             let replayed = run(study, jobs, tell, |prepared, seed| prepared.replay(log, seed));
@@ -240,14 +250,19 @@ fn findings(study: &Study, arms: Vec<String>, truth: &[f64], courses: &[Vec<Cour
         let baseline = courses.first().filter(|_| 0 < index);
         found(strategy.name.clone(), strategy.controls(), (arms.len(), days), &courses[index], baseline)
     });
+    let strategies: Vec<Found> = strategies.collect();
+    let saved = |best: usize, other: usize| {
+        let pairs = courses[other].iter().zip(&courses[best]);
+        over_streams(pairs.map(|(other, best)| last(other) - last(best)))
+    };
     Findings {
-        strategies: strategies.collect(),
+        least: Lead::of(courses.len(), |index| -strategies[index].final_regret.value, saved),
+        strategies,
         days: (1..=CHECKPOINTS).map(|checkpoint| days * checkpoint as f64 / CHECKPOINTS as f64).collect(),
         arms,
         truth: truth.to_vec(),
         streams: study.streams,
         visits: courses.iter().flatten().map(|course| course.visits).sum(),
-        lead: None,
         log: None,
     }
 }
@@ -264,30 +279,23 @@ fn of_log(study: &Study, log: &Log, replayed: Vec<Vec<Replayed>>) -> Findings {
         let pairs = passes.first().filter(|_| 0 < index);
         found.earned = Some(Earned {
             matched: Mean::of(courses[index].iter().map(|course| course.visits as f64)),
-            rate: passes[index].rate(random),
-            against_random: passes[index].against_random(),
-            against_first: pairs.map(|first| passes[index].against(first)),
+            rate: passes[index].rate(random).into(),
+            against_random: passes[index].against_random().into(),
+            against_first: pairs.map(|first| passes[index].against(first).into()),
         });
     }
-    findings.lead = lead(passes.len(), |index| passes[index].rate(random).value).map(|(best, second)| Lead {
-        best,
-        second,
-        by: passes[best].against(&passes[second]),
-    });
     let clicks = log.shares().iter().map(|share| vec![share.successes(), share.trials() - share.successes()]);
     findings.log = Some(LogFacts {
         arms: log.shares().iter().map(|share| Rate::of_share(*share)).collect(),
         random: Rate::of_share(random),
         alike: independence(&clicks.collect::<Vec<_>>()).p,
+        most: Lead::of(
+            passes.len(),
+            |index| passes[index].rate(random).estimate,
+            |best, other| passes[best].against(&passes[other]),
+        ),
     });
     findings
-}
-
-/// The numbers of the two best of so many, the first of them ahead.
-fn lead(count: usize, score: impl Fn(usize) -> f64) -> Option<(usize, usize)> {
-    let mut order: Vec<usize> = (0..count).collect();
-    order.sort_by(|one, other| score(*other).total_cmp(&score(*one)));
-    Some((*order.first()?, *order.get(1)?))
 }
 
 /// The click rates of all passes of one strategy.
@@ -310,19 +318,19 @@ impl Passes {
     }
 
     /// The rate. No average over the log varies less than that of all its impressions alike.
-    fn rate(&self, random: Share) -> Mean {
+    fn rate(&self, random: Share) -> Difference {
         let least = random.value() * (1.0 - random.value()) / random.trials() as f64;
         of_logs(self.ordered.iter().copied(), self.resampled.iter().copied(), least)
     }
 
-    fn against_random(&self) -> Mean {
+    fn against_random(&self) -> Difference {
         let (of_resamples, of_log) = &self.random;
         let less = |(rates, random): (&[f64; 2], &f64)| rates.map(|rate| rate - random);
         let resampled = self.resampled.iter().zip(of_resamples).map(less);
         of_logs(self.ordered.iter().map(|rate| rate - of_log), resampled, 0.0)
     }
 
-    fn against(&self, other: &Self) -> Mean {
+    fn against(&self, other: &Self) -> Difference {
         let resampled = self.resampled.iter().zip(&other.resampled);
         let less = |(one, other): (&[f64; 2], &[f64; 2])| [one[0] - other[0], one[1] - other[1]];
         let ordered = self.ordered.iter().zip(&other.ordered).map(|(one, other)| one - other);
@@ -332,19 +340,22 @@ impl Passes {
 
 /// The mean of passes through one log, with an interval for all logs: its variance is what two passes through a resample have in common, at
 /// least `least`, and what the orders leave to chance. As a covariance over few streams is itself uncertain, one standard error of it is
-/// added: the interval is rather too wide.
+/// added, and the interval is Student's with as many degrees of freedom as there are streams but one: it is rather too wide.
 fn of_logs(
     ordered: impl Iterator<Item = f64>,
     resampled: impl Iterator<Item = [f64; 2]>,
     least: f64,
-) -> Mean {
+) -> Difference {
     let ordered: Moments<1> = Moments::of(ordered.map(|value| [value]));
     let resampled = Moments::of(resampled);
     let uncertain = (resampled.variance(0) * resampled.variance(1) / resampled.count() as f64).sqrt();
     let of_log = resampled.covariance(0, 1).max(least) + uncertain;
-    let error = (of_log + ordered.variance(0) / ordered.count() as f64).sqrt();
-    let (value, half) = (ordered.mean(0), -normal::quantile(0.5 * (1.0 - CONFIDENCE)) * error);
-    Mean { value, interval: Interval { low: value - half, high: value + half } }
+    let orders = ordered.count() as f64;
+    Difference {
+        estimate: ordered.mean(0),
+        standard_error: (of_log + ordered.variance(0) / orders).sqrt(),
+        degrees_of_freedom: orders - 1.0,
+    }
 }
 
 /// The regret at the end.
@@ -409,6 +420,7 @@ fn sorted(values: impl Iterator<Item = f64>) -> Vec<f64> {
 mod tests {
     use super::*;
     use crate::experiment::log::tests::synthetic;
+    use crate::statistics::dice::Dice;
 
     fn study(log: Log) -> Study {
         let strategies = ["", "allocate = \"thompson\""];
@@ -428,11 +440,12 @@ mod tests {
 
     #[test]
     fn what_a_log_tells_holds_of_other_logs() {
-        // 150 logs of one truth, each with its intervals: those of the rates must cover what they estimate, the value over all logs.
+        // 150 logs of one truth, each with its intervals: those of the rates must cover what they estimate, the value over all logs. None
+        // of them is refused because of its counts, as is one of a thousand.
         let logs = 150;
         let earned: Vec<Vec<Earned>> = (0..logs)
             .map(|number| {
-                let log = synthetic(&[0.2, 0.5], 400, Seed::new(1000 + number));
+                let log = synthetic(&[0.2, 0.5], 400, Seed::new(2000 + number));
                 let found = compare(&study(log), 2, &|_| {});
                 found.strategies.iter().filter_map(|found| found.earned).collect()
             })
@@ -455,5 +468,39 @@ mod tests {
             earned[1].against_first.expect("it is not the first")
         });
         assert!(earned.iter().all(|earned| earned[0].against_first.is_none()));
+    }
+
+    #[test]
+    fn whoever_is_not_surely_behind_is_a_rival_not_only_the_second() {
+        // The second is surely behind by 1, and the third by 1.5 with a standard error of 1.
+        let ahead = |best: usize, other: usize| {
+            assert_eq!(best, 2);
+            let (estimate, standard_error) = [(1.5, 1.0), (1.0, 0.01)][other];
+            Difference { estimate, standard_error, degrees_of_freedom: 99.0 }
+        };
+        let lead = Lead::of(3, |index| index as f64, ahead);
+        assert_eq!(lead, Some(Lead { best: 2, rivals: vec![0] }));
+        // 2.1 standard errors are enough against one, and not against one of three.
+        let ahead =
+            |_, _| Difference { estimate: 2.1, standard_error: 1.0, degrees_of_freedom: f64::INFINITY };
+        let rivals = |count| Lead::of(count, |index| -(index as f64), ahead).map(|lead| lead.rivals);
+        assert_eq!((rivals(2), rivals(4)), (Some(vec![]), Some(vec![1, 2, 3])));
+        assert_eq!((rivals(1), rivals(0)), (Some(vec![]), None));
+    }
+
+    #[test]
+    fn intervals_for_all_logs_cover_also_with_few_streams() {
+        let mut dice = Dice::new(&mut Seed::new(7).stream("few streams"));
+        for streams in [2, 3, 5, 20] {
+            let covered = (0..2000).filter(|_| {
+                let log = dice.normal();
+                let ordered = vec![log; streams];
+                let resampled: Vec<[f64; 2]> = (0..streams).map(|_| [log + dice.normal(); 2]).collect();
+                let found: Mean = of_logs(ordered.into_iter(), resampled.into_iter(), 0.0).into();
+                found.interval.contains(0.0)
+            });
+            let covered = covered.count();
+            assert!(1900 <= covered, "{streams} streams: {covered} of 2000");
+        }
     }
 }

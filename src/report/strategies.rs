@@ -4,12 +4,12 @@ use std::fmt::{self, Write};
 
 use serde::Serialize;
 
-use crate::lab::strategies::{CONFIDENCE, Earned, Findings, Found, Lead, LogFacts, Mean, Rate};
+use crate::lab::strategies::{CONFIDENCE, Earned, Findings, Found, LogFacts, Mean, Rate};
 use crate::report::command::quoted;
 use crate::report::compare::write_rows;
 use crate::report::text::{grouped, significant};
 use crate::scenario::{Study, Visitors};
-use crate::statistics::{Interval, normal};
+use crate::statistics::{Interval, student};
 
 /// The title of the table of losses.
 const COSTS: &str = "what it costs";
@@ -53,27 +53,87 @@ impl StrategiesReport<'_> {
         if self.is_a_a() {
             return self.finding_of_alike();
         }
-        let (found, lead) = (&self.findings.strategies, self.findings.lead);
         if let Some(log) = &self.findings.log {
-            return finding_of_log(log, found, lead);
+            return self.finding_of_log(log);
         }
-        let Some(best) = lead.map_or(found.first(), |lead| found.get(lead.best)) else {
-            return String::new();
-        };
-        let rival = lead.filter(|lead| !lead.is_sure()).map(|lead| &found[lead.second]);
-        let lost = mean(&best.final_regret);
-        match rival {
-            None => {
-                let right = rate(&best.right);
-                format!("{} loses least: {lost} successes, and the best arm in {right} of streams", best.name)
+        let sure = self.findings.least.as_ref().filter(|least| least.rivals.is_empty());
+        let right = sure.map(|least| rate(&self.findings.strategies[least.best].right));
+        let right = right.map(|right| format!(", and the best arm in {right} of streams"));
+        self.who_loses_least() + &right.unwrap_or_default()
+    }
+
+    /// Who loses least, and who may as well.
+    pub(super) fn who_loses_least(&self) -> String {
+        let Some(least) = &self.findings.least else { return String::new() };
+        let found = |index: &usize| &self.findings.strategies[*index];
+        let (best, lost) = (&found(&least.best).name, mean(&found(&least.best).final_regret));
+        match &least.rivals[..] {
+            [] => format!("{best} loses least: {lost} successes"),
+            [rival] => {
+                let (rival, other) = (&found(rival).name, mean(&found(rival).final_regret));
+                format!(
+                    "{best} and {rival} lose least, and cannot be told apart: {lost} and {other} successes"
+                )
             }
-            Some(rival) => format!(
-                "{} and {} lose least, and cannot be told apart: {lost} and {} successes",
-                best.name,
-                rival.name,
-                mean(&rival.final_regret)
-            ),
+            rivals => {
+                let rivals = self.named(rivals);
+                format!("{best} loses least, but {rivals} cannot be told apart from it: {lost} successes")
+            }
         }
+    }
+
+    /// Strategies by their names, or how many there are.
+    fn named(&self, numbers: &[usize]) -> String {
+        let name = |number: &usize| &self.findings.strategies[*number].name;
+        match numbers {
+            [one] => name(one).clone(),
+            [one, other] => format!("{} and {}", name(one), name(other)),
+            more => format!("{} others", more.len()),
+        }
+    }
+
+    /// How a replay came out: who earns most of those that surely earn more than the random policy, and who may be as good.
+    fn finding_of_log(&self, log: &LogFacts) -> String {
+        let found = &self.findings.strategies;
+        let random = percent(log.random.value());
+        let clicks = log.random.happened as f64 / log.arms.len() as f64;
+        if clicks < CLICKS_MIN {
+            let clicks = significant(clicks);
+            return format!(
+                "the log is too small to tell: {clicks} clicks in a pass, of which {CLICKS_MIN} are the least"
+            );
+        }
+        // The best of several must be ahead by more: Bonferroni.
+        let tail = 0.5 * (1.0 - CONFIDENCE);
+        let quantile = |tail: f64| student::quantile(tail, self.findings.streams as f64 - 1.0);
+        let wider = quantile(tail / found.len() as f64) / quantile(tail);
+        let highest = |found: &mut dyn Iterator<Item = (usize, &Found)>| -> Option<(usize, String, Earned)> {
+            let earned = found.filter_map(|(index, found)| Some((index, found.name.clone(), found.earned?)));
+            earned.max_by(|one, other| one.2.rate.value.total_cmp(&other.2.rate.value))
+        };
+        let sure = |found: &Found| {
+            let more = found.earned.map(|earned| earned.against_random);
+            more.is_some_and(|more| wider * (more.value - more.interval.low) < more.value)
+        };
+        let all = || found.iter().enumerate();
+        if let Some((index, name, earned)) = highest(&mut all().filter(|(_, found)| sure(found))) {
+            let most = log.most.iter().flat_map(|most| std::iter::once(&most.best).chain(&most.rivals));
+            let others: Vec<usize> = most.copied().filter(|other| *other != index).collect();
+            let rival = match &others[..] {
+                [] => String::new(),
+                others => format!("; {} may be as good", self.named(others)),
+            };
+            return format!(
+                "{name} earns {}% clicks where the random policy has {random}: {} points more{rival}",
+                points(earned.rate),
+                points(earned.against_random)
+            );
+        }
+        let Some((_, name, earned)) = highest(&mut all()) else { return String::new() };
+        format!(
+            "no strategy is shown to earn more than the random policy's {random} clicks: the most has {name}, {}%",
+            points(earned.rate)
+        )
     }
 
     fn finding_of_alike(&self) -> String {
@@ -233,6 +293,9 @@ impl StrategiesReport<'_> {
              arm that it chose."
                 .to_owned(),
         ];
+        if 2 < self.findings.strategies.len() && !self.is_a_a() {
+            notes[0].push_str(" The headline allows for the number of strategies (Bonferroni).");
+        }
         if 2 < self.findings.arms.len() {
             let note = "Each arm is tested against the first, at the probability of a false alarm over their number (Bonferroni).";
             notes.insert(2, note.to_owned());
@@ -254,8 +317,8 @@ impl StrategiesReport<'_> {
                 if clicks < CLICKS_FEW { " These are few: only large differences can be seen." } else { "" }
             ),
             format!(
-                "clicked, against random, against the first: intervals cover {:.0}% of other logs of the same size, by bootstrap; more \
-                 streams do not make them much narrower.{} The headline allows for the number of strategies (Bonferroni). All other intervals are over orders of this one log.",
+                "clicked, against random, against the first: intervals cover at least {:.0}% of other logs of the same size, by bootstrap; \
+                 those of differences narrow with more streams.{} The headline allows for the number of strategies (Bonferroni). All other intervals are over orders of this one log.",
                 100.0 * CONFIDENCE,
                 if *streams < STREAMS_FEW { " With fewer than 300 streams they are rough." } else { "" }
             ),
@@ -300,45 +363,6 @@ impl StrategiesReport<'_> {
         };
         serde_json::to_string_pretty(&document).expect("names are text, and what is not finite becomes null")
     }
-}
-
-/// How a replay came out: who earns most of those that surely earn more than the random policy, and who may be as good.
-fn finding_of_log(log: &LogFacts, found: &[Found], lead: Option<Lead>) -> String {
-    let random = percent(log.random.value());
-    let clicks = log.random.happened as f64 / log.arms.len() as f64;
-    if clicks < CLICKS_MIN {
-        let clicks = significant(clicks);
-        return format!(
-            "the log is too small to tell: {clicks} clicks in a pass, of which {CLICKS_MIN} are the least"
-        );
-    }
-    // The best of several must be ahead by more: Bonferroni.
-    let tail = 0.5 * (1.0 - CONFIDENCE);
-    let wider = normal::quantile(tail / found.len() as f64) / normal::quantile(tail);
-    let highest = |found: &mut dyn Iterator<Item = (usize, &Found)>| -> Option<(usize, String, Earned)> {
-        let earned = found.filter_map(|(index, found)| Some((index, found.name.clone(), found.earned?)));
-        earned.max_by(|one, other| one.2.rate.value.total_cmp(&other.2.rate.value))
-    };
-    let sure = |found: &Found| {
-        let more = found.earned.map(|earned| earned.against_random);
-        more.is_some_and(|more| wider * (more.value - more.interval.low) < more.value)
-    };
-    let all = || found.iter().enumerate();
-    if let Some((index, name, earned)) = highest(&mut all().filter(|(_, found)| sure(found))) {
-        let rival = lead.filter(|lead| lead.best == index && !lead.is_sure());
-        let rival =
-            rival.map(|lead| format!("; {} may be as good", found[lead.second].name)).unwrap_or_default();
-        return format!(
-            "{name} earns {}% clicks where the random policy has {random}: {} points more{rival}",
-            points(earned.rate),
-            points(earned.against_random)
-        );
-    }
-    let Some((_, name, earned)) = highest(&mut all()) else { return String::new() };
-    format!(
-        "no strategy is shown to earn more than the random policy's {random} clicks: the most has {name}, {}%",
-        points(earned.rate)
-    )
 }
 
 /// One table of a report: a row for each strategy, or for each arm.

@@ -99,6 +99,28 @@ fn who_peeks_is_wrong_far_more_often_than_said_and_a_sequential_test_is_not() {
 }
 
 #[test]
+fn whoever_cannot_be_told_apart_from_the_best_is_named_in_the_headline_and_on_the_page() {
+    let head = ALIKE.find("[[strategies]]").expect("it has strategies");
+    let head = ALIKE[..head].replace("{ name = \"b\" }", "{ name = \"b\", lift = \"+50%\" }");
+    for (names, told) in [
+        (&["A", "B"][..], "A and B lose least, and cannot be told apart: "),
+        (&["A", "B", "C"], "A loses least, but B and C cannot be told apart from it: "),
+        (&["A", "B", "C", "D"], "A loses least, but 3 others cannot be told apart from it: "),
+    ] {
+        let strategies = names.iter().map(|name| format!("[[strategies]]\nname = \"{name}\"\n"));
+        let bad = "[[strategies]]\nname = \"all to a\"\nallocate = { shares = [\"99%\", \"1%\"] }\n";
+        let file = format!("{head}{}{bad}", strategies.collect::<String>());
+        let folder = folder("strategies_rivals", &[("s.toml", &file)]);
+        let ended = compare(&folder, &["--streams", "20", "--html", "page.html", "--set", "users.days=5"]);
+        assert_eq!((ended.code, ended.err.as_str()), (0, ""));
+        assert!(ended.out.starts_with(&format!("COMPARED: {told}")), "{}", ended.out);
+        #[expect(clippy::disallowed_methods, reason = "the test reads a page of the user's")]
+        let page = std::fs::read_to_string(folder.join("page.html")).expect("it was written");
+        assert!(page.contains(&format!("<h2>{told}")), "{page}");
+    }
+}
+
+#[test]
 fn the_numbers_do_not_depend_on_how_many_threads_there_are() {
     let folder = folder("strategies_jobs", &[("s.toml", RICH)]);
     let of = |jobs: &str, more: &[&str]| {
@@ -140,6 +162,8 @@ fn what_is_wrong_with_a_file_is_told_with_its_place_and_its_mend() {
         ("strategies.mSPRT.batch=10", "fixed shares learn nothing"),
         ("strategies.mSPRT.allocate={shares=['50%','40%']}", "they sum to 90%"),
         ("strategies.mSPRT.not_before=60d", "the stream ends after 60 days"),
+        ("strategies.mSPRT.looks=1001", "it would look 1001 times; from 1 to 1000"),
+        ("users.days=3650", "it would look 3650 times; from 1 to 1000"),
         ("strategies.mSPRT.alpha=0%", "a false alarm has a probability"),
         ("streams=1", "2 to 1000000 streams"),
         ("title=", "say in one sentence what it compares"),
@@ -195,7 +219,7 @@ fn the_summary_has_an_interval_at_each_number_and_the_page_shows_it() {
     let ended = compare(&folder, &["--html", "out/page.html"]);
     assert_eq!((ended.code, ended.err.as_str()), (0, ""));
     insta::assert_snapshot!(trimmed(&ended.out), @r#"
-    COMPARED: UCB1, window loses least: 29.2 [25.5, 32.9] successes, and the best arm in 100.0% [83.2, 100.0] of streams
+    COMPARED: UCB1, window and Thompson lose least, and cannot be told apart: 29.2 [25.5, 32.9] and 33.5 [30.6, 36.3] successes
     Everything at once
     s.toml, 20 streams from seed 1, 200 users a day for 6 days; control 10%, better 18%, worse 4.73%
 
@@ -220,7 +244,7 @@ fn the_summary_has_an_interval_at_each_number_and_the_page_shows_it() {
       EXP3          0.0% [0.0, 16.8]      6 [6, 6]          6, 6, 6       1,721 [1,704, 1,737]
       UCB1, window  100.0% [83.2, 100.0]  2.2 [2.01, 2.39]  2, 2, 3       578 [523, 633]
 
-    Intervals cover 95% each, over 20 streams: shares by Clopper and Pearson, means by Student. Every strategy met the same users, and `against the first` is of pairs.
+    Intervals cover 95% each, over 20 streams: shares by Clopper and Pearson, means by Student. Every strategy met the same users, and `against the first` is of pairs. The headline allows for the number of strategies (Bonferroni).
     right: chose the best arm, or one of several. false alarms: said that arms differ, or left the control, without a reason in the truth. coverage: how often all its intervals of effects held the truth.
     Each arm is tested against the first, at the probability of a false alarm over their number (Bonferroni).
     regret: successes lost against the best arm of each moment, until the end of the stream: after its decision everybody gets the arm that it chose.
@@ -334,6 +358,7 @@ fn a_log_is_replayed_and_tells_who_would_have_earned_more_than_chance() {
         "20 orders from seed 1 of 2,998 impressions of `random` in `shop`",
         "all, at random  2,998",
         "they are rough",
+        "cover at least 95% of other logs of the same size, by bootstrap; those of differences narrow with more streams.",
     ] {
         assert!(ended.out.contains(told), "{told}: {}", ended.out);
     }

@@ -16,7 +16,7 @@ mod population;
 mod tests;
 
 pub use draws::{Response, User, Users};
-pub(super) use model::ARMS_MAX;
+pub(super) use model::{ARMS_MAX, DAYS_MAX};
 pub use model::{Arm, Bots, Delay, DelayShape, Novelty, Returning, Season, UserModel};
 pub use population::Population;
 pub(super) use population::{DAY, evenly};

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::base::{Change, Problem, Share, Span};
 
 /// How many days a stream may last, and how many arms there may be: the rates of every hour are in memory.
-const DAYS_MAX: u32 = 3650;
+pub(in crate::experiment) const DAYS_MAX: u32 = 3650;
 pub(in crate::experiment) const ARMS_MAX: usize = 200;
 
 /// How often a user may come back.

@@ -300,16 +300,12 @@ const EDGES: [Detector; 8] = [
     },
     Detector {
         name: "effect without regard to seasons",
-        sound: "70 days, of which the treated are mostly weekends; no effect",
+        sound: "70 days, of which weekends are treated twice as often as others; no effect",
         planted: "",
         claim: Claim::None,
         source: VALIDITY,
         why: None,
-        p: |_, dice| {
-            let mut observations = seasons(70, 0.0, dice);
-            observations.retain(|one| one.treated == (5 <= one.season) || dice.happens(0.5));
-            seasonal_effect(&observations).map_or(1.0, |found| found.unadjusted.p)
-        },
+        p: |_, dice| seasonal_effect(&treated_at_weekends(70, dice)).map_or(1.0, |found| found.unadjusted.p),
     },
 ];
 
@@ -502,6 +498,13 @@ fn seasons(count: usize, effect: f64, dice: &mut Dice) -> Vec<Observation> {
     (0..count).flat_map(|day| [(day, false), (day, true)]).map(&mut one).collect()
 }
 
+/// Of days that had both, all treated weekends and all other days without treatment, and half of the rest: weekends are treated twice as often.
+fn treated_at_weekends(count: usize, dice: &mut Dice) -> Vec<Observation> {
+    let mut observations = seasons(count, 0.0, dice);
+    observations.retain(|one| one.treated == (5 <= one.season) || dice.happens(0.5));
+    observations
+}
+
 fn summary(values: &[f64]) -> ArmSummary {
     use crate::statistics::descriptive::{mean, variance};
     ArmSummary { users: values.len() as u64, mean: mean(values), variance: variance(values) }
@@ -579,6 +582,20 @@ mod tests {
         assert_eq!(judged(Claim::AtMost, shy), Some(Reproduced::Yes));
         assert_eq!(judged(Claim::AtMost, bold), Some(Reproduced::No));
         assert_eq!(judged(Claim::None, bold), None);
+    }
+
+    #[test]
+    fn weekends_are_treated_twice_as_often_as_other_days() {
+        let mut dice = Dice::new(&mut crate::base::Seed::new(1).stream("weekends"));
+        let days = treated_at_weekends(70_000, &mut dice);
+        let treated = |weekend: bool| {
+            let all = days.iter().filter(|one| weekend == (5 <= one.season));
+            all.clone().filter(|one| one.treated).count() as f64 / all.count() as f64
+        };
+        let (weekends, others) = (treated(true), treated(false));
+        assert!((weekends / others - 2.0).abs() < 0.05, "{weekends} and {others}");
+        let most = days.iter().filter(|one| one.treated && one.season < 5).count();
+        assert!(2 * most > days.iter().filter(|one| one.treated).count(), "most treated days are others");
     }
 
     #[test]

@@ -128,17 +128,11 @@ impl StrategiesReport<'_> {
     /// Regret over time: all means in one chart, and each strategy with its band.
     fn write_regret(&self, out: &mut String) -> fmt::Result {
         let found = &self.findings.strategies;
-        let order = |found: &&Found| found.final_regret.value;
-        let least = found.iter().min_by(|one, other| order(one).total_cmp(&order(other)));
-        let Some(least) = least else { return Ok(()) };
-        let told = mean(&least.final_regret);
+        let least = self.who_loses_least();
         let title = if self.findings.log.is_some() {
-            format!(
-                "By the log's own rates {} loses least: {told}; bands hold nine of ten orders",
-                least.name
-            )
+            format!("By the log's own rates {least}; bands hold nine of ten orders")
         } else {
-            format!("{} has the least regret: {told}; bands hold nine of ten streams", least.name)
+            format!("{least}; bands hold nine of ten streams")
         };
         writeln!(out, "<h2>{}</h2>\n<div class=\"charts\">", escaped(&title))?;
         let all = found.iter().map(|found| self.regret_line(found, false));

@@ -178,6 +178,10 @@ impl Tangents {
         for index in affected {
             let (arm, known) = (&arms.all()[index], &mut self.arms[index]);
             if arm.removed || known.of == (arm.pulls, arm.rewards) {
+                // The reward replaced an equal one: the tail has learnt what the arm has not.
+                if index == outcome.arm {
+                    known.tail = None;
+                }
                 continue;
             }
             if let Some(tangent) = known.tangent.take() {

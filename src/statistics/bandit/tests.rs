@@ -406,3 +406,22 @@ fn they_do_so_after_many_rewards_of_arms_that_are_hardly_apart() {
         }
     }
 }
+
+#[test]
+fn they_do_so_where_a_late_reward_replaces_an_equal_one() {
+    for (count, lag) in [(3, 1), (3, 3), (5, 1), (5, 3)] {
+        for index in SHORTENED {
+            let (mut dice, memory) = (dice(1), Memory::Window { length: 30 });
+            let mut policy = IndexPolicy::new(count, index, memory);
+            let mut feedback = Feedback::new(Delay::Lag(lag));
+            for step in 0..3_000 {
+                let arms = policy.arms().clone();
+                let arm = policy.choose(&mut dice);
+                assert_eq!(arm, largest(index, &arms), "{index:?}, {count}, {lag}, step {step}: {arms:?}");
+                let share = 0.8 + 0.2 * arm as f64 / count as f64;
+                let reward = f64::from(u8::from(dice.happens(share)));
+                feedback.send(Outcome { arm, reward }, &mut policy);
+            }
+        }
+    }
+}
