@@ -228,7 +228,8 @@ fn alike(model: &LogModel, what: &str, counts: Vec<u64>) -> Result<(), Vec<Probl
     }
     let (least, most) = (counts.iter().min().unwrap_or(&0), counts.iter().max().unwrap_or(&0));
     let message = format!(
-        "`{}` is said to have shown all with the same chance, but the log has {least} impressions of one {what} and {most} of another: p = {:.1e}",
+        "`{}` is said to have shown all with the same chance, but the log has {least} impressions of one {what} \
+         and {most} of another: p = {:.1e}",
         model.policy, found.p
     );
     let help =

@@ -318,7 +318,8 @@ impl StrategiesReport<'_> {
             ),
             format!(
                 "clicked, against random, against the first: intervals cover at least {:.0}% of other logs of the same size, by bootstrap; \
-                 those of differences narrow with more streams.{} The headline allows for the number of strategies (Bonferroni). All other intervals are over orders of this one log.",
+                 those of differences narrow with more streams.{} The headline allows for the number of strategies (Bonferroni). All \
+                 other intervals are over orders of this one log.",
                 100.0 * CONFIDENCE,
                 if *streams < STREAMS_FEW { " With fewer than 300 streams they are rough." } else { "" }
             ),
