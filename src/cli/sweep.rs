@@ -27,15 +27,13 @@ const MEMORY: ByteSize = ByteSize::new(2 << 30);
 
 /// Carries `sweep` out; returns its exit code.
 pub(super) fn run(arguments: &SweepArguments) -> u8 {
-    let plan = match plan(arguments) {
-        Ok(plan) => plan,
+    let plan = plan(arguments);
+    let scenarios = match loads(&plan) {
+        Ok(scenarios) => scenarios,
         Err(code) => return code,
     };
     if !arguments.told.figure.is_empty() {
-        let names = match loads(&plan) {
-            Ok(scenarios) => scenarios.iter().flat_map(figure_names).collect::<Vec<_>>(),
-            Err(code) => return code,
-        };
+        let names: Vec<String> = scenarios.iter().flat_map(figure_names).collect();
         if let Err(unknown) = known(&arguments.told.figure, &names, &names) {
             tell(&(unknown + "\n"));
             return Verdict::BAD_INPUT;
@@ -128,7 +126,7 @@ pub(super) fn merge(arguments: &MergeArguments) -> u8 {
     told(&arguments.folders[0], &whole, &outcomes, stop, &arguments.told)
 }
 
-fn plan(arguments: &SweepArguments) -> Result<Plan, u8> {
+fn plan(arguments: &SweepArguments) -> Plan {
     let RunsArguments { files, set, seeds: (first, end), .. } = &arguments.runs;
     let (first, end) = (*first, *end);
     let axes: Vec<Axis> = arguments
@@ -136,9 +134,7 @@ fn plan(arguments: &SweepArguments) -> Result<Plan, u8> {
         .iter()
         .map(|(path, values)| Axis { path: path.clone(), values: values.clone() })
         .collect();
-    let plan = Plan { files: files.clone(), set: set.clone(), axes, first, end, shard: arguments.shard };
-    loads(&plan)?;
-    Ok(plan)
+    Plan { files: files.clone(), set: set.clone(), axes, first, end, shard: arguments.shard }
 }
 
 /// The scenarios of a plan, once for each point of its axes. What cannot be run is told before anything is, and not once for each seed.

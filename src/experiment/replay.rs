@@ -10,7 +10,7 @@
 //! mean is not the estimate, but that of passes through the log itself.
 
 use crate::base::{Seed, SimTime};
-use crate::experiment::course::{Course, Prepared};
+use crate::experiment::course::{Course, Prepared, Recorder};
 use crate::experiment::log::{Impression, Log};
 use crate::statistics::dice::Dice;
 
@@ -59,10 +59,7 @@ impl Prepared<'_> {
         let mut recorder = self.begin(log.rates(), end, dice);
         for (number, impression) in order.iter().enumerate() {
             let at = SimTime::from_nanos((u128::from(end.as_nanos()) * number as u128 / count) as u64);
-            while recorder.look_until(at).is_some() {
-                recorder.look();
-            }
-            recorder.tell_until(at);
+            come_to(&mut recorder, at);
             let assignment = assignments.uniform();
             let (arm, probability) = recorder.choose(None, || assignment);
             if arm == impression.arm {
@@ -70,12 +67,17 @@ impl Prepared<'_> {
                 recorder.know(arm, impression.clicked, probability);
             }
         }
-        while recorder.look_until(end).is_some() {
-            recorder.look();
-        }
-        recorder.tell_until(end);
+        come_to(&mut recorder, end);
         recorder.told()
     }
+}
+
+/// Everything that happens until a time and is no impression. What is known is known at once, so that looks do not wait for it.
+fn come_to(recorder: &mut Recorder<'_>, at: SimTime) {
+    while recorder.look_until(at).is_some() {
+        recorder.look();
+    }
+    recorder.tell_until(at);
 }
 
 /// Fisher and Yates's shuffle.

@@ -96,12 +96,19 @@ fn within(history: &History, one: i64, other: i64) -> bool {
     history.window.is_none_or(|window| u128::from(one.abs_diff(other)) <= window.as_millis())
 }
 
-pub(super) fn folded(history: &History) -> Check {
-    let mut check = Check::new("what is believed is the fold of unique rewards up to the stored offsets");
-    if !history.whole {
-        return check;
+/// What is believed, and what was too late for it, held against the logs once they were read to their ends.
+pub(super) fn by_the_logs(history: &History) -> [Check; 2] {
+    let mut folded = Check::new("what is believed is the fold of unique rewards up to the stored offsets");
+    let mut late = Check::new("what came too late is counted as such, once");
+    if history.whole {
+        let (first, too_late) = stand(history);
+        fold(history, &first, &mut folded);
+        count_late(history, &too_late, &mut late);
     }
-    let (first, _) = stand(history);
+    [folded, late]
+}
+
+fn fold(history: &History, first: &BTreeMap<(Topic, Id), Stand<'_>>, check: &mut Check) {
     for (version, progress) in &history.progress {
         let Some(beliefs) = history.beliefs.get(version) else { continue };
         let seen = |topic, id| {
@@ -134,15 +141,9 @@ pub(super) fn folded(history: &History) -> Check {
             });
         }
     }
-    check
 }
 
-pub(super) fn late(history: &History) -> Check {
-    let mut check = Check::new("what came too late is counted as such, once");
-    if !history.whole {
-        return check;
-    }
-    let (_, late) = stand(history);
+fn count_late(history: &History, late: &[Place], check: &mut Check) {
     for (version, progress) in &history.progress {
         let read = |(topic, part, offset): &&Place| {
             progress.offsets.get(&(*topic, *part)).is_some_and(|read| offset < read)
@@ -152,5 +153,4 @@ pub(super) fn late(history: &History) -> Check {
             format!("w{version}: {} records came too late, by the logs {expected}", progress.late)
         });
     }
-    check
 }

@@ -298,6 +298,7 @@ pub fn check(history: &History) -> Vec<Check> {
     let versions = history.catalogues.len() + history.beliefs.len() + history.progress.len();
     (0..versions).for_each(|_| one.look(None, None));
     history.torn.iter().for_each(|(at, text)| one.look(*at, Some(text.clone())));
+    let [folded, late] = learnt::by_the_logs(history);
     vec![
         one,
         decisions::pure(history),
@@ -311,8 +312,8 @@ pub fn check(history: &History) -> Vec<Check> {
         chance::carried_over(history),
         learnt::weighed(history),
         learnt::onward(history),
-        learnt::folded(history),
-        learnt::late(history),
+        folded,
+        late,
         events::kept(history),
         events::made_up(history),
         events::copied(history),

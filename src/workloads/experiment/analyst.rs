@@ -65,7 +65,10 @@ pub struct Shown {
     pub human: bool,
 }
 
-/// What the logs hold of one id.
+/// What the logs hold, by id.
+pub struct Logs(BTreeMap<Id, Found>);
+
+/// What they hold of one id.
 #[derive(Default)]
 struct Found {
     /// The experiment and the arm of its exposure.
@@ -95,9 +98,11 @@ pub fn regret(
     vec![Figure::new("regret per visit", "%", Better::Less, value)]
 }
 
-/// What became of the events that were handed to producers. Without a value unless everything was `read` back.
-pub fn delivered(history: &History, read: bool) -> Vec<Figure> {
-    let found = found(history);
+/// What became of the events that were handed to producers.
+pub fn delivered(history: &History, Logs(found): &Logs) -> Vec<Figure> {
+    // What is lost together says little of how many trials there were: runs are what varies.
+    let share =
+        |name: String, happened, of| Figure { of: None, ..Figure::share(name, Better::Less, happened, of) };
     let mut figures = Vec::new();
     for (topic, name, copies) in [
         (Topic::Exposures, "exposures", (|found| found.exposures) as fn(&Found) -> u64),
@@ -106,44 +111,39 @@ pub fn delivered(history: &History, read: bool) -> Vec<Figure> {
         let sent = history.sent_of(topic);
         let there = found.values().filter(|found| 0 < copies(found)).count() as u64;
         let twice = found.values().filter(|found| 1 < copies(found)).count() as u64;
-        let share = |what: &str, happened, of| {
-            let figure = Figure::share(format!("{name} {what}"), Better::Less, happened, of);
-            Figure { value: figure.value.filter(|_| read), of: None, ..figure }
-        };
-        figures.push(share("lost", sent.saturating_sub(there), sent));
-        figures.push(share("in several copies", twice, there));
+        figures.push(share(format!("{name} lost"), sent.saturating_sub(there), sent));
+        figures.push(share(format!("{name} in several copies"), twice, there));
     }
     let shown = found.values().filter(|found| found.shown.is_some()).count() as u64;
     let open = found.values().filter(|found| found.shown.is_some() && found.outcomes == 0).count() as u64;
-    let open = Figure::share("exposures without an outcome", Better::Less, open, shown);
-    figures.push(Figure { value: open.value.filter(|_| read), of: None, ..open });
+    figures.push(share("exposures without an outcome".to_owned(), open, shown));
     figures
 }
 
-/// What an analyst would conclude of these experiments, by each way to count. Without values unless everything was `read` back.
+/// What an analyst would conclude of these experiments, by each way to count.
 pub fn concluded(
     populations: &BTreeMap<String, Population>,
     drafts: &[&Draft],
     history: &History,
+    logs: &Logs,
     shown: &[Shown],
-    read: bool,
 ) -> Vec<Figure> {
     let drafts = drafts.iter().filter(|draft| can_be_analysed(draft, &populations[&draft.name]));
     let names: BTreeSet<&str> = drafts.map(|draft| &*draft.name).collect();
-    let subjects: Vec<(u32, &Experiment)> = history
+    // Of each its number, itself, and what its visits were shown.
+    let subjects: Vec<(u32, &Experiment, _)> = history
         .experiments()
         .filter(|(_, experiment)| is_fixed(experiment) && names.contains(&*experiment.name))
+        .map(|(number, experiment)| (number, experiment, without_loss(shown, number)))
         .collect();
-    let found = found(history);
     let mut figures = Vec::new();
     for counting in Counting::ALL.into_iter().filter(|_| !names.is_empty()) {
         let mut conclusions = Conclusions::default();
-        for (number, experiment) in &subjects {
-            let [logged, as_shown] = [tallied(&found, *number, counting), without_loss(shown, *number)];
-            conclusions.add(logged, as_shown, &experiment.shares, populations[&experiment.name].truth());
+        for (number, experiment, as_shown) in &subjects {
+            let (logged, truth) = (logs.tallied(*number, counting), populations[&experiment.name].truth());
+            conclusions.add(logged, *as_shown, &experiment.shares, truth);
         }
-        let told = conclusions.figures(counting).into_iter();
-        figures.extend(told.map(|figure| Figure { value: figure.value.filter(|_| read), ..figure }));
+        figures.extend(conclusions.figures(counting));
     }
     figures
 }
@@ -162,41 +162,44 @@ fn can_be_analysed(draft: &Draft, population: &Population) -> bool {
     once && steady && draft.adaptive.is_none() && draft.arms.len() == 2
 }
 
-fn found(history: &History) -> BTreeMap<Id, Found> {
-    let mut all: BTreeMap<Id, Found> = BTreeMap::new();
-    for (id, said) in history.events_read() {
-        let found = all.entry(*id).or_default();
-        match said {
-            Said::Exposure { choice, .. } => {
-                found.shown = Some((choice.experiment, choice.arm));
-                found.exposures += 1;
-            }
-            Said::Outcome(converted) => {
-                found.converted = *converted;
-                found.outcomes += 1;
+impl Logs {
+    /// What was read back of them.
+    pub fn of(history: &History) -> Self {
+        let mut all: BTreeMap<Id, Found> = BTreeMap::new();
+        for (id, said) in history.events_read() {
+            let found = all.entry(*id).or_default();
+            match said {
+                Said::Exposure { choice, .. } => {
+                    found.shown = Some((choice.experiment, choice.arm));
+                    found.exposures += 1;
+                }
+                Said::Outcome(converted) => {
+                    found.converted = *converted;
+                    found.outcomes += 1;
+                }
             }
         }
+        Self(all)
     }
-    all
-}
 
-/// Exposures and conversions of both arms. An outcome without an exposure is of no arm.
-fn tallied(found: &BTreeMap<Id, Found>, experiment: u32, counting: Counting) -> [(u64, u64); 2] {
-    let mut arms = [(0, 0); 2];
-    for found in found.values() {
-        let Some((_, arm)) = found.shown.filter(|(number, _)| *number == experiment) else { continue };
-        let (shown, converted) = match counting {
-            Counting::Records => (found.exposures, found.outcomes * u64::from(found.converted)),
-            Counting::Ids => (1, u64::from(found.converted)),
-            Counting::Pairs => {
-                let whole = u64::from(0 < found.outcomes);
-                (whole, whole * u64::from(found.converted))
-            }
-        };
-        arms[arm].0 += shown;
-        arms[arm].1 += converted;
+    /// Exposures and conversions of both arms. An outcome without an exposure is of no arm.
+    fn tallied(&self, experiment: u32, counting: Counting) -> [(u64, u64); 2] {
+        let mut arms = [(0, 0); 2];
+        for found in self.0.values() {
+            let Some((_, arm)) = found.shown.filter(|(number, _)| *number == experiment) else { continue };
+            let (shown, converted) = match counting {
+                Counting::Records => (found.exposures, found.outcomes * u64::from(found.converted)),
+                Counting::Ids => (1, u64::from(found.converted)),
+                Counting::Pairs => {
+                    let whole = u64::from(0 < found.outcomes);
+                    (whole, whole * u64::from(found.converted))
+                }
+            };
+            arms[arm].0 += shown;
+            arms[arm].1 += converted;
+        }
+        arms
     }
-    arms
 }
 
 /// The same of the visits as they were shown.
@@ -344,7 +347,7 @@ mod tests {
         }
 
         fn tallied(&self, counting: Counting) -> [(u64, u64); 2] {
-            tallied(&found(&self.history), 1, counting)
+            Logs::of(&self.history).tallied(1, counting)
         }
 
         /// What is concluded where the second arm is as good as its rate says.
@@ -355,8 +358,9 @@ mod tests {
             let model = toml::from_str(&model).expect("a model");
             let populations = BTreeMap::from([("one".to_owned(), Population::new(&model))]);
             let draft = draft();
-            let mut figures = concluded(&populations, &[&draft], &self.history, &self.shown, true);
-            figures.extend(delivered(&self.history, true));
+            let logs = Logs::of(&self.history);
+            let mut figures = concluded(&populations, &[&draft], &self.history, &logs, &self.shown);
+            figures.extend(delivered(&self.history, &logs));
             figures.into_iter().map(|figure| (figure.name, figure.value)).collect()
         }
     }

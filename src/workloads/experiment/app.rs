@@ -12,7 +12,7 @@ use crate::base::SimTime;
 use crate::checkers::experiment as checker;
 use crate::checkers::experiment::{Said, Way};
 use crate::checkers::service::Request;
-use crate::experiment::users::Users;
+use crate::experiment::users::Response;
 use crate::systems::allocator::api::{
     Allocators, Ask, Choice, Decision, Event, EventId, Exposure, Kind, Outcome, Reason, Visitor, topic,
 };
@@ -85,7 +85,7 @@ impl App {
     /// Serves the visits of this app's users, each at its time. Whoever came while the process was down is gone.
     async fn visits(self: Rc<Self>, index: u32, start: SimTime) {
         let (began, apps) = (self.host.true_time(), u64::from(self.client.config.apps));
-        for due in visits(&self.client).into_iter().filter(|due| due.user % apps == u64::from(index)) {
+        for due in visits(&self.client, |user| user % apps == u64::from(index)) {
             let at = start + self.client.real(due.at.since(SimTime::ZERO));
             if at < began {
                 continue;
@@ -112,9 +112,9 @@ impl App {
         if let Some(decision) = decision {
             self.note(&ask, &decision);
             if let (Some(choice), Some(unit)) = (decision.choice, &decision.unit) {
-                self.show(&due, Some(choice.experiment.get()), choice.arm);
+                let response = self.show(&due, Some(choice.experiment.get()), choice.arm);
                 self.client.notebook.browsers.borrow_mut().insert(browser, choice);
-                self.expose(&due, unit, choice, &decision);
+                self.expose(response, unit, choice, &decision);
             }
         } else {
             self.show(&due, None, CONTROL);
@@ -122,17 +122,16 @@ impl App {
         self.busy.borrow_mut().remove(&(due.experiment, due.user));
     }
 
-    fn show(&self, due: &Due, number: Option<u32>, arm: usize) {
-        let (users, Due { at, experiment, .. }) = (self.users(due), due);
-        let user = users.user(due.user);
-        let converts = users.response(&user, due.visit, *at, arm).success;
-        let shown =
-            Shown { experiment: experiment.clone(), number, at: *at, arm, converts, human: !user.bot };
+    /// Shows an arm; returns what comes of it.
+    fn show(&self, due: &Due, number: Option<u32>, arm: usize) -> Response {
+        let Due { at, experiment, user, visit } = due;
+        let users = self.client.populations[experiment].users(self.client.seed);
+        let user = users.user(*user);
+        let response = users.response(&user, *visit, *at, arm);
+        let (converts, human) = (response.success, !user.bot);
+        let shown = Shown { experiment: experiment.clone(), number, at: *at, arm, converts, human };
         self.client.notebook.shown.borrow_mut().push(shown);
-    }
-
-    fn users(&self, due: &Due) -> Users<'_> {
-        self.client.populations[&due.experiment].users(self.client.seed)
+        response
     }
 
     fn note(&self, ask: &Ask, decision: &Decision) {
@@ -155,7 +154,7 @@ impl App {
         });
     }
 
-    fn expose(self: &Rc<Self>, due: &Due, unit: &str, choice: Choice, decision: &Decision) {
+    fn expose(self: &Rc<Self>, response: Response, unit: &str, choice: Choice, decision: &Decision) {
         let id = EventId { life: self.life, number: self.exposures.get() };
         self.exposures.set(id.number + 1);
         let exposure = Event::Exposure(Exposure {
@@ -170,8 +169,6 @@ impl App {
         self.open.set(self.open.get() + 2);
         let said = Said::Exposure { unit: unit.to_owned(), choice: noted(choice) };
         self.host.spawn("app-exposure", self.clone().record(exposure, unit.to_owned(), said));
-        let users = self.users(due);
-        let response = users.response(&users.user(due.user), due.visit, due.at, choice.arm);
         let (this, unit) = (self.clone(), unit.to_owned());
         self.host.spawn("app-outcome", async move {
             let clear = select! {
@@ -242,12 +239,12 @@ struct Due {
     visit: u32,
 }
 
-/// All visits, in their order.
-fn visits(client: &Client) -> Vec<Due> {
+/// All visits of these users, in their order.
+fn visits(client: &Client, whose: impl Fn(u64) -> bool) -> Vec<Due> {
     let mut all = Vec::new();
     for (name, population) in client.populations.iter() {
         let users = population.users(client.seed);
-        for number in 0..population.count() {
+        for number in (0..population.count()).filter(|number| whose(*number)) {
             let user = users.user(number);
             let mut next = Some((0, user.first));
             while let Some((visit, at)) = next {

@@ -28,7 +28,7 @@ use crate::experiment::users::{Population, UserModel};
 use crate::systems::allocator;
 use crate::systems::allocator::api::{Catalogue, Change, Choice, Draft};
 use crate::workloads::delivery::Delivery;
-use crate::workloads::experiment::analyst::Shown;
+use crate::workloads::experiment::analyst::{Logs, Shown};
 use crate::workloads::{LocalBoxFuture, Workload};
 use crate::world::{Address, DiskSpec, HostSpec, Tank, watch};
 
@@ -364,15 +364,18 @@ impl Workload for ExperimentWorkload {
     fn figures(&self) -> Vec<Figure> {
         let Client { config, notebook, populations, .. } = &self.client;
         let history = notebook.history.borrow();
-        let read = notebook.awaited.borrow().is_none();
-        let mut figures = analyst::regret(populations, &config.adaptive(), &notebook.shown.borrow());
-        figures.extend(analyst::delivered(&history, read));
+        let (shown, logs) = (notebook.shown.borrow(), Logs::of(&history));
         let drafts: Vec<&Draft> = config.started().collect();
-        figures.extend(analyst::concluded(populations, &drafts, &history, &notebook.shown.borrow(), read));
+        let mut by_the_logs = analyst::delivered(&history, &logs);
+        by_the_logs.extend(analyst::concluded(populations, &drafts, &history, &logs, &shown));
+        // Logs that were not read to their ends tell nothing.
+        if notebook.awaited.borrow().is_some() {
+            by_the_logs.iter_mut().for_each(|figure| figure.value = None);
+        }
+        let mut figures = analyst::regret(populations, &config.adaptive(), &shown);
+        figures.extend(by_the_logs);
+        figures.iter_mut().for_each(|figure| figure.name = format!("{} {}", config.name, figure.name));
         figures
-            .into_iter()
-            .map(|figure| Figure { name: format!("{} {}", config.name, figure.name), ..figure })
-            .collect()
     }
 
     fn requests(&self) -> Vec<Request> {
