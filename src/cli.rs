@@ -511,7 +511,7 @@ pub fn main() -> ExitCode {
 }
 
 impl Subject {
-    /// The scenario and plan it names. What has no effect in them is told.
+    /// The scenario and plan it names. What in them lies beyond the stir is told.
     fn load(&self) -> Result<(Scenario, Option<FaultPlan>), ScenarioError> {
         let scenario = Scenario::load(&self.file, &self.set)?;
         warn(&scenario.warnings);

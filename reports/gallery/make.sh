@@ -18,3 +18,6 @@ $wavetank run "$gallery/finding.toml" --html "$gallery/finding.html" || test $? 
 # One comparison.
 $wavetank compare scenarios/clickstream.toml --by systems.broker.brokers=3,5 --seeds 1..31 --set acts.stir=40s \
     --out "$work/compare" --html "$gallery/comparison.html"
+
+# Strategies of experiments against each other, by the same users.
+$wavetank compare scenarios/experiments/bandits.toml --out "$work/strategies" --html "$gallery/strategies.html"

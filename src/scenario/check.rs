@@ -44,7 +44,7 @@ pub(super) fn told(problems: Vec<Problem>, document: &Document<'_>) -> Vec<Mista
 /// Warnings at their places in the document.
 pub(super) fn warned(problems: Vec<Problem>, document: &Document<'_>) -> Vec<Warning> {
     let warned = |problem: Problem| {
-        let message = format!("`{}` has no effect", problem.path);
+        let message = format!("`{}` lies beyond the stir", problem.path);
         let mistake = document.sources.mistake(document.span(&problem.path), message, problem.message);
         Warning::new(mistake.mend(problem.help))
     };
@@ -403,10 +403,26 @@ fn planned(fault: &PlannedFault, scenario: &Scenario) -> Vec<Problem> {
     problems
 }
 
-/// What will never strike, because the stir ends before.
+/// What will never strike or come, because the stir ends before.
 pub(super) fn idle(scenario: &Scenario) -> Vec<Problem> {
     let planned = idle_faults(&scenario.plan, scenario).into_iter().map(|problem| problem.within("plan"));
-    idle_rules(scenario).into_iter().chain(planned).collect()
+    idle_rules(scenario).into_iter().chain(planned).chain(idle_users(scenario)).collect()
+}
+
+/// The experiment whose users come for longest, if some would come after the stir.
+fn idle_users(scenario: &Scenario) -> Option<Problem> {
+    let (config, stir) = (scenario.workloads.experiment.as_ref()?, scenario.acts.stir);
+    let (name, length) = config
+        .users
+        .iter()
+        .map(|(name, model)| (name, config.takes(model)))
+        .max_by_key(|(_, length)| *length)?;
+    let message =
+        format!("users come for {length}, but the stir ends after {stir}: whoever is later is not served");
+    let help =
+        format!("let them come for fewer days, raise `speed_up`, or make acts.stir longer than {length}");
+    (stir < length)
+        .then(|| Problem::new(format!("workloads.experiment.users.{name}.days"), message).help(help))
 }
 
 fn idle_rules(scenario: &Scenario) -> Vec<Problem> {

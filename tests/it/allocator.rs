@@ -200,6 +200,20 @@ fn what_no_allocator_could_run_with_is_told() {
     refused("workloads.experiment.apps=0", "0 is not from 1 to 100");
 }
 
+#[test]
+fn users_who_come_after_the_stir_are_warned_of() {
+    let told = |set: &str| {
+        let scenario = stormy(&[set]).expect("the scenario can be run");
+        scenario.warnings.iter().map(|warning| warning.render(false)).collect::<String>()
+    };
+    assert_eq!(told("acts.stir=30s"), "");
+    let warned = told("acts.stir=29s");
+    assert!(warned.contains(".days` lies beyond the stir"), "{warned}");
+    assert!(warned.contains("users come for 30s, but the stir ends after 29s"), "{warned}");
+    let slower = told("workloads.experiment.speed_up=43200");
+    assert!(slower.contains("users come for 1m, but the stir ends after 30s"), "{slower}");
+}
+
 /// One A/A test, to which everybody comes as the seed says.
 const ALIKE: &str = r#"
 title = "The users of a seed"

@@ -321,7 +321,7 @@ fn what_will_have_no_effect_is_warned_of_and_the_run_goes_on() {
     );
     assert_eq!(ended.code, 0, "{}", ended.err);
     insta::assert_snapshot!(ended.err.lines().map(str::trim_end).collect::<Vec<_>>().join("\n"), @r#"
-     ⚠ `faults.0.every` has no effect
+     ⚠ `faults.0.every` lies beyond the stir
       ╭─[--set:1:16]
     1 │ faults.0.every=5s
       ·                ─┬
@@ -329,7 +329,7 @@ fn what_will_have_no_effect_is_warned_of_and_the_run_goes_on() {
       ╰────
      help: strike earlier, or make acts.stir longer than 5s
 
-     ⚠ `faults.0.at` has no effect
+     ⚠ `faults.0.at` lies beyond the stir
       ╭─[late.toml:2:6]
     1 │ [[faults]]
     2 │ at = "1m"

@@ -1,9 +1,10 @@
 //! What somebody would conclude from the logs alone, set against the truth. Pure.
 //!
 //! A visit is the unit of analysis, and its rate is held against the truth, so that only experiments are analysed whose users are humans who
-//! come once and whose rates stay, with two arms of fixed weights. The rate of an arm is the number of conversions by the number of exposures, the difference of the two rates is tested at 5 % (pooled z) and has a 95 %
-//! interval (Newcombe's), and the exposures are held against the weights at 1 % (Pearson's χ²). An A/A test has two arms alike, an A/B test has
-//! not. How the records are counted is what differs ([`Counting`]).
+//! come once and whose rates stay, with two arms of fixed weights. Whose arm an operator chose is left out. The rate of an arm is the number
+//! of conversions by the number of exposures, the difference of the two rates is tested at 5 % (pooled z) and has a 95 % interval (Newcombe's),
+//! and the exposures are held against the weights at 1 % (Pearson's χ²). An A/A test has two arms alike, an A/B test has not. How the records
+//! are counted is what differs ([`Counting`]).
 //!
 //! Of chance in the users, an estimate has more than of anything else. So its bias is told against what the same test gives if nothing is
 //! lost on the way between the apps and the logs: from the visits as they were shown, which is unbiased.
@@ -11,7 +12,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::base::{Better, Figure, SimTime};
-use crate::checkers::experiment::{Experiment, History, Id, Said, Topic};
+use crate::checkers::experiment::{Choice, Experiment, History, Id, Said, Topic};
 use crate::experiment::users::{Population, Season};
 use crate::statistics::proportion::{Share, newcombe, pooled};
 use crate::statistics::srm;
@@ -53,8 +54,8 @@ impl Counting {
 pub struct Shown {
     /// The experiment's name.
     pub experiment: String,
-    /// The number of its start; `None` if no allocator answered, and the visit was shown the control.
-    pub number: Option<u32>,
+    /// What was chosen; `None` if no allocator answered, and the visit was shown the control.
+    pub choice: Option<Choice>,
     /// When, in the time of its users.
     pub at: SimTime,
     /// The arm.
@@ -71,8 +72,8 @@ pub struct Logs(BTreeMap<Id, Found>);
 /// What they hold of one id.
 #[derive(Default)]
 struct Found {
-    /// The experiment and the arm of its exposure.
-    shown: Option<(u32, usize)>,
+    /// What was chosen, by its exposure.
+    shown: Option<Choice>,
     exposures: u64,
     converted: bool,
     outcomes: u64,
@@ -153,6 +154,11 @@ fn is_fixed(experiment: &Experiment) -> bool {
     experiment.floor.is_none() && experiment.shares.len() == 2
 }
 
+/// Whether a visit of this experiment was shown an arm by chance; what was certain, an operator had chosen.
+fn is_drawn(choice: &Choice, experiment: u32) -> bool {
+    choice.experiment == experiment && choice.propensity < 1.0
+}
+
 fn can_be_analysed(draft: &Draft, population: &Population) -> bool {
     let model = population.model();
     let once = model.returning.is_none() && model.bots.is_none();
@@ -170,7 +176,7 @@ impl Logs {
             let found = all.entry(*id).or_default();
             match said {
                 Said::Exposure { choice, .. } => {
-                    found.shown = Some((choice.experiment, choice.arm));
+                    found.shown = Some(*choice);
                     found.exposures += 1;
                 }
                 Said::Outcome(converted) => {
@@ -186,7 +192,7 @@ impl Logs {
     fn tallied(&self, experiment: u32, counting: Counting) -> [(u64, u64); 2] {
         let mut arms = [(0, 0); 2];
         for found in self.0.values() {
-            let Some((_, arm)) = found.shown.filter(|(number, _)| *number == experiment) else { continue };
+            let Some(choice) = found.shown.filter(|choice| is_drawn(choice, experiment)) else { continue };
             let (shown, converted) = match counting {
                 Counting::Records => (found.exposures, found.outcomes * u64::from(found.converted)),
                 Counting::Ids => (1, u64::from(found.converted)),
@@ -195,8 +201,8 @@ impl Logs {
                     (whole, whole * u64::from(found.converted))
                 }
             };
-            arms[arm].0 += shown;
-            arms[arm].1 += converted;
+            arms[choice.arm].0 += shown;
+            arms[choice.arm].1 += converted;
         }
         arms
     }
@@ -205,7 +211,8 @@ impl Logs {
 /// The same of the visits as they were shown.
 fn without_loss(shown: &[Shown], experiment: u32) -> [(u64, u64); 2] {
     let mut arms = [(0, 0); 2];
-    for shown in shown.iter().filter(|shown| shown.number == Some(experiment)) {
+    for shown in shown.iter().filter(|shown| shown.choice.is_some_and(|choice| is_drawn(&choice, experiment)))
+    {
         arms[shown.arm].0 += 1;
         arms[shown.arm].1 += u64::from(shown.converts);
     }
@@ -276,7 +283,7 @@ impl Conclusions {
 mod tests {
     use super::*;
     use crate::base::Share as Whole;
-    use crate::checkers::experiment::{Catalogue, Choice, Read};
+    use crate::checkers::experiment::{Catalogue, Read};
     use crate::systems::allocator::api::{Adaptive, Arm, Scheme};
 
     /// Ten visits were shown each arm, with ids 0 to 9 and 10 to 19; the first `converts[arm]` of each convert.
@@ -305,7 +312,7 @@ mod tests {
             let converts = number % 10 < converts[arm];
             case.shown.push(Shown {
                 experiment: "one".to_owned(),
-                number: Some(1),
+                choice: Some(choice(arm)),
                 at: SimTime::ZERO,
                 arm,
                 converts,
@@ -426,6 +433,23 @@ mod tests {
     }
 
     #[test]
+    fn who_was_given_an_arm_by_an_operator_is_left_out() {
+        let mut case = case([2, 9]);
+        let given = Choice { propensity: 1.0, ..choice(1) };
+        for number in 20..30 {
+            let template = case.shown[0].clone();
+            case.shown.push(Shown { choice: Some(given), arm: 1, converts: true, ..template });
+            case.write(number, Said::Exposure { unit: String::new(), choice: given });
+            case.write(number, Said::Outcome(true));
+        }
+        for counting in Counting::ALL {
+            assert_eq!(case.tallied(counting), [(10, 2), (10, 9)]);
+        }
+        assert_eq!(without_loss(&case.shown, 1), [(10, 2), (10, 9)]);
+        assert_eq!(case.figures("90%")["verdicts changed, by records"], Some(0.0));
+    }
+
+    #[test]
     fn users_who_come_again_and_adaptive_experiments_are_not_analysed() {
         let model = |more: &str| {
             let text = format!(
@@ -455,7 +479,7 @@ mod tests {
         let populations = BTreeMap::from([("one".to_owned(), population)]);
         let shown = |arm, human| Shown {
             experiment: "one".to_owned(),
-            number: None,
+            choice: None,
             at: SimTime::ZERO,
             arm,
             converts: false,

@@ -8,7 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use rand::Rng;
 
-use crate::base::SimTime;
+use crate::base::{SimTime, Stream};
 use crate::checkers::experiment as checker;
 use crate::checkers::experiment::{Said, Way};
 use crate::checkers::service::Request;
@@ -100,7 +100,7 @@ impl App {
         while !self.busy.borrow_mut().insert((due.experiment.clone(), due.user)) {
             self.host.sleep(NEXT_TURN).await;
         }
-        let visitor = visitor(&self.client, due.user);
+        let visitor = visitor(&self.client, &due);
         let name = &due.experiment;
         let browser = (visitor.cookie.clone().unwrap_or_default(), name.clone());
         let remembered = self.client.notebook.browsers.borrow().get(&browser).copied();
@@ -111,8 +111,17 @@ impl App {
         self.client.notebook.requests.borrow_mut().push(Request { asked, ended, served: decision.is_some() });
         if let Some(decision) = decision {
             self.note(&ask, &decision);
+            if let (Some(before), Some(now), Reason::Drawn) = (remembered, decision.choice, &decision.reason)
+            {
+                // By the same weights, a hash of the same unit tells the same arm.
+                let likewise = before.experiment == now.experiment && before.propensity == now.propensity;
+                crate::sometimes!(
+                    likewise && before.arm != now.arm,
+                    "a user met another arm in another session"
+                );
+            }
             if let (Some(choice), Some(unit)) = (decision.choice, &decision.unit) {
-                let response = self.show(&due, Some(choice.experiment.get()), choice.arm);
+                let response = self.show(&due, Some(noted(choice)), choice.arm);
                 self.client.notebook.browsers.borrow_mut().insert(browser, choice);
                 self.expose(response, unit, choice, &decision);
             }
@@ -123,13 +132,13 @@ impl App {
     }
 
     /// Shows an arm; returns what comes of it.
-    fn show(&self, due: &Due, number: Option<u32>, arm: usize) -> Response {
+    fn show(&self, due: &Due, choice: Option<checker::Choice>, arm: usize) -> Response {
         let Due { at, experiment, user, visit } = due;
         let users = self.client.populations[experiment].users(self.client.seed);
         let user = users.user(*user);
         let response = users.response(&user, *visit, *at, arm);
         let (converts, human) = (response.success, !user.bot);
-        let shown = Shown { experiment: experiment.clone(), number, at: *at, arm, converts, human };
+        let shown = Shown { experiment: experiment.clone(), choice, at: *at, arm, converts, human };
         self.client.notebook.shown.borrow_mut().push(shown);
         response
     }
@@ -259,15 +268,17 @@ fn visits(client: &Client, whose: impl Fn(u64) -> bool) -> Vec<Due> {
     all
 }
 
-/// Who a user is: the same to all experiments. Cookies are drawn, so that no two seeds have the same ones; accounts are known by name.
-fn visitor(client: &Client, user: u64) -> Visitor {
+/// Who comes: the same user to all experiments, in a session of its own each time. Cookies and sessions are drawn, so that no two seeds have
+/// the same ones; accounts are known by name.
+fn visitor(client: &Client, Due { experiment, user, visit, .. }: &Due) -> Visitor {
     let mut stream = client.seed.stream(&format!("experiment/user/{user}"));
+    let mut session = client.seed.stream(&format!("experiment/session/{experiment}/{user}/{visit}"));
     let country = ["nl", "de", "fr"][stream.random_range(0..3)].to_owned();
     let known = stream.random_bool(0.95);
-    let mut drawn = || format!("{:016x}", stream.random::<u64>());
+    let drawn = |stream: &mut Stream| format!("{:016x}", stream.random::<u64>());
     Visitor {
-        cookie: Some(drawn()),
-        session: Some(drawn()),
+        cookie: Some(drawn(&mut stream)),
+        session: Some(drawn(&mut session)),
         // Some never log in.
         user: known.then(|| format!("u{user}")),
         attributes: BTreeMap::from([("country".to_owned(), country)]),

@@ -170,6 +170,11 @@ impl Config {
         drawn
     }
 
+    /// For how long its users come, in the time of the run.
+    pub fn takes(&self, model: &UserModel) -> Span {
+        Span::millis((f64::from(model.days) * 86_400_000.0 / self.speed_up).ceil() as u64)
+    }
+
     /// The names of adaptive experiments.
     fn adaptive(&self) -> BTreeSet<&str> {
         self.started().filter(|draft| draft.adaptive.is_some()).map(|draft| &*draft.name).collect()
