@@ -8,7 +8,7 @@ use crate::cli::{Documented, print, tell};
 use crate::lab::Verdict;
 use crate::report;
 use crate::report::tables::Told;
-use crate::scenario::{Scenario, ScenarioError, Study, Visitors};
+use crate::scenario::{Project, Scenario, ScenarioError, Study, Visitors};
 use crate::systems::bugs::BUGS;
 use crate::systems::sites;
 use crate::world::Site;
@@ -29,6 +29,13 @@ pub(super) fn list(folder: &Path) -> u8 {
             print(
                 &Study::load(&file, &[])
                     .map_or_else(|error| unreadable(&error, "compare", &file), |study| strategies(&study)),
+            );
+            continue;
+        }
+        if Project::is_one(&file) {
+            print(
+                &Project::load(&file, &[])
+                    .map_or_else(|error| unreadable(&error, "impact", &file), |project| asks(&project)),
             );
             continue;
         }
@@ -84,6 +91,14 @@ fn strategies(study: &Study) -> String {
     )
 }
 
+fn asks(project: &Project) -> String {
+    format!(
+        "{}\n    {}\n    what it would bring and cost, before it is built\n\n",
+        project.path.display(),
+        project.title
+    )
+}
+
 fn entry(scenario: &Scenario) -> String {
     let servers = [
         scenario.systems.coordination.as_ref().map(|config| format!("{} coordination", config.servers)),
@@ -125,6 +140,7 @@ pub(super) fn schema(of: Documented) -> u8 {
     let schema = match of {
         Documented::Scenario => Scenario::schema().to_value(),
         Documented::Strategies => Study::schema().to_value(),
+        Documented::Project => Project::schema().to_value(),
         Documented::Run => report::run_schema(),
         Documented::Trace => Told::Trace.document(),
         Documented::Series => Told::Series.document(),

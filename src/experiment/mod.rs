@@ -5,6 +5,7 @@
 //! - [`course`] is what becomes of one stream under one strategy.
 //! - [`closed`] takes one stream of users through one strategy, without any platform between them.
 //! - [`log`] is what a policy that chose at random has logged, and [`replay`] takes one order of it through one strategy.
+//! - [`impact`] is what a better model would be worth, before there is one.
 //!
 //! Pure: a user is a function of a seed and a number, so that a stream of users and a run of the whole platform meet the same ones.
 
@@ -16,3 +17,4 @@ pub mod course;
 pub mod closed;
 pub mod log;
 pub mod replay;
+pub mod impact;

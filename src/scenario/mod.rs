@@ -10,6 +10,7 @@ mod error;
 mod file;
 mod include;
 mod nearest;
+mod project;
 mod read;
 mod set;
 mod shape;
@@ -32,6 +33,7 @@ pub use draft::Draft;
 pub use error::{Mistake, ScenarioError, Warning};
 pub use file::{Acts, Expect, SettleForm, Systems, Workloads, Zones};
 pub use nearest::{advice, nearest};
+pub use project::Project;
 pub use study::{Study, Visitors};
 
 use file::ScenarioFile;
@@ -107,6 +109,12 @@ impl Scenario {
             let message = format!("cannot run {}", path.display());
             let mistake = document.sources.mistake(document.span("strategies"), message, cause);
             return Err(vec![mistake.mend(Some(format!("wavetank compare {}", path.display())))]);
+        }
+        if document.table.contains_key("gap") {
+            let cause = "a scenario has none: this is a file of a project".to_owned();
+            let message = format!("cannot run {}", path.display());
+            let mistake = document.sources.mistake(document.span("gap"), message, cause);
+            return Err(vec![mistake.mend(Some(format!("wavetank impact {}", path.display())))]);
         }
         let mut scenario = Self::from_file(document.scenario()?, path, overrides, document);
         let mut mistakes = check::check(&scenario, document);

@@ -173,15 +173,10 @@ impl Study {
 fn visitors(file: &mut StudyFile, document: &Document<'_>) -> Result<Visitors, Vec<Mistake>> {
     match (file.users.take(), file.log.take()) {
         (Some(users), None) => Ok(Visitors::Users(users)),
-        (None, Some(mut log)) => {
-            // Relative to the file in which the path is written, which may be an included one.
-            let at = document.span("log.source").start;
-            log.source = document.sources.folder(at).join(&log.source);
-            data::log(&log)
-                .map(Visitors::Log)
-                .map_err(|problems| problems.into_iter().map(|problem| problem.within("log")).collect())
-                .map_err(|problems| check::told(problems, document))
-        }
+        (None, Some(log)) => data::log(&log.beside(document, "log"))
+            .map(Visitors::Log)
+            .map_err(|problems| problems.into_iter().map(|problem| problem.within("log")).collect())
+            .map_err(|problems| check::told(problems, document)),
         (None, None) => {
             let help = "add a table [users], or [log] to replay what was logged";
             let problem = Problem::new("strategies", "nobody comes to them").help(help);
@@ -191,6 +186,15 @@ fn visitors(file: &mut StudyFile, document: &Document<'_>) -> Result<Visitors, V
             let problem = Problem::new("log", "visits come from users or from a log, not from both");
             Err(check::told(vec![problem.help("remove [users] or [log]")], document))
         }
+    }
+}
+
+impl LogModel {
+    /// With its path made relative to the file in which it is written, which may be an included one. `table`: where the log stands.
+    pub(super) fn beside(mut self, document: &Document<'_>, table: &str) -> Self {
+        let at = document.span(&format!("{table}.source")).start;
+        self.source = document.sources.folder(at).join(&self.source);
+        self
     }
 }
 

@@ -4,6 +4,8 @@
 //! Each function tells its formula and where it comes from; the tests compare with values that other libraries computed. Functions that
 //! are not exact in IEEE 754 come from `libm`, so that a report says the same on every machine.
 
+use serde::Serialize;
+
 pub mod assignment;
 pub mod bandit;
 pub mod bayes;
@@ -36,13 +38,20 @@ pub mod stratified;
 pub mod student;
 pub mod validity;
 
-/// From where to where a quantity lies, at some confidence.
-#[derive(Clone, Copy, PartialEq, Debug)]
+/// From where to where a quantity lies, at some confidence. Written down as a pair: `[low, high]`.
+#[derive(Clone, Copy, PartialEq, Debug, Serialize)]
+#[serde(into = "[f64; 2]")]
 pub struct Interval {
     /// The lower end.
     pub low: f64,
     /// The upper end.
     pub high: f64,
+}
+
+impl From<Interval> for [f64; 2] {
+    fn from(interval: Interval) -> Self {
+        [interval.low, interval.high]
+    }
 }
 
 impl Interval {

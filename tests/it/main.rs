@@ -7,6 +7,7 @@ mod compare;
 mod coordination;
 mod fuzz;
 mod garbage;
+mod impact;
 mod known_bugs;
 mod reference;
 mod reference_bandits;
