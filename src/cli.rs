@@ -422,7 +422,7 @@ struct CompareArguments {
 
 #[derive(Args)]
 struct HuntArguments {
-    /// Which bugs: keys with commas between them, or `all`
+    /// Which bugs: keys with commas between them, or `all` that these scenarios can have
     bugs: String,
     #[command(flatten)]
     runs: RunsArguments,

@@ -9,6 +9,9 @@ use crate::lab::sweep::{Ended, Limits, Outcome, Plan};
 use crate::scenario::{Scenario, advice};
 use crate::systems::bugs::BUGS;
 
+/// In place of keys: every bug of the systems that stand in the scenarios.
+const ALL: &str = "all";
+
 /// What a hunt for one bug brought.
 struct Hunted {
     key: &'static str,
@@ -41,9 +44,15 @@ pub(super) fn run(arguments: &HuntArguments) -> u8 {
         if files.is_empty() {
             let system = system_of(key);
             tell(&format!("{key} cannot be hunted: no {system} stands in any of these scenarios\n"));
-            return Verdict::BAD_INPUT;
+            if arguments.bugs != ALL {
+                return Verdict::BAD_INPUT;
+            }
+            continue;
         }
         hunts.push((key, files));
+    }
+    if hunts.is_empty() {
+        return Verdict::BAD_INPUT;
     }
     print("| Bug | Found after | Core seconds | At | By |\n|---|---|---|---|---|\n");
     let mut missed = 0;
@@ -59,10 +68,10 @@ pub(super) fn run(arguments: &HuntArguments) -> u8 {
     u8::from(0 < missed)
 }
 
-/// The keys that a list names, `all` for all of them.
+/// The keys that a list names.
 fn keys(list: &str) -> Result<Vec<&'static str>, String> {
     let known = || BUGS.iter().map(|(key, ..)| *key);
-    if list == "all" {
+    if list == ALL {
         return Ok(known().collect());
     }
     let find = |asked: &str| {

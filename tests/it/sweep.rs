@@ -187,6 +187,10 @@ fn a_hunt_tells_how_many_runs_find_a_known_bug_and_which_do_not() {
     let nowhere = wavetank(&folder, &["hunt", "K01", "s.toml"]);
     assert_eq!(nowhere.code, 2);
     assert!(nowhere.err.contains("no broker stands"), "{}", nowhere.err);
+    let all = ["hunt", "all", "s.toml", "--set", "acts.stir=1s", "--seeds", "1..2", "--out", "all"];
+    let all = wavetank(&folder, &all);
+    assert!(all.err.contains("K01 cannot be hunted: no broker stands"), "{}", all.err);
+    assert!(all.out.contains("| Z29 | ") && !all.out.contains("| K01 |"), "{}", all.out);
     let unknown = wavetank(&folder, &["hunt", "Z31", "s.toml"]);
     assert_eq!(unknown.code, 2);
     assert!(unknown.err.contains("did you mean `Z"), "{}", unknown.err);
