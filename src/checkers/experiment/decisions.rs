@@ -56,7 +56,7 @@ pub(super) fn segments(history: &History) -> Check {
     for (version, catalogue) in &history.catalogues {
         let mut held: BTreeMap<(&str, u32), &str> = BTreeMap::new();
         for experiment in catalogue.experiments.values().filter(|experiment| experiment.running) {
-            let all = catalogue.layers.get(&experiment.layer).copied().unwrap_or(0);
+            let all = catalogue.segments(experiment);
             for segment in &experiment.segments {
                 let before = held.insert((&experiment.layer, *segment), &experiment.name);
                 check.expect(before.is_none() && *segment < all, None, || {

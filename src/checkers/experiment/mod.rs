@@ -1,6 +1,7 @@
 //! Experiments: decisions follow from what they were made by and stay, what was recorded is read back, and what was learnt is what the
 //! logs say. Exact, but for what chance decides: those checks tell how often they alarm without a reason.
 
+mod catalogue;
 mod chance;
 mod decisions;
 mod events;
@@ -12,6 +13,8 @@ use std::time::Duration;
 use crate::base::SimTime;
 use crate::checkers::Check;
 
+pub use catalogue::{Catalogue, Experiment, Identity, Layer};
+
 /// The topics of events.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Topic {
@@ -19,36 +22,6 @@ pub enum Topic {
     Exposures,
     /// What came of it.
     Outcomes,
-}
-
-/// An experiment in a catalogue.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Experiment {
-    /// Its name.
-    pub name: String,
-    /// Its layer.
-    pub layer: String,
-    /// The segments it holds.
-    pub segments: Vec<u32>,
-    /// Which share of those in its segments is exposed.
-    pub ramp: f64,
-    /// Each arm's share by its draft.
-    pub shares: Vec<f64>,
-    /// The floor of an adaptive experiment.
-    pub floor: Option<f64>,
-    /// Whether browsers remember its arms.
-    pub sticky: bool,
-    /// Whether it runs.
-    pub running: bool,
-}
-
-/// A version of the catalogue: the segments of its layers, its experiments by the number of their start.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Catalogue {
-    /// How many segments each layer has.
-    pub layers: BTreeMap<String, u32>,
-    /// The experiments.
-    pub experiments: BTreeMap<u32, Experiment>,
 }
 
 /// What is believed of an experiment.
@@ -310,6 +283,7 @@ pub fn check(history: &History) -> Vec<Check> {
         chance::ratios(history),
         chance::unbiased(history),
         chance::carried_over(history),
+        chance::apart(history),
         learnt::weighed(history),
         learnt::onward(history),
         folded,
@@ -353,7 +327,7 @@ mod tests {
             sticky: false,
             running: true,
         };
-        let layers = BTreeMap::from([("home".to_owned(), 2)]);
+        let layers = BTreeMap::from([("home".to_owned(), Layer { segments: 2, ..Layer::default() })]);
         for (version, number) in [(1, 1), (2, 1), (3, 2)] {
             let experiments = BTreeMap::from([(number, experiment.clone())]);
             history.catalogue(SimTime::ZERO, version, Catalogue { layers: layers.clone(), experiments });
@@ -538,5 +512,30 @@ mod tests {
             }),
             ["no arm carries over to a later experiment"]
         );
+        // An experiment of another layer, which 60 units are in too.
+        let aside = |history: &mut History, arm: fn(usize) -> usize, unit: Identity| {
+            let catalogue = history.catalogues.get_mut(&2).expect("it is known");
+            let two = Experiment {
+                name: "two".to_owned(),
+                layer: "page".to_owned(),
+                ..catalogue.experiments[&1].clone()
+            };
+            catalogue.experiments.insert(2, two);
+            catalogue.layers.insert("page".to_owned(), Layer { unit, segments: 2 });
+            for number in 0..60 {
+                for (experiment, name, arm) in [(1, "one", number % 2), (2, "two", arm(number))] {
+                    let choice = Choice { experiment, arm, ..CHOICE };
+                    let told = decision(2, &format!("v{number}"), Some(choice));
+                    history.decided(Decision { experiment: name.to_owned(), ..told });
+                }
+            }
+        };
+        let apart = |arm, unit| broken(|history| aside(history, arm, unit));
+        let together = ["experiments of different layers draw independently, but for one chance in 1e9"];
+        assert_eq!(apart(|number| number % 2, Identity::User), together);
+        assert_eq!(apart(|number| 1 - number % 2, Identity::User), together);
+        assert_eq!(apart(|number| number / 2 % 2, Identity::User), Vec::<&str>::new());
+        let elsewhere = apart(|number| number % 2, Identity::Cookie);
+        assert_eq!(elsewhere, Vec::<&str>::new(), "they are others who are called the same");
     }
 }

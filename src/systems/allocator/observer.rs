@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::rc::Rc;
 
 use crate::checkers::experiment::{self, History, Topic};
-use crate::systems::allocator::catalogue::{Catalogue, CatalogueVersion};
+use crate::systems::allocator::catalogue::{Catalogue, CatalogueVersion, Identity};
 use crate::systems::allocator::event::Kind;
 use crate::systems::allocator::learner::{Beliefs, Learning, WeightsVersion};
 use crate::world::Host;
@@ -24,7 +24,14 @@ impl Observer {
 
     /// It has read the catalogue.
     pub fn catalogue(&self, version: CatalogueVersion, catalogue: &Catalogue) {
-        let layers = catalogue.layers.iter().map(|(name, layer)| (name.clone(), layer.segments)).collect();
+        let layers = catalogue.layers.iter().map(|(name, layer)| {
+            let unit = match layer.unit {
+                Identity::Cookie => experiment::Identity::Cookie,
+                Identity::Session => experiment::Identity::Session,
+                Identity::User => experiment::Identity::User,
+            };
+            (name.clone(), experiment::Layer { unit, segments: layer.segments })
+        });
         let experiments = catalogue.experiments.values().map(|experiment| {
             let draft = &experiment.draft;
             let seen = experiment::Experiment {
@@ -39,7 +46,7 @@ impl Observer {
             };
             (experiment.id.get(), seen)
         });
-        let seen = experiment::Catalogue { layers, experiments: experiments.collect() };
+        let seen = experiment::Catalogue { layers: layers.collect(), experiments: experiments.collect() };
         self.history.borrow_mut().catalogue(self.host.true_time(), version.get(), seen);
     }
 
