@@ -14,6 +14,18 @@ pub enum Identity {
     User,
 }
 
+/// How a unit's place is hashed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Scheme {
+    /// As PlanOut.
+    #[default]
+    Planout,
+    /// As GrowthBook's version 2.
+    Growthbook,
+    /// As Optimizely.
+    Optimizely,
+}
+
 /// A layer of segments.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Layer {
@@ -21,6 +33,8 @@ pub struct Layer {
     pub unit: Identity,
     /// How many segments there are.
     pub segments: u32,
+    /// Each time an experiment ended: the segments that were free then, in rising order.
+    pub mixed: Vec<Vec<u32>>,
 }
 
 /// An experiment in a catalogue.
@@ -30,6 +44,14 @@ pub struct Experiment {
     pub name: String,
     /// Its layer.
     pub layer: String,
+    /// What its hashes begin with.
+    pub salt: String,
+    /// How they are made.
+    pub scheme: Scheme,
+    /// Which values of which attributes a visitor must have.
+    pub only: BTreeMap<String, Vec<String>>,
+    /// Units that an operator has given an arm.
+    pub overrides: BTreeMap<String, usize>,
     /// The segments it holds.
     pub segments: Vec<u32>,
     /// Which share of those in its segments is exposed.
@@ -47,6 +69,8 @@ pub struct Experiment {
 /// A version of the catalogue.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Catalogue {
+    /// Which share of all units takes part in nothing.
+    pub holdout: f64,
     /// The layers, by name.
     pub layers: BTreeMap<String, Layer>,
     /// The experiments, by the number of their start.
