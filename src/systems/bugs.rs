@@ -256,4 +256,10 @@ pub const BUGS: &[(&str, &str, &str, &str)] = &[
         "a reward whose event was sent again is counted again",
         "events are told apart by where they stand in the log, not by their ids",
     ),
+    (
+        "E07",
+        "allocator",
+        "experiments of different layers give a unit the same arm, so that none can be told from the other (GrowthBook's first hash)",
+        "the salt of an experiment names neither its layer nor itself",
+    ),
 ];

@@ -172,6 +172,8 @@ fn experiments_keep_their_promises_in_a_storm_and_every_promise_is_looked_at() {
         "as many units are exposed as ramp and segments say, but for one chance in 1e9",
         "each arm has as many units as its weight says, but for one chance in 1e9",
         "inverse propensities average to one, but for one chance in 1e9",
+        "no arm carries over to a later experiment",
+        "experiments of different layers draw independently, but for one chance in 1e9",
         "weights are how likely each arm is the best, above the floor, and make one",
         "what was learnt never goes back",
         "what is believed is the fold of unique rewards up to the stored offsets",

@@ -3,8 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::checkers::Check;
-use crate::checkers::experiment::{Decision, History, Way};
+use crate::checkers::experiment::{Decision, Experiment, History, Identity, Way};
 use crate::statistics::binomial;
+use crate::statistics::stirling::deviance;
 
 /// How often a check alarms without a reason, at most, for each experiment that it looks at, and each ramp of it.
 const FALSE_ALARM: f64 = 1e-9;
@@ -32,8 +33,7 @@ pub(super) fn ramped(history: &History) -> Check {
         else {
             continue;
         };
-        let catalogue = &history.catalogues[&decision.catalogue];
-        let all = catalogue.layers.get(&experiment.layer).copied().unwrap_or(0);
+        let all = history.catalogues[&decision.catalogue].segments(experiment);
         if experiment.running && 0 < all {
             let share = experiment.segments.len() as f64 / f64::from(all) * experiment.ramp;
             let of = units.entry((number, share.to_bits())).or_insert((share, BTreeMap::new()));
@@ -54,25 +54,41 @@ pub(super) fn ramped(history: &History) -> Check {
     check
 }
 
-/// The sample ratio of experiments whose weights stay: of all units that were drawn, each arm's count is binomial, and held to the exact
-/// test at 1e-9 divided by the number of arms, as Pearson's approximation is not to be trusted so far out.
-pub(super) fn ratios(history: &History) -> Check {
-    let mut check = Check::new("each arm has as many units as its weight says, but for one chance in 1e9");
-    let mut arms: BTreeMap<u32, (&[f64], BTreeMap<&str, usize>)> = BTreeMap::new();
+/// An experiment, and the arm that each unit was drawn into first.
+struct Drawn<'a> {
+    experiment: &'a Experiment,
+    unit: Option<Identity>,
+    arms: BTreeMap<&'a str, usize>,
+}
+
+/// All of them, by the number of their start.
+fn drawn(history: &History) -> BTreeMap<u32, Drawn<'_>> {
+    let mut all: BTreeMap<u32, Drawn<'_>> = BTreeMap::new();
     for decision in history.decisions.iter().filter(|decision| decision.way == Way::Drawn) {
         let (Some(choice), Some((number, experiment))) = (decision.choice, history.experiment(decision))
         else {
             continue;
         };
-        if experiment.floor.is_none() {
-            let of = arms.entry(number).or_insert((&experiment.shares, BTreeMap::new()));
-            of.1.entry(&decision.unit).or_insert(choice.arm);
-        }
+        let layer = history.catalogues[&decision.catalogue].layers.get(&experiment.layer);
+        let unit = layer.map(|layer| layer.unit);
+        let drawn = all.entry(number).or_insert(Drawn { experiment, unit, arms: BTreeMap::new() });
+        drawn.arms.entry(&decision.unit).or_insert(choice.arm);
     }
-    for (number, (shares, units)) in arms {
-        let all = units.len() as u64;
+    all
+}
+
+/// The sample ratio of experiments whose weights stay: of all units that were drawn, each arm's count is binomial, and held to the exact
+/// test at 1e-9 divided by the number of arms, as Pearson's approximation is not to be trusted so far out.
+pub(super) fn ratios(history: &History) -> Check {
+    let mut check = Check::new("each arm has as many units as its weight says, but for one chance in 1e9");
+    for (number, Drawn { experiment, arms, .. }) in drawn(history) {
+        let shares = &experiment.shares;
+        if experiment.floor.is_some() {
+            continue;
+        }
+        let all = arms.len() as u64;
         for (arm, share) in shares.iter().enumerate().filter(|(_, share)| 0.0 < **share && **share < 1.0) {
-            let count = units.values().filter(|drawn| **drawn == arm).count() as u64;
+            let count = arms.values().filter(|drawn| **drawn == arm).count() as u64;
             let likely = FALSE_ALARM / shares.len() as f64 <= binomial::exact(count, all, *share);
             check.expect(likely, None, || {
                 format!("arm {arm} of x{number} has {count} of {all} units, its share is {share}")
@@ -127,45 +143,123 @@ pub(super) fn unbiased(history: &History) -> Check {
     check
 }
 
-/// How many units must have been in two experiments before their arms are compared.
-const COMPARED_MIN: usize = 40;
-
-/// Two experiments of one layer: among units that were drawn into both, arms agree as often as chance has it, within six standard
-/// deviations: a false alarm in some 5e8 pairs.
+/// Two experiments of one layer, of which the later takes segments, and units, of the earlier.
 pub(super) fn carried_over(history: &History) -> Check {
-    let mut check = Check::new("no arm carries over to a later experiment");
-    let mut arms: BTreeMap<u32, BTreeMap<&str, usize>> = BTreeMap::new();
-    let mut layers: BTreeMap<u32, &str> = BTreeMap::new();
-    for decision in history.decisions.iter().filter(|decision| decision.way == Way::Drawn) {
-        let (Some(choice), Some((number, experiment))) = (decision.choice, history.experiment(decision))
-        else {
-            continue;
-        };
-        layers.insert(number, &experiment.layer);
-        arms.entry(number).or_default().entry(&decision.unit).or_insert(choice.arm);
-    }
-    for (first, before) in &arms {
-        for (second, after) in arms.range(first + 1..) {
-            let both: Vec<(usize, usize)> =
-                before.iter().filter_map(|(unit, arm)| Some((*arm, *after.get(unit)?))).collect();
-            if layers[first] != layers[second] || both.len() < COMPARED_MIN {
+    let check = Check::new("no arm carries over to a later experiment");
+    independent(history, check, |one, other| one.experiment.layer == other.experiment.layer)
+}
+
+/// Two experiments of different layers, which meet the same units.
+pub(super) fn apart(history: &History) -> Check {
+    let check = Check::new("experiments of different layers draw independently, but for one chance in 1e9");
+    independent(history, check, |one, other| {
+        one.experiment.layer != other.experiment.layer && one.unit == other.unit
+    })
+}
+
+/// Pairs of experiments of which one at least has weights that stay: among units that were drawn into both, its arms know nothing of the
+/// other's, which may be adaptive. (Where both are, weights that move together make arms go together.)
+fn independent(
+    history: &History,
+    mut check: Check,
+    compared: impl Fn(&Drawn<'_>, &Drawn<'_>) -> bool,
+) -> Check {
+    let all = drawn(history);
+    for (first, before) in &all {
+        for (second, after) in all.range(first + 1..).filter(|(_, after)| compared(before, after)) {
+            let (given, fixed) =
+                if after.experiment.floor.is_none() { (before, after) } else { (after, before) };
+            if fixed.experiment.floor.is_some() {
                 continue;
             }
-            let count = both.len() as f64;
-            let share = |arm: usize, of: fn(&(usize, usize)) -> usize| {
-                both.iter().filter(|pair| of(pair) == arm).count() as f64 / count
-            };
-            let expected: f64 =
-                (0..64).map(|arm| share(arm, |pair| pair.0) * share(arm, |pair| pair.1)).sum();
-            let agreed = both.iter().filter(|(one, other)| one == other).count() as f64;
-            let deviation = (count * expected * (1.0 - expected)).sqrt();
-            check.expect(agreed - count * expected <= 6.0 * deviation || expected == 1.0, None, || {
+            let mut table: BTreeMap<(usize, usize), u64> = BTreeMap::new();
+            for (unit, arm) in &fixed.arms {
+                if let Some(known) = given.arms.get(unit) {
+                    *table.entry((*known, *arm)).or_default() += 1;
+                }
+            }
+            if table.is_empty() {
+                continue;
+            }
+            let likely = FALSE_ALARM <= likelihood(&table, &fixed.experiment.shares);
+            check.expect(likely, None, || {
                 format!(
-                    "{agreed} of {count} units have the same arm in x{first} and x{second}, not {:.0}",
-                    count * expected
+                    "units in x{first} and x{second}, by their arms (the last has fixed weights): {table:?}"
                 )
             });
         }
     }
     check
+}
+
+/// How likely such a table of two experiments' arms is, or a stranger one, if the second's follow these shares alone. Of the units with
+/// an arm of the first, each arm of the second has a binomial part: the exact test, for each cell. Over all of them, those that have an
+/// arm of the same number in both are a sum of independent trials of several shares: Hoeffding, "Probability inequalities for sums of
+/// bounded random variables" (1963), theorem 1, for each side. The least of all these, times their number.
+fn likelihood(table: &BTreeMap<(usize, usize), u64>, shares: &[f64]) -> f64 {
+    let count = |given: usize, arm: usize| table.get(&(given, arm)).copied().unwrap_or(0);
+    let known: BTreeSet<usize> = table.keys().map(|(given, _)| *given).collect();
+    let (mut least, mut tests) = (1.0_f64, 2u32);
+    let (mut all, mut agreed, mut expected) = (0, 0, 0.0);
+    for given in known {
+        let units = table.range((given, 0)..(given + 1, 0)).map(|(_, units)| units).sum();
+        for (arm, share) in shares.iter().enumerate().filter(|(_, share)| 0.0 < **share && **share < 1.0) {
+            least = least.min(binomial::exact(count(given, arm), units, *share));
+            tests += 1;
+        }
+        all += units;
+        agreed += count(given, given);
+        expected += units as f64 * shares.get(given).copied().unwrap_or(0.0);
+    }
+    if 0.0 < expected && expected < all as f64 {
+        let divergence =
+            deviance(agreed as f64, expected) + deviance((all - agreed) as f64, all as f64 - expected);
+        least = least.min(libm::exp(-divergence));
+    }
+    least * f64::from(tests)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::Seed;
+    use crate::statistics::dice::Dice;
+
+    #[test]
+    fn tables_of_chance_are_as_seldom_unlikely_as_is_said_whatever_the_arms_of_the_first() {
+        let mut dice = Dice::new(&mut Seed::new(1).stream("tables"));
+        for (units, first, shares) in [
+            (12, 2, vec![0.5, 0.5]),
+            (60, 3, vec![0.2, 0.8]),
+            (300, 4, vec![0.25; 4]),
+            (90, 64, vec![1.0 / 64.0; 64]),
+        ] {
+            let mut alarms = 0;
+            for _ in 0..1000 {
+                let mut table = BTreeMap::new();
+                for unit in 0..units {
+                    // Of the first, some arms have more units than others.
+                    let given = (unit % first).min(unit % 5);
+                    let arm = dice.weighted(&shares);
+                    *table.entry((given, arm)).or_insert(0) += 1;
+                }
+                alarms += u32::from(likelihood(&table, &shares) < 0.05);
+            }
+            // 50 are allowed; 85 come once in a million times.
+            assert!(alarms < 85, "{alarms} of 1000: {units} units, {first} arms, {shares:?}");
+        }
+    }
+
+    #[test]
+    fn arms_that_go_together_are_unlikely_in_whichever_way_they_do() {
+        let table = |arm: fn(usize) -> usize, units: u64| {
+            (0..3).map(|given| ((given, arm(given)), units)).collect::<BTreeMap<_, _>>()
+        };
+        let shares = [1.0 / 3.0; 3];
+        assert!(likelihood(&table(|given| given, 10), &shares) < 1e-9, "all agree");
+        assert!(likelihood(&table(|given| (given + 1) % 3, 30), &shares) < 1e-9, "none agrees");
+        assert!(likelihood(&table(|given| given, 5), &shares) > 1e-9, "few agree");
+        let even: BTreeMap<_, _> = (0..9).map(|cell| ((cell / 3, cell % 3), 100)).collect();
+        assert!(1.0 <= likelihood(&even, &shares));
+    }
 }

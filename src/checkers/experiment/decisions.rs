@@ -1,28 +1,10 @@
-//! Decisions: a pure function of what they were made by, and the same for a unit as long as its experiment lives. Exact.
+//! Decisions together: the same for a unit as long as its experiment lives, one experiment of a layer for each, and told as they were
+//! made. Exact.
 
 use std::collections::BTreeMap;
 
 use crate::checkers::Check;
 use crate::checkers::experiment::{Decision, History, Way};
-
-pub(super) fn pure(history: &History) -> Check {
-    let mut check =
-        Check::new("a decision follows from catalogue, weights, unit and what the browser remembers");
-    let mut known: BTreeMap<_, &Decision> = BTreeMap::new();
-    for decision in &history.decisions {
-        let Decision { experiment, unit, catalogue, weights, remembered, .. } = decision;
-        let first = known.entry((experiment, unit, catalogue, weights, remembered)).or_insert(decision);
-        let same = first.choice == decision.choice && first.reason == decision.reason;
-        check.expect(same, decision.at, || {
-            let (then, now) = (&first.reason, &decision.reason);
-            format!(
-                "{experiment} for {unit} at c{catalogue} w{weights}: {then} {:?}, and {now} {:?}",
-                first.choice, decision.choice
-            )
-        });
-    }
-    check
-}
 
 pub(super) fn sticky(history: &History) -> Check {
     let mut check = Check::new("a unit keeps its arm for the life of an experiment");
@@ -56,7 +38,7 @@ pub(super) fn segments(history: &History) -> Check {
     for (version, catalogue) in &history.catalogues {
         let mut held: BTreeMap<(&str, u32), &str> = BTreeMap::new();
         for experiment in catalogue.experiments.values().filter(|experiment| experiment.running) {
-            let all = catalogue.layers.get(&experiment.layer).copied().unwrap_or(0);
+            let all = catalogue.segments(experiment);
             for segment in &experiment.segments {
                 let before = held.insert((&experiment.layer, *segment), &experiment.name);
                 check.expect(before.is_none() && *segment < all, None, || {

@@ -373,7 +373,9 @@ impl Catalogue {
         let missing = || CatalogueError::Missing("layer", draft.layer.clone());
         let rounds = self.layers.get(&draft.layer).ok_or_else(missing)?.mixed.len();
         // The number of rounds differs from that of any experiment before that had its name, so that no arm carries over.
-        let salt = format!("{}.{}.{rounds}", draft.layer, draft.name);
+        // The known bug has one salt for all layers.
+        let salt =
+            if bug("E07") { rounds.to_string() } else { format!("{}.{}.{rounds}", draft.layer, draft.name) };
         let free = self.free(&draft.layer);
         let drawn = planout::allocate(&draft.layer, &salt, &free, draft.segments as usize).ok();
         let mut segments = drawn.filter(|drawn| !drawn.is_empty()).ok_or_else(|| CatalogueError::Free {

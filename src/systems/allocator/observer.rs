@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::rc::Rc;
 
 use crate::checkers::experiment::{self, History, Topic};
-use crate::systems::allocator::catalogue::{Catalogue, CatalogueVersion};
+use crate::systems::allocator::catalogue::{Catalogue, CatalogueVersion, Identity, Scheme};
 use crate::systems::allocator::event::Kind;
 use crate::systems::allocator::learner::{Beliefs, Learning, WeightsVersion};
 use crate::world::Host;
@@ -24,12 +24,28 @@ impl Observer {
 
     /// It has read the catalogue.
     pub fn catalogue(&self, version: CatalogueVersion, catalogue: &Catalogue) {
-        let layers = catalogue.layers.iter().map(|(name, layer)| (name.clone(), layer.segments)).collect();
+        let layers = catalogue.layers.iter().map(|(name, layer)| {
+            let unit = match layer.unit {
+                Identity::Cookie => experiment::Identity::Cookie,
+                Identity::Session => experiment::Identity::Session,
+                Identity::User => experiment::Identity::User,
+            };
+            let mixed = layer.mixed.clone();
+            (name.clone(), experiment::Layer { unit, segments: layer.segments, mixed })
+        });
         let experiments = catalogue.experiments.values().map(|experiment| {
             let draft = &experiment.draft;
             let seen = experiment::Experiment {
                 name: draft.name.clone(),
                 layer: draft.layer.clone(),
+                salt: experiment.salt.clone(),
+                scheme: match draft.scheme {
+                    Scheme::Planout => experiment::Scheme::Planout,
+                    Scheme::Growthbook => experiment::Scheme::Growthbook,
+                    Scheme::Optimizely => experiment::Scheme::Optimizely,
+                },
+                only: draft.only.clone(),
+                overrides: experiment.overrides.clone(),
                 segments: experiment.segments.clone(),
                 ramp: draft.ramp.get(),
                 shares: experiment.shares(),
@@ -39,7 +55,11 @@ impl Observer {
             };
             (experiment.id.get(), seen)
         });
-        let seen = experiment::Catalogue { layers, experiments: experiments.collect() };
+        let seen = experiment::Catalogue {
+            holdout: catalogue.holdout.get(),
+            layers: layers.collect(),
+            experiments: experiments.collect(),
+        };
         self.history.borrow_mut().catalogue(self.host.true_time(), version.get(), seen);
     }
 

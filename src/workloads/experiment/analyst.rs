@@ -294,16 +294,8 @@ mod tests {
 
     fn case(converts: [u64; 2]) -> Case {
         let mut history = History::default();
-        let experiment = Experiment {
-            name: "one".to_owned(),
-            layer: "home".to_owned(),
-            segments: vec![0],
-            shares: vec![0.5, 0.5],
-            ramp: 1.0,
-            floor: None,
-            sticky: false,
-            running: true,
-        };
+        let experiment =
+            Experiment { name: "one".to_owned(), shares: vec![0.5, 0.5], ..Experiment::default() };
         let catalogue = Catalogue { experiments: [(1, experiment)].into(), ..Catalogue::default() };
         history.catalogue(SimTime::ZERO, 1, catalogue);
         let mut case = Case { history, shown: Vec::new() };

@@ -150,13 +150,15 @@ impl App {
             Reason::Overridden => Way::Overridden,
             _ => Way::None,
         };
+        let Visitor { cookie, session, user, attributes } = ask.visitor.clone();
         self.client.notebook.history.borrow_mut().decided(checker::Decision {
             at: self.host.true_time(),
             experiment: ask.experiment.clone(),
+            visitor: checker::Visitor { cookie, session, user, attributes },
             unit: decision.unit.clone().unwrap_or_default(),
             catalogue: decision.catalogue.get(),
             weights: decision.weights.get(),
-            remembered: ask.remembered.map(|choice| (choice.experiment.get(), choice.arm)),
+            remembered: ask.remembered.map(noted),
             way,
             reason: format!("{:?}", decision.reason),
             choice: decision.choice.map(noted),
