@@ -23,7 +23,9 @@ use crate::experiment::strategy::{Allocate, Remember, Stop, Strategy};
 use crate::experiment::users::UserModel;
 use crate::scenario::error::{Mistake, ScenarioError};
 use crate::scenario::{Draft, Scenario, Study, Visitors, check, with_document};
-use crate::systems::allocator::api::{Adaptive, Arm, Change, Draft as Experiment, Identity, LayerDraft, Scheme};
+use crate::systems::allocator::api::{
+    Adaptive, Arm, Change, Draft as Experiment, Identity, LayerDraft, Scheme,
+};
 use crate::workloads::experiment::{Config, Step};
 
 /// How many segments each layer has; its experiment takes all.
@@ -67,7 +69,8 @@ impl Study {
     ) -> Result<(Self, Vec<Carried>), ScenarioError> {
         with_document(path, overrides, |document| {
             let study = Self::from_document(document, path, overrides)?;
-            let (mut carried, mut problems, mut mistakes) = (Vec::new(), study.beyond_platforms(), Vec::new());
+            let (mut carried, mut problems, mut mistakes) =
+                (Vec::new(), study.beyond_platforms(), Vec::new());
             for (draft, scenario) in platforms {
                 mistakes.extend(unfit(scenario));
                 match &study.visitors {
@@ -113,9 +116,10 @@ impl Study {
         let speed_up = length / stir.get().as_secs_f64() * (1.0 + 1e-12);
         let batches = self.strategies.iter().enumerate().filter(|(_, strategy)| strategy.learns());
         let learn_every = match batches.map(|(index, strategy)| (index, strategy.batch)).next() {
-            Some((index, batch)) => Some(pace(users, batch, speed_up).map_err(|problem| {
-                vec![problem.within(&format!("strategies.{index}"))]
-            })?),
+            Some((index, batch)) => Some(
+                pace(users, batch, speed_up)
+                    .map_err(|problem| vec![problem.within(&format!("strategies.{index}"))])?,
+            ),
             None => None,
         };
         let arms = names(users.arms.iter().map(|arm| &*arm.name));
@@ -162,7 +166,9 @@ fn unfit(scenario: &Scenario) -> Option<Mistake> {
         return Some(Mistake::new(message).mend(Some(mend.to_owned())));
     }
     scenario.swarm.then(|| {
-        let message = format!("cannot carry strategies out on {path}: a swarm draws the pace at which allocators learn");
+        let message = format!(
+            "cannot carry strategies out on {path}: a swarm draws the pace at which allocators learn"
+        );
         let mend = "set swarm=false there, or choose a scenario that is no swarm";
         Mistake::new(message).mend(Some(mend.to_owned()))
     })
@@ -211,12 +217,12 @@ fn beyond_platform(strategy: &Strategy, batch: &mut Option<u64>) -> Vec<Problem>
 
 /// How often allocators learn, in the time of a run: once while so many visits come.
 fn pace(users: &UserModel, batch: u64, speed_up: f64) -> Result<Span, Problem> {
-    let returning = users.returning.map_or(1.0, |returning| {
-        1.0 + returning.share.get() * f64::from(returning.visits - 1)
-    });
-    let visits = users.bots.map_or(returning, |bots| {
-        returning + bots.share.get() * (f64::from(bots.visits) - returning)
-    });
+    let returning = users
+        .returning
+        .map_or(1.0, |returning| 1.0 + returning.share.get() * f64::from(returning.visits - 1));
+    let visits = users
+        .bots
+        .map_or(returning, |bots| returning + bots.share.get() * (f64::from(bots.visits) - returning));
     let millis = |visits_in_it: f64| {
         1000.0 * visits_in_it * DAY.as_secs_f64() / (f64::from(users.per_day) * visits * speed_up)
     };
@@ -225,7 +231,9 @@ fn pace(users: &UserModel, batch: u64, speed_up: f64) -> Result<Span, Problem> {
         return Ok(pace);
     }
     let least = libm::ceil(LEARN_EVERY_MIN.get().as_secs_f64() * 1000.0 / millis(1.0));
-    let message = format!("{batch} visits come within {pace} of a run, and allocators learn every {LEARN_EVERY_MIN} at most");
+    let message = format!(
+        "{batch} visits come within {pace} of a run, and allocators learn every {LEARN_EVERY_MIN} at most"
+    );
     let help = format!("choose batch = {least} or more, fewer users, or a longer stir");
     Err(Problem::new("batch", message).help(help))
 }
@@ -257,13 +265,15 @@ struct Workload<'study> {
 
 impl Workload<'_> {
     fn settings(&self, strategies: &[Strategy], speed_up: f64) -> [(&'static str, Value); 4] {
-        let layer = |name: &String| LayerDraft { name: name.clone(), unit: Identity::Cookie, segments: SEGMENTS };
+        let layer =
+            |name: &String| LayerDraft { name: name.clone(), unit: Identity::Cookie, segments: SEGMENTS };
         let layers = self.experiments.iter().map(layer).collect();
         let lay_out = Change::LayOut { layers, holdout: Share::default() };
         let starts = self.experiments.iter().zip(strategies);
         let starts = starts.map(|(name, strategy)| Change::Start(self.experiment(name, strategy)));
         let at = Span::default();
-        let steps: Vec<Step> = [lay_out].into_iter().chain(starts).map(|change| Step { at, change }).collect();
+        let steps: Vec<Step> =
+            [lay_out].into_iter().chain(starts).map(|change| Step { at, change }).collect();
         let users = self.experiments.iter().map(|name| (name.clone(), written(self.users))).collect();
         [
             ("speed_up", Value::Float(speed_up)),
