@@ -3,6 +3,7 @@
 mod blame;
 mod catalogue;
 mod compare;
+mod fidelities;
 mod hunt;
 mod impact;
 mod replay;
@@ -95,6 +96,7 @@ Examples:
   wavetank compare scenarios/experiments/bandits.toml --streams 200 --html page.html       regret, allocation, cost
   wavetank compare scenarios/experiments/logged.toml                                       strategies replayed on a real log
   wavetank compare scenarios/experiments/peeking.toml --set users.per_day=5000 --set strategies.mSPRT.alpha=1%
+  wavetank compare scenarios/experiments/both.toml --platform scenarios/decisions-high.toml  without a platform, and on this one
 
 Every seed is run under each value, and what it did there is compared with what it did under the baseline. Each difference has a 95%
 interval: BCa bootstrap, or exact for the share of runs that held. Of many metrics some differ by chance: `differs` means that Holm's
@@ -104,6 +106,11 @@ What has ended is in FOLDER/runs.jsonl at once, as a sweep's; FOLDER/compare.jso
 A file with [users] (or [log], the log of a random policy) and [[strategies]] compares ways to run an experiment, without any platform: users whose truth is known come to all
 strategies alike, stream by stream, and each strategy splits them, looks, and decides. Told are how often each errs (and which error its
 rule controls), what it costs, and when it decides. `wavetank schema strategies` explains the keys.
+With --platform each strategy becomes an experiment on the platform of that scenario too, which keeps its systems, faults and acts: users,
+app, allocator, brokers, and an analysis of what the logs hold. The same seed brings the same users to both, and the differences are of
+pairs. A platform splits traffic in fixed shares or by Thompson sampling and decides at the end; other strategies are refused. The users' days
+last as long as the stir. --set of users, strategies, title, seed and streams goes to the strategies, any other to the platforms.
+FOLDER/NAME.toml is the scenario that was run on the platform NAME: run, replay or shrink it like any other.
 Exit codes: 0 told, whatever the runs' verdicts; 2 bad input.";
 
 const BLAME_EXAMPLES: &str = "\
@@ -389,9 +396,13 @@ struct CompareArguments {
     /// Compare only metrics whose name contains this, events among them (may be given again)
     #[arg(long, value_name = "NAME")]
     metric: Vec<String>,
-    /// The seeds of a scenario's runs: from the first to before the second (default 1..31)
+    /// The seeds of runs of a scenario or a platform: from the first to before the second (default 1..31)
     #[arg(long, value_name = "A..B", value_parser = seeds)]
     seeds: Option<(u64, u64)>,
+    /// Carry the strategies out on the platform of this scenario too, in the place of its own experiments: under each of --seeds the same
+    /// users come to a run of it and to a stream without any platform (may be given again)
+    #[arg(long, value_name = "FILE")]
+    platform: Vec<PathBuf>,
     /// How many streams of users each strategy meets (default: what the file says, or 1000)
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(2..=1_000_000))]
     streams: Option<u64>,
@@ -406,7 +417,7 @@ struct CompareArguments {
     /// End after this long; what has run is compared
     #[arg(long, value_name = "TIME")]
     budget: Option<Span>,
-    /// The folder of the journal and comparison of a scenario's runs (default: compare-out)
+    /// The folder of the journal and comparison of runs (default: compare-out)
     #[arg(long, value_name = "FOLDER")]
     out: Option<PathBuf>,
     /// Go on with the comparison that the folder holds; no run that has ended is run again

@@ -59,7 +59,11 @@ fn asked(arguments: &CompareArguments) -> Result<(Plan, Axis, String), u8> {
         tell(&(message + "\n"));
         Verdict::BAD_INPUT
     };
-    for (given, flag) in [(arguments.streams.is_some(), "--streams"), (arguments.seed.is_some(), "--seed")] {
+    for (given, flag) in [
+        (arguments.streams.is_some(), "--streams"),
+        (arguments.seed.is_some(), "--seed"),
+        (!arguments.platform.is_empty(), "--platform"),
+    ] {
         if given {
             let file = arguments.file.display();
             let message = format!(

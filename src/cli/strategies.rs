@@ -7,7 +7,7 @@ use indicatif::ProgressBar;
 use crate::base::Seed;
 use crate::cli::run::{create_parent, write_page};
 use crate::cli::sweep::failed;
-use crate::cli::{CompareArguments, Format, bad_input, print, styled, tell, threads};
+use crate::cli::{CompareArguments, Format, bad_input, fidelities, print, styled, tell, threads};
 use crate::lab::Verdict;
 use crate::lab::strategies::{Findings, compare};
 use crate::report::StrategiesReport;
@@ -15,6 +15,9 @@ use crate::scenario::Study;
 
 /// Carries the command out; returns its exit code.
 pub(super) fn run(arguments: &CompareArguments) -> u8 {
+    if !arguments.platform.is_empty() {
+        return fidelities::run(arguments);
+    }
     if let Some((flag, mend)) = misplaced(arguments) {
         let file = arguments.file.display();
         tell(&format!(
@@ -47,7 +50,11 @@ fn misplaced(arguments: &CompareArguments) -> Option<(&'static str, &'static str
         (arguments.by.is_some(), "--by", "leave it out, or change a value with --set users.per_day=500"),
         (arguments.baseline.is_some(), "--baseline", "write the one that the others are compared with first"),
         (!arguments.metric.is_empty(), "--metric", "leave it out"),
-        (arguments.seeds.is_some(), "--seeds", "say --streams N, and --seed for the first of them"),
+        (
+            arguments.seeds.is_some(),
+            "--seeds",
+            "say --streams N, and --seed for the first of them; or add a --platform",
+        ),
         (arguments.budget.is_some(), "--budget", "choose fewer --streams"),
         (arguments.resume, "--resume", "leave it out"),
         (arguments.bounds.time_out.is_some(), "--time-out", "choose fewer --streams"),

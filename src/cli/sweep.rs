@@ -58,8 +58,22 @@ pub(super) fn swept(
     plan: &Plan,
     limits: &Limits,
 ) -> Result<(Journal, Stop), u8> {
+    gone_through(opened(folder, resume, plan)?, plan, limits)
+}
+
+/// The journal of a folder; what went wrong has been told, and the exit code is returned.
+pub(super) fn opened(folder: &Path, resume: bool, plan: &Plan) -> Result<Journal, u8> {
     let opened = if resume { Journal::resume(folder, plan) } else { Journal::begin(folder, plan) };
-    let mut journal = opened.map_err(|error| journal_refused(&error))?;
+    opened.map_err(|error| journal_refused(&error))
+}
+
+/// Runs what a journal does not hold yet.
+pub(super) fn gone_through(
+    mut journal: Journal,
+    plan: &Plan,
+    limits: &Limits,
+) -> Result<(Journal, Stop), u8> {
+    let folder = journal.folder().to_owned();
     let failed = |error| failed(&format!("cannot go on in {}", folder.display()), &error);
     let program = std::env::current_exe().map_err(failed)?;
     let stop = with_bar(|progress| sweep(&program, plan, limits, &mut journal, progress)).map_err(failed)?;

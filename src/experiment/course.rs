@@ -34,7 +34,9 @@ pub struct Course {
     pub visits: u64,
     /// How many of them are known to have succeeded by the end.
     pub successes: u64,
-    /// How many visits of humans were shown an arm that was not the best at that time.
+    /// How many of all visits were of humans, at which something could be lost.
+    pub humans: u64,
+    /// How many of these were shown an arm that was not the best at that time.
     pub worse: u64,
     /// Whether the chosen arm is the best, or one of several, by the truth.
     pub right: bool,
@@ -42,6 +44,20 @@ pub struct Course {
     pub false_alarm: bool,
     /// Whether all of its intervals contain the truth; nothing if it could give none.
     pub covers: Option<bool>,
+}
+
+/// Whether a decision is for the best arm, or one of several, where these are the true rates.
+pub fn is_right(decision: Decision, truth: &[f64]) -> bool {
+    truth.iter().copied().fold(0.0, f64::max) <= truth[decision.arm] + SAME
+}
+
+/// Whether a decision says that arms differ, or leaves the control, without a reason in the true rates.
+pub fn is_false_alarm(decision: Decision, truth: &[f64]) -> bool {
+    if decision.arm == 0 {
+        // All others are said to be worse.
+        return decision.differs && truth[1..].iter().any(|rate| truth[0] <= rate + SAME);
+    }
+    truth[decision.arm] <= truth[0] + SAME
 }
 
 /// A strategy with what all of its streams share.
@@ -81,6 +97,7 @@ impl<'strategy> Prepared<'strategy> {
             shown: vec![0; arms],
             lost: 0.0,
             visits: 0,
+            humans: 0,
             worse: 0,
         }
     }
@@ -114,6 +131,7 @@ pub(super) struct Recorder<'run> {
     shown: Vec<u64>,
     lost: f64,
     visits: u64,
+    humans: u64,
     worse: u64,
 }
 
@@ -198,6 +216,7 @@ impl Recorder<'_> {
         if let Some(rates) = rates {
             let loss = rates.iter().copied().fold(0.0, f64::max) - rates[arm];
             self.lost += loss;
+            self.humans += 1;
             self.worse += u64::from(SAME < loss);
         }
     }
@@ -213,15 +232,6 @@ impl Recorder<'_> {
         assert_eq!(self.looked, self.rule.looks().len(), "the last look is at the end");
         assert_eq!(self.regret.len(), CHECKPOINTS, "the last checkpoint is at the end");
         let Ended { decision, at, visits, covers } = self.ended.expect("the last look decides");
-        let truth = self.truth;
-        let best = truth.iter().copied().fold(0.0, f64::max);
-        let no_better = truth[decision.arm] <= truth[0] + SAME;
-        let false_alarm = if decision.arm == 0 {
-            // All others are said to be worse.
-            decision.differs && truth[1..].iter().any(|rate| truth[0] <= rate + SAME)
-        } else {
-            no_better
-        };
         Course {
             regret: self.regret,
             allocation: self.allocation,
@@ -230,9 +240,10 @@ impl Recorder<'_> {
             visits_until: visits,
             visits: self.visits,
             successes: self.tallies.iter().map(|tally| tally.successes).sum(),
+            humans: self.humans,
             worse: self.worse,
-            right: best <= truth[decision.arm] + SAME,
-            false_alarm,
+            right: is_right(decision, self.truth),
+            false_alarm: is_false_alarm(decision, self.truth),
             covers,
         }
     }

@@ -1,7 +1,8 @@
 //! Runs, records and replays scenarios. The only place with threads.
 //!
 //! [`execute`] takes a scenario and a seed to a [`Run`]; [`check_determinism`] does it twice and names the first event that differs;
-//! [`sweep`] tries many seeds, each in a process of its own. [`strategies`] compares strategies of experiments, without any platform.
+//! [`sweep`] tries many seeds, each in a process of its own. [`strategies`] compares strategies of experiments, without any platform, and
+//! [`fidelities`] sets that against the same strategies on platforms.
 
 pub mod blame;
 pub mod compare;
@@ -9,6 +10,7 @@ mod course;
 mod crew;
 mod determinism;
 pub mod divergence;
+pub mod fidelities;
 pub mod passing;
 mod platform;
 pub mod reproduce;

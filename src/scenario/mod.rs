@@ -3,6 +3,7 @@
 //! Promises: a [`Scenario`] that exists can be run; whatever is wrong with a file is told at once, with file, line, column, cause and
 //! mend ([`ScenarioError`]). Must not know: how a run is carried out. It invents no knob: what a key does is told where it is obeyed.
 
+mod carry;
 mod check;
 mod data;
 mod draft;
@@ -29,6 +30,7 @@ use crate::world::ClockConfig;
 use crate::world::fault::operator::OPERATOR;
 use crate::world::fault::{FaultKind, FaultPlan, FaultRule, PlannedKind};
 
+pub use carry::Carried;
 pub use draft::Draft;
 pub use error::{Mistake, ScenarioError, Warning};
 pub use file::{Acts, Expect, SettleForm, Systems, Workloads, Zones};

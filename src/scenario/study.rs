@@ -107,21 +107,27 @@ impl Study {
     /// # Errors
     /// Everything that keeps it from being compared.
     pub fn load(path: &Path, overrides: &[String]) -> Result<Self, ScenarioError> {
-        with_document(path, overrides, |document| {
-            let mut file = document.study()?;
-            let visitors = visitors(&mut file, document)?;
-            let study = Self {
-                path: path.to_owned(),
-                title: file.title,
-                overrides: overrides.to_vec(),
-                seed: file.seed,
-                streams: file.streams,
-                visitors,
-                strategies: file.strategies,
-            };
-            let mistakes = check::told(study.validate(), document);
-            if mistakes.is_empty() { Ok(study) } else { Err(mistakes) }
-        })
+        with_document(path, overrides, |document| Self::from_document(document, path, overrides))
+    }
+
+    pub(super) fn from_document(
+        document: &Document<'_>,
+        path: &Path,
+        overrides: &[String],
+    ) -> Result<Self, Vec<Mistake>> {
+        let mut file = document.study()?;
+        let visitors = visitors(&mut file, document)?;
+        let study = Self {
+            path: path.to_owned(),
+            title: file.title,
+            overrides: overrides.to_vec(),
+            seed: file.seed,
+            streams: file.streams,
+            visitors,
+            strategies: file.strategies,
+        };
+        let mistakes = check::told(study.validate(), document);
+        if mistakes.is_empty() { Ok(study) } else { Err(mistakes) }
     }
 
     /// Whether a file is one of strategies: it has `users`, `log` or `strategies`. One that cannot be read is none.

@@ -272,6 +272,11 @@ impl History {
         self.sent.keys().filter(|(of, _)| *of == topic).count() as u64
     }
 
+    /// The events that were handed to producers, exposures before outcomes.
+    pub fn events_sent(&self) -> impl Iterator<Item = (Topic, Id, &Said)> {
+        self.sent.iter().map(|((topic, id), said)| (*topic, *id, said))
+    }
+
     /// The events that were read back, copies too.
     pub fn events_read(&self) -> impl Iterator<Item = &(Id, Said)> {
         self.read.iter().filter_map(|read| read.event.as_ref())

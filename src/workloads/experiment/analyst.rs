@@ -9,6 +9,8 @@
 //! Of chance in the users, an estimate has more than of anything else. So its bias is told against what the same test gives if nothing is
 //! lost on the way between the apps and the logs: from the visits as they were shown, which is unbiased.
 
+pub mod each;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::base::{Better, Figure, SimTime};
@@ -58,6 +60,8 @@ pub struct Shown {
     pub choice: Option<Choice>,
     /// When, in the time of its users.
     pub at: SimTime,
+    /// When it is clear what comes of it, in the same time.
+    pub known: SimTime,
     /// The arm.
     pub arm: usize,
     /// Whether it converts.
@@ -306,6 +310,7 @@ mod tests {
                 experiment: "one".to_owned(),
                 choice: Some(choice(arm)),
                 at: SimTime::ZERO,
+                known: SimTime::ZERO,
                 arm,
                 converts,
                 human: true,
@@ -473,6 +478,7 @@ mod tests {
             experiment: "one".to_owned(),
             choice: None,
             at: SimTime::ZERO,
+            known: SimTime::ZERO,
             arm,
             converts: false,
             human,

@@ -137,8 +137,8 @@ impl App {
         let users = self.client.populations[experiment].users(self.client.seed);
         let user = users.user(*user);
         let response = users.response(&user, *visit, *at, arm);
-        let (converts, human) = (response.success, !user.bot);
-        let shown = Shown { experiment: experiment.clone(), choice, at: *at, arm, converts, human };
+        let (converts, human, known) = (response.success, !user.bot, *at + response.delay);
+        let shown = Shown { experiment: experiment.clone(), choice, at: *at, known, arm, converts, human };
         self.client.notebook.shown.borrow_mut().push(shown);
         response
     }

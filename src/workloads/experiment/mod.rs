@@ -28,7 +28,7 @@ use crate::experiment::users::{Population, UserModel};
 use crate::systems::allocator;
 use crate::systems::allocator::api::{Catalogue, Change, Choice, Draft};
 use crate::workloads::delivery::Delivery;
-use crate::workloads::experiment::analyst::{Logs, Shown};
+use crate::workloads::experiment::analyst::{Logs, Shown, each};
 use crate::workloads::{LocalBoxFuture, Workload};
 use crate::world::{Address, DiskSpec, HostSpec, Tank, watch};
 
@@ -66,6 +66,10 @@ pub struct Config {
     /// How long a producer tries to deliver an event (default 3s; drawn from 1s to 20s in a swarm). The app does not know then what became of it.
     #[serde(default = "Config::delivery_timeout_default")]
     pub delivery_timeout: Span,
+    /// Whether a run tells of each experiment by itself what its visits lost and what the logs hold of each arm, besides what it tells of all
+    /// together (default false).
+    #[serde(default)]
+    pub by_experiment: bool,
     /// What an operator does, in order; the first lays out the layers.
     pub steps: Vec<Step>,
     /// By experiment: who comes to it, and what each arm does to them.
@@ -373,11 +377,15 @@ impl Workload for ExperimentWorkload {
         let drafts: Vec<&Draft> = config.started().collect();
         let mut by_the_logs = analyst::delivered(&history, &logs);
         by_the_logs.extend(analyst::concluded(populations, &drafts, &history, &logs, &shown));
+        let mut figures = analyst::regret(populations, &config.adaptive(), &shown);
+        if config.by_experiment {
+            figures.extend(each::shown(populations, &shown));
+            by_the_logs.extend(each::logged(populations, &history, &logs));
+        }
         // Logs that were not read to their ends tell nothing.
         if notebook.awaited.borrow().is_some() {
             by_the_logs.iter_mut().for_each(|figure| figure.value = None);
         }
-        let mut figures = analyst::regret(populations, &config.adaptive(), &shown);
         figures.extend(by_the_logs);
         figures.iter_mut().for_each(|figure| figure.name = format!("{} {}", config.name, figure.name));
         figures

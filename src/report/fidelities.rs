@@ -1,0 +1,282 @@
+//! What a comparison of strategies without and with platforms looks like: the terminal summary, and JSON.
+
+use std::collections::BTreeMap;
+use std::fmt::{self, Write};
+use std::path::Path;
+
+use serde::Serialize;
+
+use crate::base::Better;
+use crate::lab::fidelities::{Estimate, Findings, METRICS, Metric, OF_REGRET};
+use crate::lab::strategies::CONFIDENCE;
+use crate::lab::sweep::{Ended, Plan, Stop};
+use crate::report::command::quoted;
+use crate::report::compare::write_rows;
+use crate::report::text::{grouped, significant};
+use crate::scenario::{Carried, Study};
+
+/// Such a comparison, ready to be told.
+#[derive(Clone, Copy, Debug)]
+pub struct FidelitiesReport<'study> {
+    /// What was compared.
+    pub study: &'study Study,
+    /// How platforms carried it out.
+    pub carried: &'study [Carried],
+    /// What was run: a file for each platform.
+    pub plan: &'study Plan,
+    /// What was set, in the strategies or on the platforms.
+    pub set: &'study [String],
+    /// What was found.
+    pub findings: &'study Findings,
+    /// Why the runs ended.
+    pub stop: Stop,
+}
+
+impl FidelitiesReport<'_> {
+    /// The command that makes the comparison again.
+    fn command(&self) -> String {
+        let Plan { first, end, .. } = self.plan;
+        let mut command = format!("wavetank compare {}", quoted(&self.study.path.display().to_string()));
+        for carried in self.carried {
+            command.push_str(&format!(" --platform {}", quoted(&carried.platform.display().to_string())));
+        }
+        command.push_str(&format!(" --seeds {first}..{end}"));
+        self.set.iter().for_each(|set| command.push_str(&format!(" --set {}", quoted(set))));
+        command
+    }
+
+    /// How it came out, as a sentence.
+    fn finding(&self) -> String {
+        let Findings { sure, questions, strategies, .. } = self.findings;
+        if sure.is_empty() {
+            return format!(
+                "no platform is shown to change what a strategy loses, among {questions} differences"
+            );
+        }
+        let told = sure.iter().filter_map(|(strategy, platform)| {
+            let found = &strategies[*strategy];
+            let difference = found.rows[OF_REGRET].platforms[*platform].difference?;
+            let (on, way) =
+                (name(&self.carried[*platform]), if difference.value < 0.0 { "less" } else { "more" });
+            let interval =
+                [difference.interval.low, difference.interval.high].map(|end| significant(end.abs()));
+            let [least, most] =
+                if difference.value < 0.0 { [interval[1].clone(), interval[0].clone()] } else { interval };
+            let value = significant(difference.value.abs());
+            Some(format!("{} loses {value} [{least}, {most}] points a visit {way} on {on}", found.name))
+        });
+        told.collect::<Vec<_>>().join("; ")
+    }
+
+    /// The whole summary.
+    pub fn text(&self) -> String {
+        let mut out = String::new();
+        self.write(&mut out).expect("a string takes whatever is written to it");
+        out
+    }
+
+    fn write(&self, out: &mut String) -> fmt::Result {
+        writeln!(out, "COMPARED: {}", self.finding())?;
+        let Plan { first, end, .. } = self.plan;
+        let seeds = grouped(end - first);
+        writeln!(
+            out,
+            "{}\n{}, {seeds} seeds ({first}..{end}), each with the same users without a platform and on",
+            self.study.title,
+            self.study.path.display()
+        )?;
+        for ((carried, file), runs) in self.carried.iter().zip(&self.plan.files).zip(&self.findings.platforms)
+        {
+            let Carried { stir, speed_up, learn_every, .. } = carried;
+            let pace = learn_every.map_or(String::new(), |pace| format!(", allocators learn every {pace}"));
+            let held = runs
+                .held
+                .as_ref()
+                .map_or("none was run".to_owned(), |held| format!("held in {} of runs", told(held)));
+            let others = runs.ended.iter().filter(|(ended, _)| **ended != Ended::Held);
+            let others: String =
+                others.map(|(ended, count)| format!(", {count} {}", ended.words())).collect();
+            let missing =
+                if runs.not_run == 0 { String::new() } else { format!(", {} not run", runs.not_run) };
+            writeln!(
+                out,
+                "  {}: users' days in {stir} ({} times faster){pace}; {held}{others}{missing} ({})",
+                name(carried),
+                significant(*speed_up),
+                file.display()
+            )?;
+        }
+        for found in &self.findings.strategies {
+            writeln!(out, "\n{}", found.name)?;
+            let mut heads = vec![String::new(), "without".to_owned()];
+            heads.extend(self.carried.iter().flat_map(|carried| [name(carried), "less without".to_owned()]));
+            let mut rows = vec![heads];
+            for (metric, row) in METRICS.iter().zip(&found.rows) {
+                let cell = |estimate: &Option<Estimate>| estimate.as_ref().map_or("-".to_owned(), told);
+                let platforms = row.platforms.iter().flat_map(|on| [cell(&on.value), cell(&on.difference)]);
+                rows.push([heading(metric), cell(&row.without)].into_iter().chain(platforms).collect());
+            }
+            write_rows(out, &rows)?;
+        }
+        writeln!(out)?;
+        self.notes().iter().try_for_each(|note| writeln!(out, "{note}"))?;
+        writeln!(out, "\nrepeat   {}", self.command())
+    }
+
+    /// What a reader must know to judge the numbers.
+    fn notes(&self) -> Vec<String> {
+        let mut notes = vec![
+            format!(
+                "Intervals cover {:.0}% each, over seeds: shares of runs by Clopper and Pearson, means by Student; `less without` is of pairs. \
+                 The headline allows for the number of differences in regret (Bonferroni).",
+                100.0 * CONFIDENCE
+            ),
+            "A decision is the strategy's own rule on what is known at the end. by ids: an exposure without an outcome did not convert; by pairs: \
+             it does not count, as without a platform. what was shown: the same run, had nothing been lost between apps and logs; what \
+             differs from it is the pipeline's doing."
+                .to_owned(),
+            "A hash gives fixed shares to other users than without a platform: choices may differ by that chance alone. What was shown where no \
+             allocator answered is the control, and counts."
+                .to_owned(),
+        ];
+        if self.carried.iter().any(|carried| carried.learn_every.is_some()) {
+            notes.push(
+                "Without a platform a strategy learns after every batch what is clear by then; on one, allocators learn as often by the clock \
+                 what has come to them through the logs."
+                    .to_owned(),
+            );
+        }
+        if self.stop != Stop::Complete {
+            notes.push(
+                "Not all runs were made: seeds without a run are in no number of a platform.".to_owned(),
+            );
+        }
+        notes
+    }
+
+    /// The comparison as a JSON document, indented. Stable as that of a run is.
+    pub fn json(&self) -> String {
+        let platforms = self.carried.iter().zip(&self.plan.files).zip(&self.findings.platforms);
+        let platforms = platforms.map(|((carried, file), runs)| PlatformDocument {
+            platform: &carried.platform,
+            scenario: file,
+            stir_seconds: carried.stir.get().as_secs_f64(),
+            speed_up: carried.speed_up,
+            learn_every_seconds: carried.learn_every.map(|pace| pace.get().as_secs_f64()),
+            held: runs.held.as_ref().map(EstimateDocument::of),
+            ended: &runs.ended,
+            not_run: runs.not_run,
+        });
+        let document = Document {
+            format: 1,
+            command: self.command(),
+            file: &self.study.path,
+            title: &self.study.title,
+            finding: self.finding(),
+            seeds: [self.plan.first, self.plan.end],
+            set: self.set,
+            confidence: CONFIDENCE,
+            platforms: platforms.collect(),
+            strategies: (0..self.findings.strategies.len()).map(|strategy| self.strategy(strategy)).collect(),
+        };
+        serde_json::to_string_pretty(&document).expect("names are text, and what is not finite becomes null")
+    }
+
+    fn strategy(&self, strategy: usize) -> StrategyDocument<'_> {
+        let found = &self.findings.strategies[strategy];
+        let row = |(metric, row): (&'static Metric, &crate::lab::fidelities::Row)| MetricDocument {
+            metric: metric.name,
+            unit: metric.unit,
+            better: metric.better,
+            without: row.without.as_ref().map(EstimateDocument::of),
+            platforms: row
+                .platforms
+                .iter()
+                .map(|on| OnPlatformDocument {
+                    value: on.value.as_ref().map(EstimateDocument::of),
+                    less_without: on.difference.as_ref().map(EstimateDocument::of),
+                })
+                .collect(),
+        };
+        StrategyDocument { name: &found.name, metrics: METRICS.iter().zip(&found.rows).map(row).collect() }
+    }
+}
+
+/// What a platform is called: its file, without the ending.
+fn name(carried: &Carried) -> String {
+    let stem = carried.platform.file_stem().unwrap_or(carried.platform.as_os_str());
+    stem.to_string_lossy().into_owned()
+}
+
+fn heading(metric: &Metric) -> String {
+    format!("{}, {}", metric.name, metric.unit)
+}
+
+fn told(estimate: &Estimate) -> String {
+    let [low, high] = [estimate.interval.low, estimate.interval.high].map(significant);
+    format!("{} [{low}, {high}]", significant(estimate.value))
+}
+
+#[derive(Serialize)]
+struct Document<'study> {
+    format: u32,
+    command: String,
+    file: &'study Path,
+    title: &'study str,
+    finding: String,
+    /// From the first to before the second.
+    seeds: [u64; 2],
+    set: &'study [String],
+    confidence: f64,
+    platforms: Vec<PlatformDocument<'study>>,
+    strategies: Vec<StrategyDocument<'study>>,
+}
+
+#[derive(Serialize)]
+struct PlatformDocument<'study> {
+    platform: &'study Path,
+    /// The file that was run.
+    scenario: &'study Path,
+    stir_seconds: f64,
+    speed_up: f64,
+    learn_every_seconds: Option<f64>,
+    held: Option<EstimateDocument>,
+    ended: &'study BTreeMap<Ended, u64>,
+    not_run: u64,
+}
+
+#[derive(Serialize)]
+struct StrategyDocument<'study> {
+    name: &'study str,
+    metrics: Vec<MetricDocument>,
+}
+
+#[derive(Serialize)]
+struct MetricDocument {
+    metric: &'static str,
+    unit: &'static str,
+    better: Better,
+    without: Option<EstimateDocument>,
+    /// In the order of the platforms.
+    platforms: Vec<OnPlatformDocument>,
+}
+
+#[derive(Serialize)]
+struct OnPlatformDocument {
+    value: Option<EstimateDocument>,
+    less_without: Option<EstimateDocument>,
+}
+
+#[derive(Serialize)]
+struct EstimateDocument {
+    value: f64,
+    interval: [f64; 2],
+    of: u64,
+}
+
+impl EstimateDocument {
+    fn of(estimate: &Estimate) -> Self {
+        let Estimate { value, interval, of } = *estimate;
+        Self { value, interval: [interval.low, interval.high], of }
+    }
+}
