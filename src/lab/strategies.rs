@@ -10,6 +10,7 @@ use crate::base::Seed;
 use crate::experiment::course::{CHECKPOINTS, Course, Prepared};
 use crate::experiment::log::Log;
 use crate::experiment::replay::Replayed;
+use crate::experiment::strategy::{Strategy, Unit};
 use crate::experiment::users::Population;
 use crate::lab::crew::in_order;
 use crate::scenario::{Study, Visitors};
@@ -91,6 +92,8 @@ pub struct LogFacts {
 pub struct Found {
     /// Its name.
     pub name: String,
+    /// What its test counts.
+    pub unit: Unit,
     /// Which error it controls, in words.
     pub controls: String,
     /// The regret at each checkpoint.
@@ -248,7 +251,8 @@ fn findings(study: &Study, arms: Vec<String>, truth: &[f64], courses: &[Vec<Cour
     let days = f64::from(study.visitors.days());
     let strategies = study.strategies.iter().enumerate().map(|(index, strategy)| {
         let baseline = courses.first().filter(|_| 0 < index);
-        found(strategy.name.clone(), strategy.controls(), (arms.len(), days), &courses[index], baseline)
+        let unit = strategy.unit(study.visitors.come_again());
+        found(strategy, unit, (arms.len(), days), &courses[index], baseline)
     });
     let strategies: Vec<Found> = strategies.collect();
     let saved = |best: usize, other: usize| {
@@ -364,8 +368,8 @@ fn last(course: &Course) -> f64 {
 }
 
 fn found(
-    name: String,
-    controls: String,
+    strategy: &Strategy,
+    unit: Unit,
     (arms, length): (usize, f64),
     courses: &[Course],
     baseline: Option<&Vec<Course>>,
@@ -381,8 +385,9 @@ fn found(
     let mut chosen = vec![0; arms];
     courses.iter().for_each(|course| chosen[course.decision.arm] += 1);
     Found {
-        name,
-        controls,
+        name: strategy.name.clone(),
+        unit,
+        controls: strategy.controls(unit),
         regret: (0..CHECKPOINTS).map(|checkpoint| spread(courses, checkpoint)).collect(),
         allocation: (0..CHECKPOINTS)
             .map(|checkpoint| (0..arms).map(|arm| share(checkpoint, arm)).collect())

@@ -4,6 +4,7 @@ use std::fmt::{self, Write};
 
 use serde::Serialize;
 
+use crate::experiment::strategy::Unit;
 use crate::lab::strategies::{CONFIDENCE, Earned, Findings, Found, LogFacts, Mean, Rate};
 use crate::report::command::quoted;
 use crate::report::compare::write_rows;
@@ -293,6 +294,7 @@ impl StrategiesReport<'_> {
              arm that it chose."
                 .to_owned(),
         ];
+        notes.insert(2, self.note_of_unit());
         if 2 < self.findings.strategies.len() && !self.is_a_a() {
             notes[0].push_str(" The headline allows for the number of strategies (Bonferroni).");
         }
@@ -301,6 +303,24 @@ impl StrategiesReport<'_> {
             notes.insert(2, note.to_owned());
         }
         notes
+    }
+
+    /// What tests count.
+    fn note_of_unit(&self) -> String {
+        if !self.study.visitors.come_again() {
+            return "Tests count users: each comes once.".to_owned();
+        }
+        let all = || self.findings.strategies.iter();
+        let visits: Vec<&str> =
+            all().filter(|found| found.unit == Unit::Visit).map(|found| found.name.as_str()).collect();
+        let users = "Users come again and keep their arm, so tests count users: an arm's rate is the ratio of two means over them, with the \
+                     variance of the delta method.";
+        let each = "count visits: each gets an arm of its own, whoever comes.";
+        match visits.len() {
+            0 => users.to_owned(),
+            all if all == self.findings.strategies.len() => format!("Tests {each}"),
+            _ => format!("{users} Those of {} {each}", visits.join(", ")),
+        }
     }
 
     fn notes_of_log(&self, log: &LogFacts) -> Vec<String> {
@@ -411,6 +431,8 @@ struct EarnedDocument {
 #[derive(Serialize)]
 struct StrategyDocument<'study> {
     name: &'study str,
+    /// What its test counts.
+    unit: Unit,
     controls: &'study str,
     right: RateDocument,
     false_alarms: Option<RateDocument>,
@@ -450,6 +472,7 @@ impl<'study> StrategyDocument<'study> {
     fn of(found: &'study Found) -> Self {
         Self {
             name: &found.name,
+            unit: found.unit,
             controls: &found.controls,
             right: RateDocument::of(&found.right),
             false_alarms: found.false_alarms.as_ref().map(RateDocument::of),
