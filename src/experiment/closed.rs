@@ -112,7 +112,8 @@ impl Stream<'_> {
     /// A visit of a user who has this arm, or needs one; returns the arm.
     #[inline]
     fn visit(&mut self, user: &User, visit: u32, at: SimTime, arm: Option<usize>) -> usize {
-        let (arm, probability) = self.recorder.choose(arm, || user.assignment());
+        let assignment = || if self.sticky { user.assignment() } else { user.assignment_of(visit) };
+        let (arm, probability) = self.recorder.choose(arm, assignment);
         self.recorder.shown(arm, (!user.bot).then(|| self.population.rates_at(at)));
         let response = self.users.response(user, visit, at, arm);
         if response.delay.is_zero() {
@@ -217,6 +218,29 @@ mod tests {
             let lost = found.regret[CHECKPOINTS - 1];
             assert!(found.right && lost < 0.8 * by_chance, "{allocate}: {lost}");
         }
+    }
+
+    #[test]
+    fn without_a_kept_arm_each_visit_is_assigned_and_counted_by_itself() {
+        let users =
+            "per_day = 1000\nheterogeneity = 2.0\nreturning = { share = \"100%\", visits = 8, gap = \"1h\" }";
+        let course = |strategy: &str| {
+            let users = users.replace("per_day = 1000\n", "");
+            course(&format!("{TWO}\n{users}"), &format!("stop = \"fixed-horizon\"\n{strategy}"))
+        };
+        let (kept, drawn) = (course(""), course("sticky = false"));
+        assert_eq!(kept.visits, drawn.visits, "the same users");
+        let off = |course: &Course| {
+            course.allocation.iter().step_by(2).map(|share| (f64::from(*share) - 0.5).powi(2)).sum::<f64>()
+        };
+        // Some 1,600 visits of some 300 users between checkpoints: shares vary the more the fewer dice there are.
+        assert!(3.0 * off(&drawn) < off(&kept), "{} and {}", off(&drawn), off(&kept));
+        let [by_unit, by_visit] = alarms(
+            "per_day = 60\nheterogeneity = 2.0\nreturning = { share = \"100%\", visits = 10, gap = \"2h\" }",
+            "stop = \"fixed-horizon\"\nsticky = false",
+        );
+        assert_eq!(by_unit, by_visit, "visits are the unit");
+        assert!((3..=37).contains(&by_unit), "{by_unit} of 400");
     }
 
     /// In how many of 400 streams of arms that are alike a strategy says that they differ: by its unit, and by visits.

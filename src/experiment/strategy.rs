@@ -35,7 +35,8 @@ pub struct Strategy {
     /// What a policy that learns remembers (default all).
     #[serde(default)]
     pub memory: Remember,
-    /// Whether a user who comes back keeps its arm (default true).
+    /// Whether a user who comes back keeps its arm (default true). If not, each visit gets an arm of its own, also under fixed shares, and
+    /// tests count visits.
     #[serde(default = "Strategy::sticky_default")]
     pub sticky: bool,
     /// When it stops and how it decides (default at the end, for the arm with the largest mean).
