@@ -21,6 +21,9 @@ const CLICKS_MIN: f64 = 10.0;
 const CLICKS_FEW: f64 = 50.0;
 const STREAMS_FEW: u64 = 300;
 
+/// Of how many arms the tables tell, beyond which JSON does.
+const ARMS_TOLD: usize = 3;
+
 /// A comparison of strategies, ready to be told.
 #[derive(Clone, Copy, Debug)]
 pub struct StrategiesReport<'study> {
@@ -213,11 +216,16 @@ impl StrategiesReport<'_> {
         };
         let times = Table {
             title: "when it decides",
-            heads: &["strategy", "before the end", "days", "5%, 50%, 95%", "visits"],
+            heads: &["strategy", "before the end", "days", "5% by day", "50% by", "95% by", "visits"],
             rows: rows(|found| {
-                let days = found.days.map(significant).join(", ");
-                vec![rate(&found.early), mean(&found.days_mean), days, mean(&found.visits_until)]
+                let [early, half, late] = found.days.map(|day| mean(&day));
+                vec![rate(&found.early), mean(&found.days_mean), early, half, late, mean(&found.visits_until)]
             }),
+        };
+        let ends = Table {
+            title: "which arm it ends with",
+            heads: &["strategy", "chosen", "shown at the end"],
+            rows: found().map(|found| self.ended(found)).collect(),
         };
         if let Some(log) = &self.findings.log {
             let earned = Table {
@@ -241,7 +249,7 @@ impl StrategiesReport<'_> {
                 heads: &["strategy", "the best logged arm", "controls"],
                 rows: rows(|found| vec![rate(&found.right), found.controls.clone()]),
             };
-            return vec![self.logged(log), earned, choices, costs, times];
+            return vec![self.logged(log), earned, choices, costs, times, ends];
         }
         let mut tables = vec![
             Table {
@@ -255,10 +263,34 @@ impl StrategiesReport<'_> {
             },
             costs,
             times,
+            ends,
         ];
         // Where arms are alike nothing is lost.
         tables.retain(|table| !(self.is_a_a() && table.title == COSTS));
         tables
+    }
+
+    /// How often a strategy ended with each arm, and what it showed then: the arms that count most.
+    fn ended(&self, found: &Found) -> Vec<String> {
+        let shown = found.allocation.last().map_or(&[][..], Vec::as_slice);
+        let chosen = found.chosen.iter().map(|chosen| (chosen.value(), rate(chosen)));
+        let shown = shown.iter().map(|shown| (shown.value, format!("{}%", points(*shown))));
+        vec![found.name.clone(), self.by_arm(chosen.collect()), self.by_arm(shown.collect())]
+    }
+
+    /// Shares of arms, the largest first.
+    fn by_arm(&self, shares: Vec<(f64, String)>) -> String {
+        let mut order: Vec<usize> = (0..shares.len()).collect();
+        order.sort_by(|one, other| shares[*other].0.total_cmp(&shares[*one].0));
+        let told = order
+            .iter()
+            .take(ARMS_TOLD)
+            .map(|arm| format!("{} {}", self.findings.arms[*arm], shares[*arm].1));
+        let mut told = told.collect::<Vec<_>>().join(", ");
+        if ARMS_TOLD < order.len() {
+            told.push_str(&format!(", and {} more", order.len() - ARMS_TOLD));
+        }
+        told
     }
 
     /// What the log says of its arms.
@@ -283,7 +315,8 @@ impl StrategiesReport<'_> {
         let percent = 100.0 * CONFIDENCE;
         let mut notes = vec![
             format!(
-                "Intervals cover {percent:.0}% each, over {} streams: shares by Clopper and Pearson, means by Student. Every strategy met \
+                "Intervals cover {percent:.0}% each, over {} streams: shares by Clopper and Pearson, means by Student, the days until which \
+                 so many have decided by order statistics. Every strategy met \
                  the same users, and `against the first` is of pairs.",
                 grouped(self.findings.streams)
             ),
@@ -447,11 +480,14 @@ struct StrategyDocument<'study> {
     days: MeanDocument,
     /// The quantiles 5, 50 and 95 %.
     days_quantiles: [f64; 3],
+    days_quantiles_intervals: [[f64; 2]; 3],
     visits_until: MeanDocument,
-    chosen: &'study [u64],
+    chosen: Vec<u64>,
+    chosen_shares: Vec<RateDocument>,
     regret_curve: Vec<MeanDocument>,
     regret_band: Vec<[f64; 2]>,
-    allocation: &'study [Vec<f64>],
+    allocation: Vec<Vec<f64>>,
+    allocation_intervals: Vec<Vec<[f64; 2]>>,
 }
 
 #[derive(Serialize)]
@@ -488,12 +524,15 @@ impl<'study> StrategyDocument<'study> {
             against_first: found.against_first.as_ref().map(MeanDocument::of),
             worse: MeanDocument::of(&found.worse),
             days: MeanDocument::of(&found.days_mean),
-            days_quantiles: found.days,
+            days_quantiles: found.days.map(|day| day.value),
+            days_quantiles_intervals: found.days.map(|day| ends(day.interval)),
             visits_until: MeanDocument::of(&found.visits_until),
-            chosen: &found.chosen,
+            chosen: found.chosen.iter().map(|chosen| chosen.happened).collect(),
+            chosen_shares: found.chosen.iter().map(RateDocument::of).collect(),
             regret_curve: found.regret.iter().map(|spread| MeanDocument::of(&spread.mean)).collect(),
             regret_band: found.regret.iter().map(|spread| ends(spread.band)).collect(),
-            allocation: &found.allocation,
+            allocation: of_shares(found, |share| share.value),
+            allocation_intervals: of_shares(found, |share| ends(share.interval)),
         }
     }
 }
@@ -508,6 +547,11 @@ impl MeanDocument {
     fn of(mean: &Mean) -> Self {
         Self { mean: mean.value, interval: ends(mean.interval) }
     }
+}
+
+/// Of each share of visits that was shown, by checkpoint and arm.
+fn of_shares<T>(found: &Found, of: fn(&Mean) -> T) -> Vec<Vec<T>> {
+    found.allocation.iter().map(|shares| shares.iter().map(of).collect()).collect()
 }
 
 fn ends(interval: Interval) -> [f64; 2] {
