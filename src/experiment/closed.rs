@@ -11,12 +11,18 @@ use crate::statistics::dice::Dice;
 impl Prepared<'_> {
     /// What becomes of the stream of users that a seed makes.
     pub fn course(&self, population: &Population, seed: Seed) -> Course {
+        let users = population.model().come_again().then(|| population.count());
+        self.course_of(population, seed, users)
+    }
+
+    /// The same, of so many users who are the unit if they keep their arm, or of visits.
+    fn course_of(&self, population: &Population, seed: Seed, users: Option<u64>) -> Course {
         let dice = Dice::new(&mut seed.stream("experiment/allocation"));
         let mut stream = Stream {
             users: population.users(seed),
             population,
-            recorder: self.begin(population.truth(), population.end(), dice),
-            sticky: self.is_sticky(),
+            recorder: self.begin(population.truth(), population.end(), users, dice),
+            sticky: self.strategy().sticky,
             late: BinaryHeap::new(),
         };
         stream.run();
@@ -29,6 +35,7 @@ impl Prepared<'_> {
 struct Late {
     at: SimTime,
     visit: u64,
+    user: u64,
     arm: usize,
     success: bool,
     /// The bits of the probability with which the arm was chosen.
@@ -97,22 +104,25 @@ impl Stream<'_> {
     fn mature(&mut self, at: SimTime) {
         while self.late.peek().is_some_and(|Reverse(late)| late.at <= at) {
             let Some(Reverse(late)) = self.late.pop() else { return };
-            self.recorder.know(late.arm, late.success, f64::from_bits(late.probability));
+            let probability = f64::from_bits(late.probability);
+            self.recorder.know(late.user, late.arm, late.success, probability);
         }
     }
 
     /// A visit of a user who has this arm, or needs one; returns the arm.
     #[inline]
     fn visit(&mut self, user: &User, visit: u32, at: SimTime, arm: Option<usize>) -> usize {
-        let (arm, probability) = self.recorder.choose(arm, || user.assignment());
+        let assignment = || if self.sticky { user.assignment() } else { user.assignment_of(visit) };
+        let (arm, probability) = self.recorder.choose(arm, assignment);
         self.recorder.shown(arm, (!user.bot).then(|| self.population.rates_at(at)));
         let response = self.users.response(user, visit, at, arm);
         if response.delay.is_zero() {
-            self.recorder.know(arm, response.success, probability);
+            self.recorder.know(user.number, arm, response.success, probability);
         } else {
             self.late.push(Reverse(Late {
                 at: at + response.delay,
                 visit: self.recorder.visits(),
+                user: user.number,
                 arm,
                 success: response.success,
                 probability: probability.to_bits(),
@@ -207,6 +217,66 @@ mod tests {
             let by_chance = 10_000.0 * (0.5 + 0.48) / 3.0;
             let lost = found.regret[CHECKPOINTS - 1];
             assert!(found.right && lost < 0.8 * by_chance, "{allocate}: {lost}");
+        }
+    }
+
+    #[test]
+    fn without_a_kept_arm_each_visit_is_assigned_and_counted_by_itself() {
+        let users =
+            "per_day = 1000\nheterogeneity = 2.0\nreturning = { share = \"100%\", visits = 8, gap = \"1h\" }";
+        let course = |strategy: &str| {
+            let users = users.replace("per_day = 1000\n", "");
+            course(&format!("{TWO}\n{users}"), &format!("stop = \"fixed-horizon\"\n{strategy}"))
+        };
+        let (kept, drawn) = (course(""), course("sticky = false"));
+        assert_eq!(kept.visits, drawn.visits, "the same users");
+        let off = |course: &Course| {
+            course.allocation.iter().step_by(2).map(|share| (f64::from(*share) - 0.5).powi(2)).sum::<f64>()
+        };
+        // Some 1,600 visits of some 300 users between checkpoints: shares vary the more the fewer dice there are.
+        assert!(3.0 * off(&drawn) < off(&kept), "{} and {}", off(&drawn), off(&kept));
+        let [by_unit, by_visit] = alarms(
+            "per_day = 60\nheterogeneity = 2.0\nreturning = { share = \"100%\", visits = 10, gap = \"2h\" }",
+            "stop = \"fixed-horizon\"\nsticky = false",
+        );
+        assert_eq!(by_unit, by_visit, "visits are the unit");
+        assert!((3..=37).contains(&by_unit), "{by_unit} of 400");
+    }
+
+    /// In how many of 400 streams of arms that are alike a strategy says that they differ: by its unit, and by visits.
+    fn alarms(users: &str, strategy: &str) -> [u64; 2] {
+        let base = "days = 4\nbase = \"20%\"\narms = [{ name = \"a\" }, { name = \"b\" }]";
+        let model: UserModel = toml::from_str(&format!("{base}\n{users}")).expect("a model");
+        let strategy: Strategy = toml::from_str(&format!("name = \"s\"\n{strategy}")).expect("a strategy");
+        let population = Population::new(&model);
+        let prepared = Prepared::new(&strategy, 2, model.days);
+        let mut alarms = [0; 2];
+        for seed in (0..400).map(Seed::new) {
+            let users = population.model().come_again().then(|| population.count());
+            for (alarms, users) in alarms.iter_mut().zip([users, None]) {
+                *alarms += u64::from(prepared.course_of(&population, seed, users).false_alarm);
+            }
+        }
+        alarms
+    }
+
+    #[test]
+    fn who_comes_again_is_counted_once_and_false_alarms_are_as_rare_as_said() {
+        let differing = "per_day = 60\nheterogeneity = 2.0\n\
+                         returning = { share = \"100%\", visits = 10, gap = \"2h\" }";
+        let bots = "per_day = 200\nbots = { share = \"10%\", visits = 20, rate = \"100%\" }";
+        let looks = "looks = 20\nnot_before = \"1d\"";
+        // 20 of 400 are expected at 5 %, and four standard errors of that are 17.4.
+        for (users, stop, least) in [
+            (differing, "\"fixed-horizon\"".to_owned(), 3),
+            (bots, "\"fixed-horizon\"".to_owned(), 3),
+            (differing, format!("{{ msprt = {{ tau = \"5%\" }} }}\n{looks}"), 0),
+            (differing, format!("{{ confidence-sequence = {{ tuned_to = 1000 }} }}\n{looks}"), 0),
+            (differing, format!("\"obrien-fleming\"\n{looks}"), 0),
+        ] {
+            let [by_user, by_visit] = alarms(users, &format!("stop = {stop}"));
+            assert!((least..=37).contains(&by_user), "{users}, {stop}: {by_user} of 400");
+            assert!(60 < by_visit, "{users}, {stop}: counting visits is no test: {by_visit} of 400");
         }
     }
 

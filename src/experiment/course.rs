@@ -4,8 +4,9 @@
 
 use crate::base::SimTime;
 use crate::experiment::allocation::Allocator;
-use crate::experiment::stopping::{Decision, Rule, Tally};
-use crate::experiment::strategy::Strategy;
+use crate::experiment::stopping::{Decision, Rule};
+use crate::experiment::strategy::{Strategy, Unit};
+use crate::experiment::tally::{Seen, Tally};
 use crate::experiment::users::evenly;
 use crate::statistics::Interval;
 use crate::statistics::bandit::Outcome;
@@ -73,13 +74,20 @@ impl<'strategy> Prepared<'strategy> {
         Self { strategy, rule: Rule::new(strategy, arms, days) }
     }
 
-    /// Whether a user who comes back keeps its arm.
-    pub(super) fn is_sticky(&self) -> bool {
-        self.strategy.sticky
+    /// Its strategy.
+    pub(super) fn strategy(&self) -> &Strategy {
+        self.strategy
     }
 
-    /// A course that begins now. `truth` is the rate of each arm that a decision should go by.
-    pub(super) fn begin<'run>(&'run self, truth: &'run [f64], end: SimTime, dice: Dice) -> Recorder<'run> {
+    /// A course that begins now. `truth` is the rate of each arm that a decision should go by; `users` is how many there will be, if some come
+    /// more than once.
+    pub(super) fn begin<'run>(
+        &'run self,
+        truth: &'run [f64],
+        end: SimTime,
+        users: Option<u64>,
+        dice: Dice,
+    ) -> Recorder<'run> {
         let arms = truth.len();
         Recorder {
             rule: &self.rule,
@@ -88,6 +96,10 @@ impl<'strategy> Prepared<'strategy> {
             allocator: Allocator::new(self.strategy, arms, dice),
             batch: self.strategy.batch,
             tallies: vec![Tally::default(); arms],
+            seen: match (self.strategy.unit(users.is_some()), users) {
+                (Unit::User, Some(users)) => vec![Seen::default(); users as usize],
+                _ => Vec::new(),
+            },
             unlearnt: Vec::new(),
             looked: 0,
             ended: None,
@@ -120,6 +132,8 @@ pub(super) struct Recorder<'run> {
     batch: u64,
     /// What is known.
     tallies: Vec<Tally>,
+    /// By user, where these are the unit.
+    seen: Vec<Seen>,
     /// What is known, and the policy has not learnt yet, with probabilities.
     unlearnt: Vec<(Outcome, f64)>,
     looked: usize,
@@ -172,14 +186,17 @@ impl Recorder<'_> {
         }
     }
 
-    /// An outcome becomes known, of a visit whose arm was chosen with this probability.
+    /// An outcome of a user becomes known, of a visit whose arm was chosen with this probability.
     #[inline]
-    pub(super) fn know(&mut self, arm: usize, success: bool, probability: f64) {
+    pub(super) fn know(&mut self, user: u64, arm: usize, success: bool, probability: f64) {
         let tally = &mut self.tallies[arm];
-        tally.visits += 1;
-        tally.successes += u64::from(success);
         if self.ended.is_some() {
+            tally.add(success);
             return;
+        }
+        match self.seen.get_mut(user as usize) {
+            Some(seen) => tally.add_of(seen, success),
+            None => tally.add(success),
         }
         let outcome = Outcome { arm, reward: if success { 1.0 } else { 0.0 } };
         if self.batch == 1 {

@@ -56,7 +56,7 @@ impl Prepared<'_> {
     /// One pass. Time goes on with every impression of the log, whether it matches or not.
     fn pass(&self, log: &Log, order: &[Impression], dice: Dice, mut assignments: Dice) -> Course {
         let (end, count) = (log.end(), order.len() as u128);
-        let mut recorder = self.begin(log.rates(), end, dice);
+        let mut recorder = self.begin(log.rates(), end, None, dice);
         for (number, impression) in order.iter().enumerate() {
             let at = SimTime::from_nanos((u128::from(end.as_nanos()) * number as u128 / count) as u64);
             come_to(&mut recorder, at);
@@ -64,7 +64,7 @@ impl Prepared<'_> {
             let (arm, probability) = recorder.choose(None, || assignment);
             if arm == impression.arm {
                 recorder.shown(arm, Some(log.rates()));
-                recorder.know(arm, impression.clicked, probability);
+                recorder.know(number as u64, arm, impression.clicked, probability);
             }
         }
         come_to(&mut recorder, end);

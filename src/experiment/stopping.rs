@@ -1,23 +1,19 @@
 //! When a strategy stops, with which arm, and what it then says of the effects.
 //!
 //! With more than two arms each is tested against the control, the first, at α over their number (Bonferroni).
+//!
+//! Where users are the unit, the test of two proportions is Welch's of two ratios, at the same level; sequential tests go by its standard
+//! error. What goes by posteriors counts visits, whatever the unit is.
 
 use crate::base::SimTime;
 use crate::experiment::strategy::{Stop, Strategy};
+use crate::experiment::tally::Tally;
 use crate::experiment::users::{DAY, evenly};
 use crate::statistics::bayes::{self, Beta, Patience};
+use crate::statistics::means::Difference;
 use crate::statistics::proportion::{self, Share};
 use crate::statistics::sequential::{ConfidenceSequence, Look, Mixture};
 use crate::statistics::{Interval, group_sequential, normal};
-
-/// What is known of an arm: visits whose outcome is known, and how many of them succeeded.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct Tally {
-    /// The successes.
-    pub successes: u64,
-    /// The visits.
-    pub visits: u64,
-}
 
 /// How a strategy ended.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -96,11 +92,10 @@ impl Rule {
 
     /// The best of the arms that are shown to be better than the control; or the control, if all are shown to be worse.
     fn tested(&self, look: usize, arms: &[Tally]) -> Option<Decision> {
-        let control = share(arms[0])?;
         let (mut winner, mut all_worse) = (None, true);
         for (arm, tally) in arms.iter().enumerate().skip(1) {
-            let shown = share(*tally).filter(|treated| self.shows(look, control, *treated));
-            let Some(treated) = shown else {
+            let pair = Pair::of(&arms[0], tally).filter(|pair| self.shows(look, pair));
+            let Some(Pair { control, treated, .. }) = pair else {
                 all_worse = false;
                 continue;
             };
@@ -118,21 +113,24 @@ impl Rule {
     }
 
     /// Whether a difference is shown.
-    fn shows(&self, look: usize, control: Share, treated: Share) -> bool {
-        match self.sequential(control, treated) {
-            Some(seen) => seen.p <= self.alpha,
-            None => self
-                .bounds
-                .get(look)
-                .is_some_and(|bound| *bound < proportion::pooled(control, treated).z.abs()),
+    fn shows(&self, look: usize, pair: &Pair) -> bool {
+        if let Some(seen) = self.sequential(pair) {
+            return seen.p <= self.alpha;
+        }
+        let Some(bound) = self.bounds.get(look).copied() else { return false };
+        match pair.by_user {
+            Some(difference) => difference.p() < normal::two_sided(bound),
+            None => bound < proportion::pooled(pair.control, pair.treated).z.abs(),
         }
     }
 
     /// What a test that may be looked at any time says.
-    fn sequential(&self, control: Share, treated: Share) -> Option<Look> {
+    fn sequential(&self, pair: &Pair) -> Option<Look> {
+        let Pair { control, treated, by_user } = pair;
         let estimate = treated.value() - control.value();
-        let variance =
+        let of_visits =
             control.variance() / control.trials() as f64 + treated.variance() / treated.trials() as f64;
+        let variance = by_user.map_or(of_visits, |difference| difference.standard_error.powi(2));
         match self.stop {
             Stop::Msprt { tau } => {
                 Some(Mixture { tau: tau.get(), alpha: self.alpha }.look(estimate, variance))
@@ -140,7 +138,9 @@ impl Rule {
             Stop::ConfidenceSequence { tuned_to } => {
                 let sequence = ConfidenceSequence { tuned_to: tuned_to as f64, alpha: self.alpha };
                 let visits = (control.trials() + treated.trials()) as f64;
-                Some(sequence.look(estimate, variance.sqrt(), visits))
+                // As many independent visits as would tell as much: time goes by what is known.
+                let telling = if 0.0 < variance { visits * of_visits / variance } else { visits };
+                Some(sequence.look(estimate, variance.sqrt(), telling))
             }
             _ => None,
         }
@@ -149,34 +149,47 @@ impl Rule {
     /// Where the effect of each arm against the control lies, as the rule would report it at a look; nothing for an arm without data.
     ///
     /// Sequential tests have their own intervals, group sequential ones repeated intervals (± the boundary in standard errors: Jennison and
-    /// Turnbull, 1989), Bayesian rules credible ones (as Agresti and Caffo), all others Wald's.
+    /// Turnbull, 1989), Bayesian rules credible ones (as Agresti and Caffo), all others Wald's; Welch's where users are the unit.
     pub fn intervals(&self, look: usize, arms: &[Tally]) -> Vec<Option<Interval>> {
-        let control = share(arms[0]);
         let of = |tally: &Tally| {
-            let (control, treated) = (control?, share(*tally)?);
+            let pair = Pair::of(&arms[0], tally)?;
+            let Pair { control, treated, by_user } = pair;
             let confidence = 1.0 - self.alpha;
+            let plain = |confidence: f64| match by_user {
+                Some(difference) => difference.interval(confidence),
+                None => proportion::wald_interval(control, treated, confidence),
+            };
             Some(match self.stop {
-                Stop::Msprt { .. } | Stop::ConfidenceSequence { .. } => {
-                    self.sequential(control, treated)?.interval
-                }
-                Stop::Pocock | Stop::ObrienFleming => {
-                    let confidence = 1.0 - normal::two_sided(*self.bounds.get(look)?);
-                    proportion::wald_interval(control, treated, confidence)
-                }
+                Stop::Msprt { .. } | Stop::ConfidenceSequence { .. } => self.sequential(&pair)?.interval,
+                Stop::Pocock | Stop::ObrienFleming => plain(1.0 - normal::two_sided(*self.bounds.get(look)?)),
                 Stop::ExpectedLoss { .. } | Stop::ValueRemaining { .. } => {
                     proportion::agresti_caffo_interval(control, treated, confidence)
                 }
-                Stop::Horizon | Stop::FixedHorizon | Stop::Peeking => {
-                    proportion::wald_interval(control, treated, confidence)
-                }
+                Stop::Horizon | Stop::FixedHorizon | Stop::Peeking => plain(confidence),
             })
         };
         arms[1..].iter().map(of).collect()
     }
 }
 
-fn share(tally: Tally) -> Option<Share> {
-    (0 < tally.visits).then(|| Share::new(tally.successes, tally.visits))
+/// What is known of the control and of another arm.
+struct Pair {
+    control: Share,
+    treated: Share,
+    /// How they differ, if users are the unit.
+    by_user: Option<Difference>,
+}
+
+impl Pair {
+    /// Nothing before there is enough of both.
+    fn of(control: &Tally, treated: &Tally) -> Option<Self> {
+        let by_user = treated.by_user(control);
+        let users = control.users.is_some() || treated.users.is_some();
+        if users && by_user.is_none() {
+            return None;
+        }
+        Some(Self { control: control.share()?, treated: treated.share()?, by_user })
+    }
 }
 
 fn posteriors(arms: &[Tally]) -> Vec<Beta> {
@@ -185,7 +198,7 @@ fn posteriors(arms: &[Tally]) -> Vec<Beta> {
 
 /// The arm with the largest mean, the first of several; one without data has none.
 fn best(arms: &[Tally]) -> usize {
-    let mean = |arm: &Tally| share(*arm).map_or(-1.0, |share| share.value());
+    let mean = |arm: &Tally| arm.share().map_or(-1.0, |share| share.value());
     let mut best = 0;
     for (index, arm) in arms.iter().enumerate() {
         if mean(&arms[best]) < mean(arm) {
@@ -206,7 +219,9 @@ mod tests {
     }
 
     fn tallies(of: &[(u64, u64)]) -> Vec<Tally> {
-        of.iter().map(|(successes, visits)| Tally { successes: *successes, visits: *visits }).collect()
+        of.iter()
+            .map(|(successes, visits)| Tally { successes: *successes, visits: *visits, users: None })
+            .collect()
     }
 
     #[test]

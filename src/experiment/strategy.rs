@@ -35,7 +35,8 @@ pub struct Strategy {
     /// What a policy that learns remembers (default all).
     #[serde(default)]
     pub memory: Remember,
-    /// Whether a user who comes back keeps its arm (default true).
+    /// Whether a user who comes back keeps its arm (default true). If not, each visit gets an arm of its own, also under fixed shares, and
+    /// tests count visits.
     #[serde(default = "Strategy::sticky_default")]
     pub sticky: bool,
     /// When it stops and how it decides (default at the end, for the arm with the largest mean).
@@ -166,6 +167,16 @@ impl Stop {
     }
 }
 
+/// What a test counts as independent of each other.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Unit {
+    /// Visits: each user comes once, or each visit gets an arm of its own.
+    Visit,
+    /// Users with all of their visits: they come again, and keep their arm.
+    User,
+}
+
 impl Strategy {
     fn batch_default() -> u64 {
         1
@@ -192,8 +203,13 @@ impl Strategy {
         !matches!(self.allocate, Allocate::Equal | Allocate::Shares(_))
     }
 
-    /// Which error it controls, in words.
-    pub fn controls(&self) -> String {
+    /// What its test counts, if users come again or do not: it is the unit that gets an arm.
+    pub fn unit(&self, users_come_again: bool) -> Unit {
+        if users_come_again && self.sticky { Unit::User } else { Unit::Visit }
+    }
+
+    /// Which error it controls where this is the unit, in words.
+    pub fn controls(&self, unit: Unit) -> String {
         let alpha = self.alpha;
         if self.learns() && self.stop.is_test() {
             return "none as used: its test assumes fixed shares of traffic".to_owned();
@@ -203,8 +219,13 @@ impl Strategy {
             Stop::Horizon => "none: it always chooses".to_owned(),
             Stop::FixedHorizon => format!("false alarms, at {alpha}, at its one look"),
             Stop::Peeking => format!("none: {alpha} at each look, and far more over all of them"),
-            Stop::Msprt { .. } => format!("false alarms, at {alpha}, over any number of looks"),
-            Stop::ConfidenceSequence { .. } => {
+            Stop::ExpectedLoss { .. } | Stop::ValueRemaining { .. } if unit == Unit::User => {
+                "none as used: it counts visits, and users come again".to_owned()
+            }
+            Stop::Msprt { .. } if unit == Unit::Visit => {
+                format!("false alarms, at {alpha}, over any number of looks")
+            }
+            Stop::Msprt { .. } | Stop::ConfidenceSequence { .. } => {
                 format!("false alarms, at {alpha}, over any number of looks, in large samples")
             }
             Stop::Pocock | Stop::ObrienFleming => format!("false alarms, at {alpha}, over the planned looks"),

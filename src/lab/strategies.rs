@@ -10,12 +10,13 @@ use crate::base::Seed;
 use crate::experiment::course::{CHECKPOINTS, Course, Prepared};
 use crate::experiment::log::Log;
 use crate::experiment::replay::Replayed;
+use crate::experiment::strategy::{Strategy, Unit};
 use crate::experiment::users::Population;
 use crate::lab::crew::in_order;
 use crate::scenario::{Study, Visitors};
 use crate::statistics::Interval;
 use crate::statistics::binomial::clopper_pearson;
-use crate::statistics::descriptive::quantile;
+use crate::statistics::descriptive::{quantile, quantile_interval};
 use crate::statistics::means::{Difference, Moments, paired};
 use crate::statistics::proportion::Share;
 use crate::statistics::validity::independence;
@@ -91,12 +92,14 @@ pub struct LogFacts {
 pub struct Found {
     /// Its name.
     pub name: String,
+    /// What its test counts.
+    pub unit: Unit,
     /// Which error it controls, in words.
     pub controls: String,
     /// The regret at each checkpoint.
     pub regret: Vec<Spread>,
     /// The mean share of each arm, by checkpoint.
-    pub allocation: Vec<Vec<f64>>,
+    pub allocation: Vec<Vec<Mean>>,
     /// The regret at the end, in successes.
     pub final_regret: Mean,
     /// That regret, less that of the first strategy on the same stream; nothing of the first itself.
@@ -111,8 +114,8 @@ pub struct Found {
     pub coverage: Option<Rate>,
     /// What it got from a log.
     pub earned: Option<Earned>,
-    /// After how many days it decided: the quantiles 5, 50 and 95 %.
-    pub days: [f64; 3],
+    /// After how many days it decided: the quantiles 5, 50 and 95 %, with intervals by order statistics.
+    pub days: [Mean; 3],
     /// After how many days on average.
     pub days_mean: Mean,
     /// After how many visits on average.
@@ -120,7 +123,7 @@ pub struct Found {
     /// How often it decided before the end.
     pub early: Rate,
     /// How often each arm was chosen.
-    pub chosen: Vec<u64>,
+    pub chosen: Vec<Rate>,
 }
 
 /// What a strategy got from a log. The intervals are those of another log of the same size: see [`crate::experiment::replay`].
@@ -248,7 +251,8 @@ fn findings(study: &Study, arms: Vec<String>, truth: &[f64], courses: &[Vec<Cour
     let days = f64::from(study.visitors.days());
     let strategies = study.strategies.iter().enumerate().map(|(index, strategy)| {
         let baseline = courses.first().filter(|_| 0 < index);
-        found(strategy.name.clone(), strategy.controls(), (arms.len(), days), &courses[index], baseline)
+        let unit = strategy.unit(study.visitors.come_again());
+        found(strategy, unit, (arms.len(), days), &courses[index], baseline)
     });
     let strategies: Vec<Found> = strategies.collect();
     let saved = |best: usize, other: usize| {
@@ -364,25 +368,31 @@ fn last(course: &Course) -> f64 {
 }
 
 fn found(
-    name: String,
-    controls: String,
+    strategy: &Strategy,
+    unit: Unit,
     (arms, length): (usize, f64),
     courses: &[Course],
     baseline: Option<&Vec<Course>>,
 ) -> Found {
     let share = |checkpoint: usize, arm: usize| {
-        let shares = courses.iter().map(|course| f64::from(course.allocation[checkpoint * arms + arm]));
-        shares.sum::<f64>() / courses.len() as f64
+        Mean::of(courses.iter().map(|course| f64::from(course.allocation[checkpoint * arms + arm])))
     };
     let day = |course: &Course| course.decided.as_secs_f64() / 86_400.0;
     let days = sorted(courses.iter().map(day));
     let rate = |of: fn(&Course) -> bool| Rate::of(courses.iter().map(of)).expect("there are streams");
     let early = Rate::of(courses.iter().map(|course| day(course) < length));
-    let mut chosen = vec![0; arms];
-    courses.iter().for_each(|course| chosen[course.decision.arm] += 1);
+    let chosen = |arm: usize| {
+        Rate::of(courses.iter().map(|course| course.decision.arm == arm)).expect("there are streams")
+    };
+    let by_day = |p: f64| {
+        let Interval { low, high } = quantile_interval(&days, p, CONFIDENCE);
+        // Nothing is decided before the beginning, nor after the end.
+        Mean { value: quantile(&days, p), interval: Interval { low: low.max(0.0), high: high.min(length) } }
+    };
     Found {
-        name,
-        controls,
+        name: strategy.name.clone(),
+        unit,
+        controls: strategy.controls(unit),
         regret: (0..CHECKPOINTS).map(|checkpoint| spread(courses, checkpoint)).collect(),
         allocation: (0..CHECKPOINTS)
             .map(|checkpoint| (0..arms).map(|arm| share(checkpoint, arm)).collect())
@@ -396,11 +406,11 @@ fn found(
         false_alarms: Some(rate(|course| course.false_alarm)),
         coverage: Rate::of(courses.iter().filter_map(|course| course.covers)),
         earned: None,
-        days: [0.05, 0.5, 0.95].map(|p| quantile(&days, p)),
+        days: [0.05, 0.5, 0.95].map(by_day),
         days_mean: Mean::of(courses.iter().map(day)),
         visits_until: Mean::of(courses.iter().map(|course| course.visits_until as f64)),
         early: early.expect("there are streams"),
-        chosen,
+        chosen: (0..arms).map(chosen).collect(),
     }
 }
 

@@ -4,6 +4,7 @@ use std::fmt::{self, Write};
 
 use serde::Serialize;
 
+use crate::experiment::strategy::Unit;
 use crate::lab::strategies::{CONFIDENCE, Earned, Findings, Found, LogFacts, Mean, Rate};
 use crate::report::command::quoted;
 use crate::report::compare::write_rows;
@@ -19,6 +20,9 @@ const COSTS: &str = "what it costs";
 const CLICKS_MIN: f64 = 10.0;
 const CLICKS_FEW: f64 = 50.0;
 const STREAMS_FEW: u64 = 300;
+
+/// Of how many arms the tables tell, beyond which JSON does.
+const ARMS_TOLD: usize = 3;
 
 /// A comparison of strategies, ready to be told.
 #[derive(Clone, Copy, Debug)]
@@ -212,11 +216,16 @@ impl StrategiesReport<'_> {
         };
         let times = Table {
             title: "when it decides",
-            heads: &["strategy", "before the end", "days", "5%, 50%, 95%", "visits"],
+            heads: &["strategy", "before the end", "days", "5% by day", "50% by", "95% by", "visits"],
             rows: rows(|found| {
-                let days = found.days.map(significant).join(", ");
-                vec![rate(&found.early), mean(&found.days_mean), days, mean(&found.visits_until)]
+                let [early, half, late] = found.days.map(|day| mean(&day));
+                vec![rate(&found.early), mean(&found.days_mean), early, half, late, mean(&found.visits_until)]
             }),
+        };
+        let ends = Table {
+            title: "which arm it ends with",
+            heads: &["strategy", "chosen", "shown at the end"],
+            rows: found().map(|found| self.ended(found)).collect(),
         };
         if let Some(log) = &self.findings.log {
             let earned = Table {
@@ -240,7 +249,7 @@ impl StrategiesReport<'_> {
                 heads: &["strategy", "the best logged arm", "controls"],
                 rows: rows(|found| vec![rate(&found.right), found.controls.clone()]),
             };
-            return vec![self.logged(log), earned, choices, costs, times];
+            return vec![self.logged(log), earned, choices, costs, times, ends];
         }
         let mut tables = vec![
             Table {
@@ -254,10 +263,34 @@ impl StrategiesReport<'_> {
             },
             costs,
             times,
+            ends,
         ];
         // Where arms are alike nothing is lost.
         tables.retain(|table| !(self.is_a_a() && table.title == COSTS));
         tables
+    }
+
+    /// How often a strategy ended with each arm, and what it showed then: the arms that count most.
+    fn ended(&self, found: &Found) -> Vec<String> {
+        let shown = found.allocation.last().map_or(&[][..], Vec::as_slice);
+        let chosen = found.chosen.iter().map(|chosen| (chosen.value(), rate(chosen)));
+        let shown = shown.iter().map(|shown| (shown.value, format!("{}%", points(*shown))));
+        vec![found.name.clone(), self.by_arm(chosen.collect()), self.by_arm(shown.collect())]
+    }
+
+    /// Shares of arms, the largest first.
+    fn by_arm(&self, shares: Vec<(f64, String)>) -> String {
+        let mut order: Vec<usize> = (0..shares.len()).collect();
+        order.sort_by(|one, other| shares[*other].0.total_cmp(&shares[*one].0));
+        let told = order
+            .iter()
+            .take(ARMS_TOLD)
+            .map(|arm| format!("{} {}", self.findings.arms[*arm], shares[*arm].1));
+        let mut told = told.collect::<Vec<_>>().join(", ");
+        if ARMS_TOLD < order.len() {
+            told.push_str(&format!(", and {} more", order.len() - ARMS_TOLD));
+        }
+        told
     }
 
     /// What the log says of its arms.
@@ -282,7 +315,8 @@ impl StrategiesReport<'_> {
         let percent = 100.0 * CONFIDENCE;
         let mut notes = vec![
             format!(
-                "Intervals cover {percent:.0}% each, over {} streams: shares by Clopper and Pearson, means by Student. Every strategy met \
+                "Intervals cover {percent:.0}% each, over {} streams: shares by Clopper and Pearson, means by Student, the days until which \
+                 so many have decided by order statistics. Every strategy met \
                  the same users, and `against the first` is of pairs.",
                 grouped(self.findings.streams)
             ),
@@ -293,6 +327,7 @@ impl StrategiesReport<'_> {
              arm that it chose."
                 .to_owned(),
         ];
+        notes.insert(2, self.note_of_unit());
         if 2 < self.findings.strategies.len() && !self.is_a_a() {
             notes[0].push_str(" The headline allows for the number of strategies (Bonferroni).");
         }
@@ -301,6 +336,24 @@ impl StrategiesReport<'_> {
             notes.insert(2, note.to_owned());
         }
         notes
+    }
+
+    /// What tests count.
+    fn note_of_unit(&self) -> String {
+        if !self.study.visitors.come_again() {
+            return "Tests count users: each comes once.".to_owned();
+        }
+        let all = || self.findings.strategies.iter();
+        let visits: Vec<&str> =
+            all().filter(|found| found.unit == Unit::Visit).map(|found| found.name.as_str()).collect();
+        let users = "Users come again and keep their arm, so tests count users: an arm's rate is the ratio of two means over them, with the \
+                     variance of the delta method.";
+        let each = "count visits: each gets an arm of its own, whoever comes.";
+        match visits.len() {
+            0 => users.to_owned(),
+            all if all == self.findings.strategies.len() => format!("Tests {each}"),
+            _ => format!("{users} Those of {} {each}", visits.join(", ")),
+        }
     }
 
     fn notes_of_log(&self, log: &LogFacts) -> Vec<String> {
@@ -411,6 +464,8 @@ struct EarnedDocument {
 #[derive(Serialize)]
 struct StrategyDocument<'study> {
     name: &'study str,
+    /// What its test counts.
+    unit: Unit,
     controls: &'study str,
     right: RateDocument,
     false_alarms: Option<RateDocument>,
@@ -425,11 +480,14 @@ struct StrategyDocument<'study> {
     days: MeanDocument,
     /// The quantiles 5, 50 and 95 %.
     days_quantiles: [f64; 3],
+    days_quantiles_intervals: [[f64; 2]; 3],
     visits_until: MeanDocument,
-    chosen: &'study [u64],
+    chosen: Vec<u64>,
+    chosen_shares: Vec<RateDocument>,
     regret_curve: Vec<MeanDocument>,
     regret_band: Vec<[f64; 2]>,
-    allocation: &'study [Vec<f64>],
+    allocation: Vec<Vec<f64>>,
+    allocation_intervals: Vec<Vec<[f64; 2]>>,
 }
 
 #[derive(Serialize)]
@@ -450,6 +508,7 @@ impl<'study> StrategyDocument<'study> {
     fn of(found: &'study Found) -> Self {
         Self {
             name: &found.name,
+            unit: found.unit,
             controls: &found.controls,
             right: RateDocument::of(&found.right),
             false_alarms: found.false_alarms.as_ref().map(RateDocument::of),
@@ -465,12 +524,15 @@ impl<'study> StrategyDocument<'study> {
             against_first: found.against_first.as_ref().map(MeanDocument::of),
             worse: MeanDocument::of(&found.worse),
             days: MeanDocument::of(&found.days_mean),
-            days_quantiles: found.days,
+            days_quantiles: found.days.map(|day| day.value),
+            days_quantiles_intervals: found.days.map(|day| ends(day.interval)),
             visits_until: MeanDocument::of(&found.visits_until),
-            chosen: &found.chosen,
+            chosen: found.chosen.iter().map(|chosen| chosen.happened).collect(),
+            chosen_shares: found.chosen.iter().map(RateDocument::of).collect(),
             regret_curve: found.regret.iter().map(|spread| MeanDocument::of(&spread.mean)).collect(),
             regret_band: found.regret.iter().map(|spread| ends(spread.band)).collect(),
-            allocation: &found.allocation,
+            allocation: of_shares(found, |share| share.value),
+            allocation_intervals: of_shares(found, |share| ends(share.interval)),
         }
     }
 }
@@ -485,6 +547,11 @@ impl MeanDocument {
     fn of(mean: &Mean) -> Self {
         Self { mean: mean.value, interval: ends(mean.interval) }
     }
+}
+
+/// Of each share of visits that was shown, by checkpoint and arm.
+fn of_shares<T>(found: &Found, of: fn(&Mean) -> T) -> Vec<Vec<T>> {
+    found.allocation.iter().map(|shares| shares.iter().map(of).collect()).collect()
 }
 
 fn ends(interval: Interval) -> [f64; 2] {

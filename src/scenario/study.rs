@@ -56,6 +56,14 @@ impl Visitors {
         }
     }
 
+    /// Whether some users come more than once. What was logged are visits of nobody.
+    pub fn come_again(&self) -> bool {
+        match self {
+            Self::Users(model) => model.come_again(),
+            Self::Log(_) => false,
+        }
+    }
+
     /// For how many days they come.
     pub fn days(&self) -> u32 {
         match self {

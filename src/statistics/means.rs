@@ -33,6 +33,24 @@ impl<const K: usize> Moments<K> {
         moments
     }
 
+    /// The moments of so many users whose quantities are whole numbers: from the sum of each, and of the products of each two.
+    pub fn of_sums(count: u64, sums: [u64; K], products: [[u64; K]; K]) -> Self {
+        let mut moments = Self { count, ..Self::default() };
+        if count == 0 {
+            return moments;
+        }
+        for row in 0..K {
+            moments.means[row] = sums[row] as f64 / count as f64;
+            for column in 0..K {
+                // Subtracted before anything is rounded.
+                let apart = i128::from(count) * i128::from(products[row][column])
+                    - i128::from(sums[row]) * i128::from(sums[column]);
+                moments.products[row][column] = apart as f64 / count as f64;
+            }
+        }
+        moments
+    }
+
     /// One user more.
     pub fn add(&mut self, user: &[f64; K]) {
         self.merge(&Self { count: 1, means: *user, products: [[0.0; K]; K] });

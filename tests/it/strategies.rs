@@ -258,7 +258,11 @@ fn the_summary_has_an_interval_at_each_number_and_the_page_shows_it() {
     {
         assert!(page.contains(text), "{text}: {page}");
     }
-    assert_eq!(page.matches("<polygon").count(), 4, "a band for each strategy");
+    assert_eq!(
+        page.matches("<polygon").count(),
+        4 + 4 * 3,
+        "a band for each strategy, and for each of its arms"
+    );
     assert!(!page.contains("http") && !page.contains("<script"), "it fetches nothing");
 }
 

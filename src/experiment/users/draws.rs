@@ -56,6 +56,9 @@ const RETURNS: u64 = 3;
 const ASSIGNMENT: u64 = 4;
 const VISITS: u64 = 8;
 
+/// Sets the key of assignments by visit apart from that of all other draws.
+const OF_VISITS: u64 = 0x6173_7369_676e_6564;
+
 /// What the draws of a visit are for.
 const GAP: u64 = 0;
 const OUTCOME: u64 = 1;
@@ -136,6 +139,12 @@ impl User {
     #[inline]
     pub fn assignment(&self) -> f64 {
         uniform(self.key, ASSIGNMENT)
+    }
+
+    /// The same for whoever assigns each visit (from 0) anew; that of the first is the user's own.
+    #[inline]
+    pub fn assignment_of(&self, visit: u32) -> f64 {
+        if visit == 0 { self.assignment() } else { uniform(mixed(self.key ^ OF_VISITS), u64::from(visit)) }
     }
 }
 

@@ -255,6 +255,11 @@ impl UserModel {
         problems
     }
 
+    /// Whether some users, or bots, come more than once: their visits are then not independent of each other.
+    pub fn come_again(&self) -> bool {
+        self.returning.is_some() || self.bots.is_some_and(|bots| 1 < bots.visits)
+    }
+
     /// The share of visits of humans that succeeds under an arm in the long run, before any drift.
     pub(super) fn rate(&self, arm: &Arm) -> f64 {
         match (arm.rate, arm.lift) {

@@ -7,7 +7,7 @@ use crate::report::StrategiesReport;
 use crate::report::html::chart::{Line, LineChart};
 use crate::report::html::pairs::{Way, forest_axis, forest_row, forest_scale};
 use crate::report::html::{Cell, Row, escaped, page, table};
-use crate::report::strategies::{mean, percent, points, rate};
+use crate::report::strategies::{mean, points, rate};
 use crate::report::text::{grouped, significant};
 use crate::statistics::Interval;
 
@@ -39,7 +39,8 @@ impl StrategiesReport<'_> {
                 let mut title = told.title.to_owned();
                 title[..1].make_ascii_uppercase();
                 // Words stand to the left, numbers to the right.
-                let is_words = |column: usize| told.heads[column] == "controls";
+                let is_words =
+                    |column: usize| ["controls", "chosen", "shown at the end"].contains(&told.heads[column]);
                 let head = |(index, head): (usize, &&str)| {
                     if index == 0 || is_words(index) { (*head).to_owned() } else { format!("#{head}") }
                 };
@@ -211,21 +212,27 @@ impl StrategiesReport<'_> {
     fn write_allocation(&self, out: &mut String) -> fmt::Result {
         writeln!(
             out,
-            "<h2>Which arm visits are shown, on average over streams</h2>\n<div class=\"charts\">"
+            "<h2>Which arm visits are shown, on average over streams, with 95% intervals</h2>\n<div class=\"charts\">"
         )?;
         for found in &self.findings.strategies {
             let last = found.allocation.last().map_or(&[][..], Vec::as_slice);
-            let most = (0..last.len()).max_by(|one, other| last[*one].total_cmp(&last[*other])).unwrap_or(0);
-            let share = last.get(most).map_or(String::new(), |share| percent(*share));
-            let days = found.days.map(significant);
+            let most = (0..last.len())
+                .max_by(|one, other| last[*one].value.total_cmp(&last[*other].value))
+                .unwrap_or(0);
+            let share = last.get(most).map_or(String::new(), |share| format!("{}%", points(*share)));
+            let days = found.days.map(|day| significant(day.value));
             let title = format!(
                 "{}: at the end {share} see {}; decided on day {} ({} to {})",
                 found.name, self.findings.arms[most], days[1], days[0], days[2]
             );
             let line = |(arm, name): (usize, &String)| {
-                let shares = found.allocation.iter().map(|shares| 100.0 * shares[arm]);
-                let points = self.findings.days.iter().copied().zip(shares).collect();
-                Line { label: name.clone(), points, ..Line::default() }
+                let shares = || self.findings.days.iter().zip(&found.allocation);
+                let points = shares().map(|(day, shares)| (*day, 100.0 * shares[arm].value));
+                let band = shares().map(|(day, shares)| {
+                    let Interval { low, high } = shares[arm].interval;
+                    (*day, 100.0 * low.max(0.0), 100.0 * high.min(1.0))
+                });
+                Line { label: name.clone(), points: points.collect(), band: band.collect() }
             };
             let lines = self.findings.arms.iter().enumerate().map(line).collect();
             self.over_days(title, "% of visits", Some(100.0), lines).write(out)?;
