@@ -31,6 +31,25 @@ pub fn hochberg(p: &[f64]) -> Vec<f64> {
     step_up(p, |rank| (p.len() - rank) as f64)
 }
 
+/// The p-values of Hommel's procedure, "A stagewise rejective multiple test procedure based on a modified Bonferroni test" (1988), as Wright,
+/// "Adjusted p-values for simultaneous inference" (1992), defines them: the largest p-value of Simes' test, min m p₍ₖ₎/k, over all sets of
+/// questions that a question belongs to. Never worse than [`hochberg`], and to be believed where that is.
+pub fn hommel(p: &[f64]) -> Vec<f64> {
+    let order = ascending(p);
+    let sorted: Vec<f64> = order.iter().map(|index| p[*index]).collect();
+    let mut adjusted = vec![0.0f64; p.len()];
+    for size in 1..=p.len() {
+        // Of the sets of this size that a question belongs to, the worst has the largest of the others.
+        let largest = &sorted[p.len() - size..];
+        let others = (2..=size).map(|k| size as f64 / k as f64 * largest[k - 1]).fold(1.0, f64::min);
+        for (rank, index) in order.iter().enumerate() {
+            let least = sorted[rank.min(p.len() - size)];
+            adjusted[*index] = adjusted[*index].max(others.min(size as f64 * least));
+        }
+    }
+    adjusted
+}
+
 /// The p-values of Benjamini and Hochberg, "Controlling the false discovery rate" (1995): the k-th smallest of m is multiplied by m/k and is no
 /// larger than those after it. Of what stays below α, the part α is wrong on average at most, where the questions do not depend on each other
 /// or do so positively.
@@ -105,6 +124,8 @@ fn ascending(p: &[f64]) -> Vec<usize> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::base::Seed;
+    use crate::statistics::dice::Dice;
     use crate::statistics::tests::assert_near;
 
     #[test]
@@ -120,12 +141,13 @@ mod tests {
 
     type Procedure = fn(&[f64]) -> Vec<f64>;
 
-    const ALL: [(&str, Procedure); 9] = [
+    const ALL: [(&str, Procedure); 10] = [
         ("bonferroni", bonferroni),
         ("sidak", sidak),
         ("holm", holm),
         ("holm-sidak", holm_sidak),
         ("hochberg", hochberg),
+        ("hommel", hommel),
         ("benjamini-hochberg", benjamini_hochberg),
         ("benjamini-yekutieli", benjamini_yekutieli),
         ("two stages", |p| two_stage_benjamini_hochberg(p, 0.05)),
@@ -152,10 +174,40 @@ mod tests {
                 assert!(p[other] <= p[one] || adjusted[one] <= adjusted[other], "{name}");
             }
         }
-        let chain = [bonferroni, holm, hochberg, benjamini_hochberg].map(|procedure| procedure(&p));
+        let chain = [bonferroni, holm, hochberg, hommel, benjamini_hochberg].map(|procedure| procedure(&p));
         for pair in chain.windows(2) {
             assert!(pair[0].iter().zip(&pair[1]).all(|(blunt, sharp)| sharp <= blunt), "{pair:?}");
         }
         assert_near("tiny", sidak(&p)[6], 7e-20, 1e-12);
+    }
+
+    #[test]
+    fn hommel_rejects_what_every_set_of_questions_rejects() {
+        // multipletests(_, method="hommel") of statsmodels.
+        for (found, expected) in
+            hommel(&[0.01, 0.02, 0.03, 0.04, 0.5]).iter().zip([0.05, 0.06, 0.06, 0.08, 0.5])
+        {
+            assert_near("hommel", *found, expected, 1e-12);
+        }
+        let mut dice = Dice::new(&mut Seed::new(3).stream("hommel"));
+        for questions in 1..=8 {
+            for _ in 0..50 {
+                let p: Vec<f64> = (0..questions).map(|_| dice.uniform() * dice.uniform()).collect();
+                let found = hommel(&p);
+                let simes = |set: u32| {
+                    let chosen: Vec<f64> =
+                        (0..questions).filter(|one| set >> one & 1 == 1).map(|one| p[one]).collect();
+                    benjamini_hochberg(&chosen).into_iter().fold(1.0, f64::min)
+                };
+                for (one, found) in found.iter().enumerate() {
+                    let sets = (0..1u32 << questions).filter(|set| set >> one & 1 == 1);
+                    let closed = sets.map(simes).fold(0.0, f64::max);
+                    assert!((found - closed).abs() < 1e-14, "{p:?}: {found} is not {closed}");
+                }
+                assert!(found.iter().zip(hochberg(&p)).all(|(sharp, blunt)| *sharp <= blunt + 1e-15), "{p:?}");
+                let global = simes((1 << questions) - 1);
+                assert!(found.iter().all(|one| global - 1e-15 <= *one), "{p:?}: {global}");
+            }
+        }
     }
 }

@@ -2,13 +2,29 @@
 //!
 //! No number comes without its weights: w = π(a|x) / p, the target policy's probability of the logged arm over the logged one. Their mean
 //! estimates 1; where it lies far from it, the log holds too little of what the target policy does, and the estimate is not to be believed.
+//! Nor is it where few rounds carry the weights, or few of those that brought a reward: both are counted by Kish, "Survey sampling" (1965).
 
 use std::ops::RangeInclusive;
 
 use thiserror::Error;
 
+use crate::statistics::binomial;
+
 /// Where the mean weight must lie for an estimate to be believed.
 pub const MEAN_WEIGHT: RangeInclusive<f64> = 0.8..=1.25;
+
+/// How many effective rounds an estimate needs to be believed. A standard error from n rounds is itself known to 1 in √(2n), here to 7 %; and
+/// since the effective sample size is at most (Σw / max w)², none of the rounds then has more than a tenth of all weight.
+pub const EFFECTIVE_ROUNDS_MIN: f64 = 100.0;
+
+/// How many effective rewards an estimate needs: with fewer, the distribution of a share is far from the normal one, as everywhere.
+pub const EFFECTIVE_REWARDS_MIN: f64 = 10.0;
+
+/// A log is not uniform if so rare a number of its rounds, or a rarer one, matches a replay.
+pub const NOT_UNIFORM: f64 = 0.001;
+
+/// By what part the logged probabilities of a uniform log may differ: rounding, of those that were written with six digits.
+const ALIKE: f64 = 1e-5;
 
 /// One logged choice.
 #[derive(Clone, Copy, PartialEq, Debug)]
@@ -79,6 +95,19 @@ pub struct Weights {
     pub mean: f64,
     /// The largest.
     pub max: f64,
+    /// (Σ w|r|)² / Σ w²r²: on so many rewards of the same size would a mean rest as much. 0 where there is no reward.
+    pub effective_rewards: f64,
+}
+
+/// What a replay looked at.
+#[derive(Clone, Copy, PartialEq, Debug)]
+struct Replayed {
+    /// The least and the largest logged probability.
+    logged: [f64; 2],
+    /// How many rounds have matched, and how many there are.
+    matches: [u64; 2],
+    /// How many of the matching rounds brought something, in the sense of [`Weights::effective_rewards`].
+    effective_rewards: f64,
 }
 
 /// An estimate with all that tells whether to believe it.
@@ -95,6 +124,7 @@ pub struct Estimate {
     pub weights: Weights,
     /// By which estimator.
     pub estimator: Estimator,
+    replayed: Replayed,
 }
 
 /// Why there is no estimate, or none to believe.
@@ -114,20 +144,64 @@ pub enum Refusal {
         /// The effective sample size.
         effective_sample_size: f64,
     },
+    /// Few rounds carry the weights.
+    #[error("the log tells as much as {effective} rounds would, fewer than {EFFECTIVE_ROUNDS_MIN}")]
+    FewRounds {
+        /// The effective sample size, or the rounds that a replay matches.
+        effective: f64,
+    },
+    /// Few rounds that brought a reward carry what their weights make of it.
+    #[error("the estimate rests on as much as {effective} rewards, fewer than {EFFECTIVE_REWARDS_MIN}")]
+    FewRewards {
+        /// The effective number of rewards.
+        effective: f64,
+    },
+    /// A replay of a log whose arms were not chosen with the same probability.
+    #[error("the log is not of the uniform policy: its probabilities reach from {low} to {high}, and {matches} of {rounds} rounds match")]
+    NotUniform {
+        /// The least logged probability.
+        low: f64,
+        /// The largest.
+        high: f64,
+        /// How many rounds match.
+        matches: u64,
+        /// How many there are.
+        rounds: u64,
+    },
 }
 
 impl Estimate {
-    /// The value, if it may be believed: unless the estimator weighs rounds and their mean weight lies outside [`MEAN_WEIGHT`].
+    /// The value, if it may be believed. Estimators that weigh rounds ask for a mean weight within [`MEAN_WEIGHT`], [`EFFECTIVE_ROUNDS_MIN`]
+    /// and [`EFFECTIVE_REWARDS_MIN`]; a replay asks for as many matching rounds and rewards, and for a log of the uniform policy: probabilities
+    /// that are all the same, and as many matches as that makes likely. The direct method is as good as its model, which the log does not tell.
     ///
     /// # Errors
-    /// [`Refusal::MeanWeight`].
+    /// [`Refusal::MeanWeight`], [`Refusal::FewRounds`], [`Refusal::FewRewards`] and [`Refusal::NotUniform`].
     pub fn believed(&self) -> Result<f64, Refusal> {
-        let Weights { mean, effective_sample_size, .. } = self.weights;
-        match self.estimator {
-            Estimator::DirectMethod | Estimator::Replay => Ok(self.value),
-            _ if MEAN_WEIGHT.contains(&mean) => Ok(self.value),
-            _ => Err(Refusal::MeanWeight { mean, effective_sample_size }),
+        let Weights { mean, effective_sample_size, effective_rewards, .. } = self.weights;
+        let (rounds, rewards) = match self.estimator {
+            Estimator::DirectMethod => return Ok(self.value),
+            Estimator::Replay => {
+                let Replayed { logged: [low, high], matches: [matches, rounds], effective_rewards } =
+                    self.replayed;
+                let likely = high < 1.0 && NOT_UNIFORM <= binomial::exact(matches, rounds, high);
+                if ALIKE * high < high - low || !likely {
+                    return Err(Refusal::NotUniform { low, high, matches, rounds });
+                }
+                (matches as f64, effective_rewards)
+            }
+            _ if !MEAN_WEIGHT.contains(&mean) => {
+                return Err(Refusal::MeanWeight { mean, effective_sample_size });
+            }
+            _ => (effective_sample_size, effective_rewards),
+        };
+        if rounds < EFFECTIVE_ROUNDS_MIN {
+            return Err(Refusal::FewRounds { effective: rounds });
         }
+        if rewards < EFFECTIVE_REWARDS_MIN {
+            return Err(Refusal::FewRewards { effective: rewards });
+        }
+        Ok(self.value)
     }
 }
 
@@ -168,12 +242,28 @@ pub fn estimate(rounds: &[Round], estimator: Estimator) -> Result<Estimate, Refu
                 round.predicted_target + correction + round.weight() / weights.mean * apart
             })
         }
-        Estimator::Replay => {
-            rounds.iter().filter(|round| round.target == 1.0).map(|round| round.reward).collect()
-        }
+        Estimator::Replay => matching(rounds).map(|round| round.reward).collect(),
     };
     let (value, standard_error) = mean_and_error(&terms).ok_or(Refusal::NoRounds)?;
-    Ok(Estimate { value, standard_error, rounds: terms.len(), weights, estimator })
+    let logged = rounds.iter().map(|round| round.logged);
+    let replayed = Replayed {
+        logged: [logged.clone().fold(1.0, f64::min), logged.fold(0.0, f64::max)],
+        matches: [matching(rounds).count() as u64, rounds.len() as u64],
+        effective_rewards: effective(matching(rounds).map(|round| round.reward.abs())),
+    };
+    Ok(Estimate { value, standard_error, rounds: terms.len(), weights, estimator, replayed })
+}
+
+/// The rounds in which a deterministic target policy chooses as the log did.
+fn matching(rounds: &[Round]) -> impl Iterator<Item = &Round> {
+    rounds.iter().filter(|round| round.target == 1.0)
+}
+
+/// (Σx)² / Σx²; 0 if all are.
+fn effective(terms: impl Iterator<Item = f64>) -> f64 {
+    let (sum, squares) =
+        terms.fold((0.0, 0.0), |(sum, squares), term| (sum + term, squares + term * term));
+    if 0.0 < squares { sum * sum / squares } else { 0.0 }
 }
 
 /// The weights of a log.
@@ -184,7 +274,6 @@ pub fn weights(rounds: &[Round]) -> Result<Weights, Refusal> {
     if rounds.is_empty() {
         return Err(Refusal::NoRounds);
     }
-    let (mut sum, mut squares, mut max) = (0.0, 0.0, 0.0_f64);
     for (index, round) in rounds.iter().enumerate() {
         let logged = 0.0 < round.logged && round.logged <= 1.0;
         let numbers = [round.reward, round.predicted, round.predicted_target, round.weight()];
@@ -192,13 +281,14 @@ pub fn weights(rounds: &[Round]) -> Result<Weights, Refusal> {
         {
             return Err(Refusal::BadRound(index));
         }
-        let weight = round.weight();
-        sum += weight;
-        squares += weight * weight;
-        max = max.max(weight);
     }
-    let effective_sample_size = if 0.0 < squares { sum * sum / squares } else { 0.0 };
-    Ok(Weights { effective_sample_size, mean: sum / rounds.len() as f64, max })
+    let weights = rounds.iter().map(Round::weight);
+    Ok(Weights {
+        effective_sample_size: effective(weights.clone()),
+        mean: weights.clone().sum::<f64>() / rounds.len() as f64,
+        max: weights.fold(0.0, f64::max),
+        effective_rewards: effective(rounds.iter().map(|round| round.weight() * round.reward.abs())),
+    })
 }
 
 /// v + w (r − q).
@@ -277,6 +367,64 @@ mod tests {
         assert!(matches!(found.believed(), Err(Refusal::MeanWeight { .. })), "{found:?}");
         // The model needs no weights, and says so.
         assert!(estimate(&rounds, Estimator::DirectMethod).expect("rounds are good").believed().is_ok());
+    }
+
+    #[test]
+    fn a_log_of_which_few_rounds_carry_the_weight_is_not_believed() {
+        // Of so many rounds, `rare` together carry a fifth of all weight: the mean weight is 1.
+        let rounds = |rare: usize, reward: f64| -> Vec<Round> {
+            let count = 10_000;
+            let heavy = 0.2 * count as f64 / rare as f64;
+            let light = 0.8 * count as f64 / (count - rare) as f64;
+            let round = |index: usize| match index < rare {
+                true => Round::without_model(0.5 / heavy, 0.5, reward),
+                false => Round::without_model(0.5, 0.5 * light, reward),
+            };
+            (0..count).map(round).collect()
+        };
+        let found = |rounds: &[Round]| estimate(rounds, Estimator::Snips).expect("rounds are good");
+        let few = found(&rounds(1, 1.0));
+        assert!((few.weights.mean - 1.0).abs() < 1e-9, "{few:?}");
+        assert_eq!(few.believed(), Err(Refusal::FewRounds { effective: few.weights.effective_sample_size }));
+        assert!(few.weights.effective_sample_size < 25.1, "{few:?}");
+        assert!(found(&rounds(100, 1.0)).believed().is_ok());
+        // Rewards are few, though rounds are not.
+        let mut rare = rounds(100, 0.0);
+        assert_eq!(found(&rare).believed(), Err(Refusal::FewRewards { effective: 0.0 }));
+        rare[500..509].iter_mut().for_each(|round| round.reward = 1.0);
+        let effective = |rounds: &[Round]| match found(rounds).believed() {
+            Err(Refusal::FewRewards { effective }) => effective,
+            other => panic!("{other:?}"),
+        };
+        assert!((effective(&rare) - 9.0).abs() < 1e-9, "{}", effective(&rare));
+        rare[509].reward = 1.0;
+        assert!(found(&rare).believed().is_ok());
+        // One of them weighs as much as all others together.
+        rare[0].reward = 1.0;
+        assert!(effective(&rare) < 2.0, "{}", effective(&rare));
+        assert!(estimate(&rare, Estimator::DirectMethod).expect("rounds are good").believed().is_ok());
+    }
+
+    #[test]
+    fn a_replay_is_believed_of_a_uniform_log_alone() {
+        let arms = |count: usize, logged: [f64; 3], stated: [f64; 3]| {
+            let mut rounds = log(count, logged, [0.0, 0.0, 1.0], 5);
+            let number = |probability: f64| logged.iter().position(|one| *one == probability).expect("it is");
+            for round in &mut rounds {
+                round.logged = stated[number(round.logged)];
+            }
+            estimate(&rounds, Estimator::Replay).expect("some match").believed()
+        };
+        let uniform = [1.0 / 3.0, 1.0 / 3.0, 1.0 / 3.0];
+        assert!((arms(3_000, uniform, uniform).expect("it is uniform") - 0.4).abs() < 0.05);
+        assert!(matches!(arms(100, uniform, uniform), Err(Refusal::FewRounds { .. })));
+        let other = [0.3, 0.32, 0.38];
+        assert!(matches!(arms(3_000, other, other), Err(Refusal::NotUniform { .. })));
+        // It says that it is uniform, and shows the arm too often.
+        assert!(matches!(arms(3_000, other, uniform), Err(Refusal::NotUniform { .. })));
+        let one = [Round::without_model(1.0, 1.0, 1.0)];
+        let found = estimate(&one, Estimator::Replay).expect("it matches");
+        assert!(found.believed().is_err(), "{found:?}");
     }
 
     #[test]

@@ -330,6 +330,61 @@ fn growthbook_hash() {
     }
 }
 
+/// The cases that GrowthBook's own SDKs are tested with: `tests/data/growthbook-cases.json`.
+#[test]
+#[expect(clippy::disallowed_methods, reason = "the test reads its table")]
+fn growthbook_cases() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/growthbook-cases.json");
+    let text = std::fs::read_to_string(path).expect("it is part of the repository");
+    let file: Value = serde_json::from_str(&text).expect("it is JSON");
+    let cases = |list: &str, count: usize| {
+        let cases = file[list].as_array().expect("a list").clone();
+        assert_eq!(cases.len(), count, "{list}");
+        cases
+    };
+    let text = |value: &Value| value.as_str().expect("a text").to_owned();
+    let number = |value: &Value| value.as_f64().expect("a number");
+    let range = |pair: &Value| growthbook::Range { start: number(&pair[0]), end: number(&pair[1]) };
+    let ranges = |pairs: &Value| pairs.as_array().expect("a list").iter().map(range).collect::<Vec<_>>();
+    for case in cases("hash", 15) {
+        let version = match case[2].as_u64() {
+            Some(1) => growthbook::Version::One,
+            Some(2) => growthbook::Version::Two,
+            // Of a version that there is not, the SDKs tell none; ours cannot be asked.
+            other => {
+                assert_eq!((other, &case[3]), (Some(99), &Value::Null), "{case}");
+                continue;
+            }
+        };
+        let found = growthbook::hash(&text(&case[0]), &text(&case[1]), version);
+        assert_eq!(found, number(&case[3]), "{case}");
+    }
+    for case in cases("getBucketRange", 13) {
+        let weights: Vec<f64> = case[1][2].as_array().into_iter().flatten().map(number).collect();
+        let count = case[1][0].as_u64().expect("a count") as usize;
+        let found = growthbook::ranges(count, number(&case[1][1]), &weights);
+        let expected = ranges(&case[2]);
+        assert_eq!(found.len(), expected.len(), "{case}");
+        for (found, expected) in found.iter().zip(expected) {
+            // The cases are rounded to six digits.
+            let near = |one: f64, other: f64| (one - other).abs() < 1e-6;
+            assert!(near(found.start, expected.start) && near(found.end, expected.end), "{case}: {found:?}");
+        }
+    }
+    for case in cases("chooseVariation", 13) {
+        let expected = usize::try_from(case[3].as_i64().expect("a number")).ok();
+        assert_eq!(growthbook::choose(number(&case[1]), &ranges(&case[2])), expected, "{case}");
+    }
+    // A namespace is a range of the places by version 1, whose seed is its name after two underscores.
+    for case in cases("inNamespace", 16) {
+        let user = text(&case[1]);
+        let seed = format!("__{}", text(&case[2][0]));
+        let place = growthbook::place(&seed, user.as_str().into(), growthbook::Version::One);
+        let part = growthbook::Range { start: number(&case[2][1]), end: number(&case[2][2]) };
+        assert_eq!(json!(part.contains(place.expect("it is not empty"))), case[3], "{case}");
+    }
+}
+
 #[test]
 fn optimizely_bucket() {
     for row in rows("optimizely_bucket") {

@@ -9,7 +9,9 @@ use std::sync::Arc;
 use crate::lab::reproduce::{Finding, Found, Published, Row, Scale, Table};
 use crate::statistics::Interval;
 use crate::statistics::normal;
-use crate::statistics::off_policy::{Estimate, Estimator, Refusal, Round, estimate};
+use crate::statistics::off_policy::{
+    EFFECTIVE_REWARDS_MIN, EFFECTIVE_ROUNDS_MIN, Estimate, Estimator, Refusal, Round, estimate,
+};
 use crate::statistics::proportion::{Share, newcombe, pooled};
 use crate::workloads::clickstream::impression::{ImpressionError, Logged, parse_logged};
 
@@ -17,6 +19,13 @@ const CAMPAIGNS: [&str; 3] = ["all", "men", "women"];
 
 const OBP: &str = "obp 0.5.7";
 const PEERS: &str = "independent program";
+
+/// The estimators that are laid side by side.
+const ESTIMATORS: [(&str, Estimator); 3] = [
+    ("IPS", Estimator::Ips),
+    ("SNIPS", Estimator::Snips),
+    ("doubly robust", Estimator::DoublyRobust),
+];
 
 const SMALL_PROPENSITIES: &str = "the log lacks much of what the uniform policy does";
 
@@ -84,10 +93,13 @@ pub fn reproduce(file: &Path) -> Result<Finding, LogError> {
     }
     Ok(Finding {
         title: "The random policy against Thompson sampling, and what each one's log tells of the other",
-        setting: "Real impressions of a fashion shop in one week: 10,000 of each policy in each of three campaigns. `random` shows all items alike, \
-                  `bts` is Thompson sampling. The random policy is a target whose value is known, so that estimates of it from the other's log \
-                  can be judged. They are believed only if the mean weight, which should be 1, lies between 0.8 and 1.25."
-            .to_owned(),
+        setting: format!(
+            "Real impressions of a fashion shop in one week: 10,000 of each policy in each of three campaigns. `random` shows all items alike, \
+             `bts` is Thompson sampling. The random policy is a target whose value is known, so that estimates of it from the other's log \
+             can be judged. They are believed only if the mean weight, which should be 1, lies between 0.8 and 1.25, and if the weights leave \
+             at least {EFFECTIVE_ROUNDS_MIN} effective rounds and {EFFECTIVE_REWARDS_MIN} effective clicks. The doubly robust estimator takes \
+             for its model the share of clicks of each item in the other half of the log."
+        ),
         tables: vec![clicks(&logs)?, tests(&logs)?, differences(&logs)?, fixed_policy(&logs)?, uniform_policy(&logs)?, weights(&logs)?, truth(&logs)?],
     })
 }
@@ -115,17 +127,46 @@ impl Logs {
             Ok(self.part(policy, campaign)?.iter().map(|one| one.impression.item).max().unwrap_or(0))
         };
         let count = (items("random")?.max(items("bts")?) + 1) as f64;
-        let round = |one: &Logged| {
-            let reward = f64::from(u8::from(one.impression.clicked));
-            Round::without_model(one.impression.propensity, target(one.impression.item as f64, count), reward)
+        let part = self.part(policy, campaign)?;
+        // A model that had seen the round would correct nothing: even rounds have that of the odd ones, odd ones that of the even.
+        let models = [1, 0].map(|half| Model::of(part.iter().skip(half).step_by(2), count as usize));
+        let expected = models.each_ref().map(|model| {
+            let items = model.shares.iter().enumerate();
+            items.map(|(item, share)| target(item as f64, count) * share).sum::<f64>()
+        });
+        let round = |(index, one): (usize, &Logged)| Round {
+            logged: one.impression.propensity,
+            target: target(one.impression.item as f64, count),
+            reward: f64::from(u8::from(one.impression.clicked)),
+            predicted: models[index % 2].shares[one.impression.item as usize],
+            predicted_target: expected[index % 2],
         };
-        let rounds: Vec<Round> = self.part(policy, campaign)?.iter().map(round).collect();
+        let rounds: Vec<Round> = part.iter().enumerate().map(round).collect();
         estimate(&rounds, estimator).map_err(|source| LogError::BadRound {
             file: self.file.clone(),
             policy,
             campaign,
             source,
         })
+    }
+}
+
+/// How often each item is clicked.
+struct Model {
+    shares: Vec<f64>,
+}
+
+impl Model {
+    /// Of each item, its clicks by how often it was shown, with one showing of the mean of all besides: so there is a number for each.
+    fn of<'log>(part: impl Iterator<Item = &'log Logged>, items: usize) -> Self {
+        let mut seen = vec![(0.0, 0.0); items];
+        for Logged { impression: one, .. } in part {
+            let item = &mut seen[one.item as usize];
+            *item = (item.0 + f64::from(u8::from(one.clicked)), item.1 + 1.0);
+        }
+        let sum = |of: fn(&(f64, f64)) -> f64| seen.iter().map(of).sum::<f64>();
+        let mean = sum(|item| item.0) / sum(|item| item.1).max(1.0);
+        Self { shares: seen.iter().map(|(clicks, shown)| (clicks + mean) / (shown + 1.0)).collect() }
     }
 }
 
@@ -253,19 +294,18 @@ fn fixed_policy(logs: &Logs) -> Result<Table, LogError> {
     Ok(Table { title, scale: Scale::Decimals(6), rows })
 }
 
+fn verdict(estimate: &Estimate) -> &'static str {
+    if estimate.believed().is_ok() { "believed" } else { "refused" }
+}
+
 fn uniform_policy(logs: &Logs) -> Result<Table, LogError> {
     let ips = [(0.00236, 1e-5), (0.0030086263272564836, 1e-10), (0.00744, 1e-5)];
     let snips = [None, Some((0.003189423162277392, 1e-10)), Some((0.00237, 1e-5))];
     let mut rows = Vec::new();
     for ((campaign, ips), snips) in CAMPAIGNS.into_iter().zip(ips).zip(snips) {
-        for (name, estimator, published) in
-            [("IPS", Estimator::Ips, Some(ips)), ("SNIPS", Estimator::Snips, snips)]
-        {
+        for ((name, estimator), published) in ESTIMATORS.into_iter().zip([Some(ips), snips, None]) {
             let estimate = logs.estimate(("bts", campaign), uniform, estimator)?;
-            let what = format!(
-                "{campaign}, {name}, {}",
-                if estimate.believed().is_ok() { "believed" } else { "refused" }
-            );
+            let what = format!("{campaign}, {name}, {}", verdict(&estimate));
             let row = same(
                 what,
                 estimate.value,
@@ -305,6 +345,7 @@ fn weights(logs: &Logs) -> Result<Table, LogError> {
         };
         rows.push(exact("largest weight", weights.max));
         rows.push(exact("effective sample size", weights.effective_sample_size));
+        rows.push(exact("effective clicks", weights.effective_rewards));
     }
     Ok(Table {
         title: "Weights of the uniform policy in the log of bts".to_owned(),
@@ -318,14 +359,11 @@ fn truth(logs: &Logs) -> Result<Table, LogError> {
     for campaign in CAMPAIGNS {
         let share = logs.share("random", campaign)?;
         let truth = Published::share(share.value(), share.trials() as f64, "the random policy's own clicks");
-        for (name, estimator) in [("IPS", Estimator::Ips), ("SNIPS", Estimator::Snips)] {
+        for (name, estimator) in ESTIMATORS {
             let estimate = logs.estimate(("bts", campaign), uniform, estimator)?;
             let sample = format!("{} impressions", estimate.rounds);
             let found = Found::normal(estimate.value, estimate.standard_error, &sample);
-            let what = format!(
-                "{campaign}, {name}, {}",
-                if estimate.believed().is_ok() { "believed" } else { "refused" }
-            );
+            let what = format!("{campaign}, {name}, {}", verdict(&estimate));
             rows.push(Row::new(what, found, Some(truth)).because(SMALL_PROPENSITIES));
         }
     }

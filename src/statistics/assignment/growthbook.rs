@@ -80,14 +80,6 @@ pub fn choose(place: f64, ranges: &[Range]) -> Option<usize> {
     ranges.iter().position(|range| range.contains(place))
 }
 
-/// Whether a unit belongs to a part of a namespace: its place by version 1 and the seed `__namespace`.
-///
-/// # Errors
-/// If the unit is empty.
-pub fn in_namespace(unit: Unit<'_>, namespace: &str, part: Range) -> Result<bool, Ambiguity> {
-    Ok(part.contains(place(&format!("__{namespace}"), unit, Version::One)?))
-}
-
 /// The hash FNV-1a of 32 bits (Fowler, Noll and Vo), over units of which each is taken in whole rather than byte by byte.
 fn fnv1a(units: impl Iterator<Item = u16>) -> u32 {
     units.fold(0x811c_9dc5, |hash, unit| (hash ^ u32::from(unit)).wrapping_mul(0x0100_0193))
