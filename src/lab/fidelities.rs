@@ -8,8 +8,9 @@ use std::collections::BTreeMap;
 
 use crate::base::{Better, Seed};
 use crate::experiment::course::{CHECKPOINTS, Course, Prepared, is_false_alarm, is_right};
-use crate::experiment::stopping::{Decision, Rule, Tally};
+use crate::experiment::stopping::{Decision, Rule};
 use crate::experiment::strategy::Strategy;
+use crate::experiment::tally::Tally;
 use crate::experiment::users::{Population, UserModel};
 use crate::lab::crew::in_order;
 use crate::lab::strategies::CONFIDENCE;
@@ -261,7 +262,7 @@ impl Place<'_> {
     fn decided(&self, figures: &BTreeMap<&str, f64>, experiment: &str, source: Source) -> Option<Decision> {
         let known = self.carried.arms.iter().map(|arm| {
             let [visits, successes] = of_arm(experiment, arm, source).map(|name| figures.get(&*name));
-            Some(Tally { successes: *successes? as u64, visits: *visits? as u64 })
+            Some(Tally { successes: *successes? as u64, visits: *visits? as u64, users: None })
         });
         let known: Vec<Tally> = known.collect::<Option<_>>()?;
         self.rule.decide(self.rule.looks().len() - 1, &known)

@@ -100,6 +100,12 @@ impl Study {
             let message = format!("{} arms; an experiment on a platform has 64 at most", users.arms.len());
             problems.push(Problem::new("users.arms", message).help("remove some"));
         }
+        if users.come_again() {
+            let key = if users.returning.is_some() { "users.returning" } else { "users.bots" };
+            let message = "who comes again keeps its arm on a platform, where visits are counted, not users";
+            let help = "let everybody come once, or compare without --platform";
+            problems.push(Problem::new(key, message).help(help));
+        }
         let mut batch = None;
         for (index, strategy) in self.strategies.iter().enumerate() {
             let own = beyond_platform(strategy, &mut batch);
@@ -217,15 +223,7 @@ fn beyond_platform(strategy: &Strategy, batch: &mut Option<u64>) -> Vec<Problem>
 
 /// How often allocators learn, in the time of a run: once while so many visits come.
 fn pace(users: &UserModel, batch: u64, speed_up: f64) -> Result<Span, Problem> {
-    let returning = users
-        .returning
-        .map_or(1.0, |returning| 1.0 + returning.share.get() * f64::from(returning.visits - 1));
-    let visits = users
-        .bots
-        .map_or(returning, |bots| returning + bots.share.get() * (f64::from(bots.visits) - returning));
-    let millis = |visits_in_it: f64| {
-        1000.0 * visits_in_it * DAY.as_secs_f64() / (f64::from(users.per_day) * visits * speed_up)
-    };
+    let millis = |visits: f64| 1000.0 * visits * DAY.as_secs_f64() / (f64::from(users.per_day) * speed_up);
     let pace = Span::millis(libm::round(millis(batch as f64)).max(0.0) as u64);
     if LEARN_EVERY_MIN <= pace {
         return Ok(pace);

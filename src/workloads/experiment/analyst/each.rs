@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use crate::base::{Better, Figure};
 use crate::checkers::experiment::{History, Id, Said, Topic};
-use crate::experiment::stopping::Tally;
+use crate::experiment::tally::Tally;
 use crate::experiment::users::Population;
 use crate::workloads::experiment::analyst::{Found, Logs, Shown};
 
@@ -223,9 +223,8 @@ mod tests {
             segments: vec![0],
             shares: vec![0.5, 0.5],
             ramp: 1.0,
-            floor: None,
-            sticky: false,
             running: true,
+            ..Experiment::default()
         };
         let other = Experiment { name: "other".to_owned(), ..experiment.clone() };
         let experiments = [(1, experiment), (2, other)].into();
@@ -240,17 +239,16 @@ mod tests {
             history.sent((1, number), Said::Outcome(true));
         }
         history.sent((1, 9), exposure(2, 0));
-        let mut offset = 0;
-        for (number, said) in [
+        let read = [
             (0, exposure(1, 0)),
             (0, exposure(1, 0)),
             (1, exposure(1, 1)),
             (2, exposure(1, 0)),
             (0, Said::Outcome(true)),
             (1, Said::Outcome(true)),
-        ] {
+        ];
+        for (offset, (number, said)) in (1..).zip(read) {
             let topic = if matches!(said, Said::Outcome(_)) { Topic::Outcomes } else { Topic::Exposures };
-            offset += 1;
             history.read(Read { topic, part: 0, offset, event: Some(((1, number), said)) });
         }
         let told = values(logged(&population(), &history, &Logs::of(&history)));
