@@ -171,6 +171,7 @@ fn experiments_keep_their_promises_in_a_storm_and_every_promise_is_looked_at() {
         "the propensity told is that of the weights that were used",
         "as many units are exposed as ramp and segments say, but for one chance in 1e9",
         "each arm has as many units as its weight says, but for one chance in 1e9",
+        "the logs hold as many units of each arm as its weight says, but for one chance in 1e9",
         "inverse propensities average to one, but for one chance in 1e9",
         "no arm carries over to a later experiment",
         "experiments of different layers draw independently, but for one chance in 1e9",

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::checkers::Check;
-use crate::checkers::experiment::{Decision, Experiment, History, Identity, Way};
+use crate::checkers::experiment::{Decision, Experiment, History, Identity, Said, Way};
 use crate::statistics::binomial;
 use crate::statistics::stirling::deviance;
 
@@ -82,20 +82,44 @@ fn drawn(history: &History) -> BTreeMap<u32, Drawn<'_>> {
 pub(super) fn ratios(history: &History) -> Check {
     let mut check = Check::new("each arm has as many units as its weight says, but for one chance in 1e9");
     for (number, Drawn { experiment, arms, .. }) in drawn(history) {
-        let shares = &experiment.shares;
-        if experiment.floor.is_some() {
-            continue;
+        ratio(&mut check, number, experiment, &arms);
+    }
+    check
+}
+
+/// The same of the units whose exposures stand in the logs. What was lost on the way, where it may be, was lost whatever its arm. What was
+/// certain, an operator had chosen.
+pub(super) fn logged_ratios(history: &History) -> Check {
+    let mut check =
+        Check::new("the logs hold as many units of each arm as its weight says, but for one chance in 1e9");
+    let experiments = history.experiments();
+    let mut logged: BTreeMap<u32, BTreeMap<&str, usize>> = BTreeMap::new();
+    for (_, said) in history.events_read().filter(|_| history.whole) {
+        let Said::Exposure { unit, choice } = said else { continue };
+        if choice.propensity < 1.0 {
+            logged.entry(choice.experiment).or_default().entry(unit).or_insert(choice.arm);
         }
-        let all = arms.len() as u64;
-        for (arm, share) in shares.iter().enumerate().filter(|(_, share)| 0.0 < **share && **share < 1.0) {
-            let count = arms.values().filter(|drawn| **drawn == arm).count() as u64;
-            let likely = FALSE_ALARM / shares.len() as f64 <= binomial::exact(count, all, *share);
-            check.expect(likely, None, || {
-                format!("arm {arm} of x{number} has {count} of {all} units, its share is {share}")
-            });
+    }
+    for (number, arms) in logged {
+        if let Some(experiment) = experiments.get(&number) {
+            ratio(&mut check, number, experiment, &arms);
         }
     }
     check
+}
+
+fn ratio(check: &mut Check, number: u32, experiment: &Experiment, arms: &BTreeMap<&str, usize>) {
+    if experiment.floor.is_some() {
+        return;
+    }
+    let (all, shares) = (arms.len() as u64, &experiment.shares);
+    for (arm, share) in shares.iter().enumerate().filter(|(_, share)| 0.0 < **share && **share < 1.0) {
+        let count = arms.values().filter(|drawn| **drawn == arm).count() as u64;
+        let likely = FALSE_ALARM / shares.len() as f64 <= binomial::exact(count, all, *share);
+        check.expect(likely, None, || {
+            format!("arm {arm} of x{number} has {count} of {all} units, its share is {share}")
+        });
+    }
 }
 
 /// What a reward of one would be estimated at, had each of K arms the same weight, from those that were drawn: 1/K over the propensity,

@@ -261,10 +261,10 @@ impl History {
         [self.decisions.len(), self.acknowledged.len(), self.read.len()].map(|count| count as u64)
     }
 
-    /// The experiments there ever were, by the number of their start.
-    pub fn experiments(&self) -> impl Iterator<Item = (u32, &Experiment)> {
-        let latest = self.catalogues.values().next_back().into_iter();
-        latest.flat_map(|catalogue| &catalogue.experiments).map(|(number, found)| (*number, found))
+    /// The experiments there ever were, by the number of their start, as each was last: a catalogue forgets one whose name is taken again.
+    pub fn experiments(&self) -> BTreeMap<u32, &Experiment> {
+        let all = self.catalogues.values().flat_map(|catalogue| &catalogue.experiments);
+        all.map(|(number, found)| (*number, found)).collect()
     }
 
     /// How many events of a topic were handed to producers.
@@ -312,6 +312,7 @@ pub fn check(history: &History) -> Vec<Check> {
         decisions::propensity(history),
         chance::ramped(history),
         chance::ratios(history),
+        chance::logged_ratios(history),
         chance::unbiased(history),
         chance::carried_over(history),
         chance::apart(history),
@@ -494,6 +495,20 @@ mod tests {
             broken(|history| drawn(history, |_| 1, CHOICE)),
             ["each arm has as many units as its weight says, but for one chance in 1e9"]
         );
+        // Exposures that stand in the logs, of as many units.
+        let logged = |history: &mut History, arm: fn(u64) -> usize| {
+            for number in 0..80 {
+                let choice = Choice { arm: arm(number), ..CHOICE };
+                let said = Said::Exposure { unit: format!("v{number}"), choice };
+                history.sent((2, number), said.clone());
+                let event = Some(((2, number), said));
+                history.read(Read { topic: Topic::Exposures, part: 0, offset: 2 + number as i64, event });
+            }
+        };
+        let of_the_logs =
+            ["the logs hold as many units of each arm as its weight says, but for one chance in 1e9"];
+        assert_eq!(broken(|history| logged(history, |number| number as usize % 2)), Vec::<&str>::new());
+        assert_eq!(broken(|history| logged(history, |_| 1)), of_the_logs);
         // An adaptive experiment of two arms, whose weights have moved to the first.
         let adaptive = |history: &mut History| {
             for found in history.catalogues.values_mut().flat_map(|found| found.experiments.values_mut()) {

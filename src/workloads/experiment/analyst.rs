@@ -138,6 +138,7 @@ pub fn concluded(
     // Of each its number, itself, and what its visits were shown.
     let subjects: Vec<(u32, &Experiment, _)> = history
         .experiments()
+        .into_iter()
         .filter(|(_, experiment)| is_fixed(experiment) && names.contains(&*experiment.name))
         .map(|(number, experiment)| (number, experiment, without_loss(shown, number)))
         .collect();
