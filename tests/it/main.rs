@@ -5,6 +5,7 @@ mod broker;
 mod command_line;
 mod compare;
 mod coordination;
+mod fidelities;
 mod fuzz;
 mod garbage;
 mod impact;
