@@ -4,6 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::base::{Problem, Share, Span};
+use crate::statistics::group_sequential::Spending;
 
 /// How often a strategy may look at its data.
 const LOOKS_MAX: u32 = 1000;
@@ -146,6 +147,12 @@ pub enum Stop {
         /// How little, as a part of the best arm's rate (default 1%).
         #[serde(default = "Stop::part_default")]
         part: Share,
+    /// Group sequential, with boundaries that spend the probability of a false alarm as time goes by.
+    AlphaSpending {
+        /// As which function of the share of time that has passed (default like O'Brien and Fleming).
+        #[serde(default)]
+        like: Spend,
+    },
         /// With which probability (default 95%).
         #[serde(default = "Stop::confidence_default")]
         confidence: Share,
@@ -162,6 +169,29 @@ impl Stop {
     }
 
     /// Whether its error is stated for data that were not allocated by what they showed.
+/// How the probability of a false alarm is spent: Lan and DeMets, "Discrete sequential boundaries for clinical trials" (1983).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Spend {
+    /// Nearly all of it late.
+    #[default]
+    ObrienFleming,
+    /// Nearly evenly.
+    Pocock,
+    /// As this power of the share of time.
+    Power(f64),
+}
+
+impl From<Spend> for Spending {
+    fn from(spend: Spend) -> Self {
+        match spend {
+            Spend::ObrienFleming => Self::OBrienFleming,
+            Spend::Pocock => Self::Pocock,
+            Spend::Power(exponent) => Self::Power(exponent),
+        }
+    }
+}
+
     pub fn is_test(self) -> bool {
         !matches!(self, Self::Horizon | Self::ExpectedLoss { .. } | Self::ValueRemaining { .. })
     }
@@ -228,7 +258,9 @@ impl Strategy {
             Stop::Msprt { .. } | Stop::ConfidenceSequence { .. } => {
                 format!("false alarms, at {alpha}, over any number of looks, in large samples")
             }
-            Stop::Pocock | Stop::ObrienFleming => format!("false alarms, at {alpha}, over the planned looks"),
+            Stop::Pocock | Stop::ObrienFleming | Stop::AlphaSpending { .. } => {
+                format!("false alarms, at {alpha}, over the planned looks")
+            }
             Stop::ExpectedLoss { .. } => {
                 "the loss of a wrong choice, on average over the prior; not how often it is wrong".to_owned()
             }
@@ -286,6 +318,11 @@ impl Strategy {
     fn validate_allocation(&self, arms: usize) -> Vec<Problem> {
         let mut problems = Vec::new();
         let mut unless = |good: bool, path: &str, message: String, help: &str| {
+            Stop::AlphaSpending { like: Spend::Power(exponent) } => {
+                let path = "stop.alpha-spending.like.power";
+                let good = 0.0 < exponent && exponent <= 20.0;
+                unless(good, path, "a power lies above 0, up to 20".into(), "try power = 3.0");
+            }
             if !good {
                 problems.push(Problem::new(path, message).help(help));
             }
