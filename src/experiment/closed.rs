@@ -4,6 +4,7 @@ use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
 use crate::base::{Seed, SimTime};
+use crate::experiment::allocation::Visitor;
 use crate::experiment::course::{Course, Prepared, Recorder};
 use crate::experiment::users::{Population, User, Users};
 use crate::statistics::dice::Dice;
@@ -21,7 +22,7 @@ impl Prepared<'_> {
         let mut stream = Stream {
             users: population.users(seed),
             population,
-            recorder: self.begin(population.truth(), population.end(), users, dice),
+            recorder: self.begin(population.truth(), population.end(), users, population.segments(), dice),
             sticky: self.strategy().sticky,
             late: BinaryHeap::new(),
         };
@@ -35,7 +36,7 @@ impl Prepared<'_> {
 struct Late {
     at: SimTime,
     visit: u64,
-    user: u64,
+    visitor: Visitor,
     arm: usize,
     success: bool,
     /// The bits of the probability with which the arm was chosen.
@@ -105,7 +106,7 @@ impl Stream<'_> {
         while self.late.peek().is_some_and(|Reverse(late)| late.at <= at) {
             let Some(Reverse(late)) = self.late.pop() else { return };
             let probability = f64::from_bits(late.probability);
-            self.recorder.know(late.user, late.arm, late.success, probability);
+            self.recorder.know(late.visitor, late.arm, late.success, probability);
         }
     }
 
@@ -113,16 +114,17 @@ impl Stream<'_> {
     #[inline]
     fn visit(&mut self, user: &User, visit: u32, at: SimTime, arm: Option<usize>) -> usize {
         let assignment = || if self.sticky { user.assignment() } else { user.assignment_of(visit) };
-        let (arm, probability) = self.recorder.choose(arm, assignment);
-        self.recorder.shown(arm, (!user.bot).then(|| self.population.rates_at(at)));
+        let (arm, probability) = self.recorder.choose(user.segment, arm, assignment);
+        self.recorder.shown(arm, (!user.bot).then(|| self.population.rates_of(user.segment, at)));
+        let visitor = Visitor { user: user.number, segment: user.segment };
         let response = self.users.response(user, visit, at, arm);
         if response.delay.is_zero() {
-            self.recorder.know(user.number, arm, response.success, probability);
+            self.recorder.know(visitor, arm, response.success, probability);
         } else {
             self.late.push(Reverse(Late {
                 at: at + response.delay,
                 visit: self.recorder.visits(),
-                user: user.number,
+                visitor,
                 arm,
                 success: response.success,
                 probability: probability.to_bits(),
@@ -277,6 +279,25 @@ mod tests {
             let [by_user, by_visit] = alarms(users, &format!("stop = {stop}"));
             assert!((least..=37).contains(&by_user), "{users}, {stop}: {by_user} of 400");
             assert!(60 < by_visit, "{users}, {stop}: counting visits is no test: {by_visit} of 400");
+        }
+    }
+
+    #[test]
+    fn who_goes_by_segments_stops_losing_and_who_shows_all_the_same_never_does() {
+        let users = "arms = [{ name = \"a\" }, { name = \"b\" }]\n\
+                     segments = [{ name = \"new\", share = \"60%\", lifts = [\"+0%\", \"+200%\"] }, \
+                     { name = \"old\", share = \"40%\", lifts = [\"+200%\", \"+0%\"] }]";
+        // Whoever shows all the better arm loses 40 % of visits times 20 points: 80 of each thousand.
+        let one_for_all = course(users, "allocate = \"thompson\"");
+        let at = |course: &Course, day: usize| course.regret[5 * day - 1];
+        let late = at(&one_for_all, 10) - at(&one_for_all, 5);
+        assert!((late - 400.0).abs() < 40.0 && one_for_all.right, "{:?}", one_for_all.regret);
+        for allocate in ["{ lin-ucb = { alpha = 0.5 } }", "{ lin-ts = { v = 0.3 } }"] {
+            let by_segment = course(users, &format!("allocate = {allocate}"));
+            let late = at(&by_segment, 10) - at(&by_segment, 5);
+            assert!(late < 20.0 && at(&by_segment, 5) < 100.0, "{allocate}: {:?}", by_segment.regret);
+            let daily = course(users, &format!("allocate = {allocate}\nbatch = 1000"));
+            assert!(at(&by_segment, 10) < at(&daily, 10), "{allocate}: {:?}", daily.regret);
         }
     }
 

@@ -3,7 +3,7 @@
 //! After the decision everybody gets the chosen arm until the stream ends: what a wrong one costs counts too.
 
 use crate::base::SimTime;
-use crate::experiment::allocation::Allocator;
+use crate::experiment::allocation::{Allocator, Lesson, Visitor};
 use crate::experiment::stopping::{Decision, Rule};
 use crate::experiment::strategy::{Strategy, Unit};
 use crate::experiment::tally::{Seen, Tally};
@@ -21,7 +21,8 @@ const SAME: f64 = 1e-12;
 /// What became of one stream under one strategy.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Course {
-    /// By checkpoint: the pseudo-regret so far, Σ (the best arm's rate at that time − that of the arm shown) over visits of humans.
+    /// By checkpoint: the pseudo-regret so far, Σ (the best arm's rate at that time − that of the arm shown) over visits of humans, both in
+    /// the segment of the user.
     pub regret: Vec<f64>,
     /// By checkpoint and arm: the share of visits since the checkpoint before; of a stretch without visits, 0 for all.
     pub allocation: Vec<f32>,
@@ -37,7 +38,7 @@ pub struct Course {
     pub successes: u64,
     /// How many of all visits were of humans, at which something could be lost.
     pub humans: u64,
-    /// How many of these were shown an arm that was not the best at that time.
+    /// How many of these were shown an arm that was not the best at that time for their segment.
     pub worse: u64,
     /// Whether the chosen arm is the best, or one of several, by the truth.
     pub right: bool,
@@ -80,12 +81,13 @@ impl<'strategy> Prepared<'strategy> {
     }
 
     /// A course that begins now. `truth` is the rate of each arm that a decision should go by; `users` is how many there will be, if some come
-    /// more than once.
+    /// more than once, and `segments` of how many kinds they are.
     pub(super) fn begin<'run>(
         &'run self,
         truth: &'run [f64],
         end: SimTime,
         users: Option<u64>,
+        segments: usize,
         dice: Dice,
     ) -> Recorder<'run> {
         let arms = truth.len();
@@ -93,7 +95,7 @@ impl<'strategy> Prepared<'strategy> {
             rule: &self.rule,
             truth,
             end,
-            allocator: Allocator::new(self.strategy, arms, dice),
+            allocator: Allocator::new(self.strategy, arms, segments, dice),
             batch: self.strategy.batch,
             tallies: vec![Tally::default(); arms],
             seen: match (self.strategy.unit(users.is_some()), users) {
@@ -134,8 +136,8 @@ pub(super) struct Recorder<'run> {
     tallies: Vec<Tally>,
     /// By user, where these are the unit.
     seen: Vec<Seen>,
-    /// What is known, and the policy has not learnt yet, with probabilities.
-    unlearnt: Vec<(Outcome, f64)>,
+    /// What is known, and the policy has not learnt yet.
+    unlearnt: Vec<Lesson>,
     looked: usize,
     ended: Option<Ended>,
     checkpoint: usize,
@@ -186,41 +188,45 @@ impl Recorder<'_> {
         }
     }
 
-    /// An outcome of a user becomes known, of a visit whose arm was chosen with this probability.
+    /// An outcome of a visitor becomes known, of a visit whose arm was chosen with this probability.
     #[inline]
-    pub(super) fn know(&mut self, user: u64, arm: usize, success: bool, probability: f64) {
+    pub(super) fn know(&mut self, visitor: Visitor, arm: usize, success: bool, probability: f64) {
         let tally = &mut self.tallies[arm];
         if self.ended.is_some() {
             tally.add(success);
             return;
         }
-        match self.seen.get_mut(user as usize) {
+        match self.seen.get_mut(visitor.user as usize) {
             Some(seen) => tally.add_of(seen, success),
             None => tally.add(success),
         }
         let outcome = Outcome { arm, reward: if success { 1.0 } else { 0.0 } };
+        let lesson = Lesson { outcome, segment: visitor.segment, probability };
         if self.batch == 1 {
-            self.allocator.observe(outcome, probability);
+            self.allocator.observe(&lesson);
         } else {
-            self.unlearnt.push((outcome, probability));
+            self.unlearnt.push(lesson);
         }
     }
 
-    /// The arm of a visit of a user who has `kept` one, or needs one, and the probability with which it was chosen. `assignment` is a uniform
-    /// number that is the user's own, for fixed shares.
+    /// The arm of a visit of a user of this segment who has `kept` one, or needs one, and the probability with which it was chosen.
+    /// `assignment` is a uniform number that is the user's own, for fixed shares.
     #[inline]
-    pub(super) fn choose(&mut self, kept: Option<usize>, assignment: impl FnOnce() -> f64) -> (usize, f64) {
+    pub(super) fn choose(
+        &mut self,
+        segment: usize,
+        kept: Option<usize>,
+        assignment: impl FnOnce() -> f64,
+    ) -> (usize, f64) {
         match (&self.ended, kept) {
             (Some(ended), _) => (ended.decision.arm, 1.0),
             (None, Some(arm)) => (arm, 1.0),
             (None, None) => {
                 if 1 < self.batch && self.visits.is_multiple_of(self.batch) {
                     let Self { unlearnt, allocator, .. } = self;
-                    unlearnt
-                        .drain(..)
-                        .for_each(|(outcome, probability)| allocator.observe(outcome, probability));
+                    unlearnt.drain(..).for_each(|lesson| allocator.observe(&lesson));
                 }
-                self.allocator.choose(assignment)
+                self.allocator.choose(segment, assignment)
             }
         }
     }

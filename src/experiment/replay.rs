@@ -10,6 +10,7 @@
 //! mean is not the estimate, but that of passes through the log itself.
 
 use crate::base::{Seed, SimTime};
+use crate::experiment::allocation::Visitor;
 use crate::experiment::course::{Course, Prepared, Recorder};
 use crate::experiment::log::{Impression, Log};
 use crate::statistics::dice::Dice;
@@ -56,15 +57,20 @@ impl Prepared<'_> {
     /// One pass. Time goes on with every impression of the log, whether it matches or not.
     fn pass(&self, log: &Log, order: &[Impression], dice: Dice, mut assignments: Dice) -> Course {
         let (end, count) = (log.end(), order.len() as u128);
-        let mut recorder = self.begin(log.rates(), end, None, dice);
+        let mut recorder = self.begin(log.rates(), end, None, 1, dice);
         for (number, impression) in order.iter().enumerate() {
             let at = SimTime::from_nanos((u128::from(end.as_nanos()) * number as u128 / count) as u64);
             come_to(&mut recorder, at);
             let assignment = assignments.uniform();
-            let (arm, probability) = recorder.choose(None, || assignment);
+            let (arm, probability) = recorder.choose(0, None, || assignment);
             if arm == impression.arm {
                 recorder.shown(arm, Some(log.rates()));
-                recorder.know(number as u64, arm, impression.clicked, probability);
+                recorder.know(
+                    Visitor { user: number as u64, segment: 0 },
+                    arm,
+                    impression.clicked,
+                    probability,
+                );
             }
         }
         come_to(&mut recorder, end);

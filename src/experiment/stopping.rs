@@ -10,6 +10,7 @@ use crate::experiment::strategy::{Stop, Strategy};
 use crate::experiment::tally::Tally;
 use crate::experiment::users::{DAY, evenly};
 use crate::statistics::bayes::{self, Beta, Patience};
+use crate::statistics::group_sequential::{Sides, spending_bounds};
 use crate::statistics::means::Difference;
 use crate::statistics::proportion::{self, Share};
 use crate::statistics::sequential::{ConfidenceSequence, Look, Mixture};
@@ -52,6 +53,10 @@ impl Rule {
             Stop::ObrienFleming => {
                 let constant = group_sequential::obrien_fleming(count, alpha);
                 (1..=count).map(|look| constant * (count as f64 / look as f64).sqrt()).collect()
+            }
+            Stop::AlphaSpending { like } => {
+                let times: Vec<f64> = (1..=count).map(|look| look as f64 / count as f64).collect();
+                spending_bounds(&times, alpha, Sides::Two, like.into())
             }
             _ => Vec::new(),
         };
@@ -161,7 +166,9 @@ impl Rule {
             };
             Some(match self.stop {
                 Stop::Msprt { .. } | Stop::ConfidenceSequence { .. } => self.sequential(&pair)?.interval,
-                Stop::Pocock | Stop::ObrienFleming => plain(1.0 - normal::two_sided(*self.bounds.get(look)?)),
+                Stop::Pocock | Stop::ObrienFleming | Stop::AlphaSpending { .. } => {
+                    plain(1.0 - normal::two_sided(*self.bounds.get(look)?))
+                }
                 Stop::ExpectedLoss { .. } | Stop::ValueRemaining { .. } => {
                     proportion::agresti_caffo_interval(control, treated, confidence)
                 }
@@ -235,6 +242,9 @@ mod tests {
             ("\"peeking\"", stops(1), stops(1)),
             ("\"pocock\"", None, stops(1)),
             ("\"obrien-fleming\"", None, None),
+            ("{ alpha-spending = {} }", None, None),
+            ("{ alpha-spending = { like = \"pocock\" } }", None, stops(1)),
+            ("{ alpha-spending = { like = { power = 3.0 } } }", None, stops(1)),
             ("{ msprt = { tau = \"1%\" } }", None, stops(1)),
             ("{ confidence-sequence = { tuned_to = 10000 } }", None, stops(1)),
             ("{ expected-loss = { threshold = \"0.05%\" } }", stops(1), stops(1)),

@@ -4,6 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::base::{Problem, Share, Span};
+use crate::statistics::group_sequential::Spending;
 
 /// How often a strategy may look at its data.
 const LOOKS_MAX: u32 = 1000;
@@ -91,6 +92,16 @@ pub enum Allocate {
         /// How far from it an arm's rate may lie: the standard deviation of the prior.
         deviation: Share,
     },
+    /// The upper confidence bound of a linear model of each arm, by the segment of the user: LinUCB.
+    LinUcb {
+        /// How many standard errors the bound lies above the mean.
+        alpha: f64,
+    },
+    /// Thompson sampling of a linear model of each arm, by the segment of the user.
+    LinTs {
+        /// By what the standard deviation of the posterior is multiplied.
+        v: f64,
+    },
     /// Exponential weights, which assume nothing of how rates change.
     Exp3 {
         /// Which share of choices is at random.
@@ -136,6 +147,12 @@ pub enum Stop {
     Pocock,
     /// Group sequential, with boundaries that early looks hardly reach.
     ObrienFleming,
+    /// Group sequential, with boundaries that spend the probability of a false alarm as time goes by.
+    AlphaSpending {
+        /// As which function of the share of time that has passed (default like O'Brien and Fleming).
+        #[serde(default)]
+        like: Spend,
+    },
     /// When the best arm's expected loss is small.
     ExpectedLoss {
         /// How small, as a difference of shares.
@@ -150,6 +167,29 @@ pub enum Stop {
         #[serde(default = "Stop::confidence_default")]
         confidence: Share,
     },
+}
+
+/// How the probability of a false alarm is spent: Lan and DeMets, "Discrete sequential boundaries for clinical trials" (1983).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Spend {
+    /// Nearly all of it late.
+    #[default]
+    ObrienFleming,
+    /// Nearly evenly.
+    Pocock,
+    /// As this power of the share of time.
+    Power(f64),
+}
+
+impl From<Spend> for Spending {
+    fn from(spend: Spend) -> Self {
+        match spend {
+            Spend::ObrienFleming => Self::OBrienFleming,
+            Spend::Pocock => Self::Pocock,
+            Spend::Power(exponent) => Self::Power(exponent),
+        }
+    }
 }
 
 impl Stop {
@@ -203,6 +243,11 @@ impl Strategy {
         !matches!(self.allocate, Allocate::Equal | Allocate::Shares(_))
     }
 
+    /// Whether it splits traffic by the segments of users: it then has no single best arm.
+    pub fn is_contextual(&self) -> bool {
+        matches!(self.allocate, Allocate::LinUcb { .. } | Allocate::LinTs { .. })
+    }
+
     /// What its test counts, if users come again or do not: it is the unit that gets an arm.
     pub fn unit(&self, users_come_again: bool) -> Unit {
         if users_come_again && self.sticky { Unit::User } else { Unit::Visit }
@@ -215,6 +260,9 @@ impl Strategy {
             return "none as used: its test assumes fixed shares of traffic".to_owned();
         }
         match self.stop {
+            Stop::Horizon if self.is_contextual() => {
+                "none: it keeps regret low within segments, and has no one arm for all".to_owned()
+            }
             Stop::Horizon if self.learns() => "none: it keeps regret low, and always chooses".to_owned(),
             Stop::Horizon => "none: it always chooses".to_owned(),
             Stop::FixedHorizon => format!("false alarms, at {alpha}, at its one look"),
@@ -228,7 +276,9 @@ impl Strategy {
             Stop::Msprt { .. } | Stop::ConfidenceSequence { .. } => {
                 format!("false alarms, at {alpha}, over any number of looks, in large samples")
             }
-            Stop::Pocock | Stop::ObrienFleming => format!("false alarms, at {alpha}, over the planned looks"),
+            Stop::Pocock | Stop::ObrienFleming | Stop::AlphaSpending { .. } => {
+                format!("false alarms, at {alpha}, over the planned looks")
+            }
             Stop::ExpectedLoss { .. } => {
                 "the loss of a wrong choice, on average over the prior; not how often it is wrong".to_owned()
             }
@@ -267,6 +317,11 @@ impl Strategy {
             Stop::ConfidenceSequence { tuned_to } => {
                 let path = "stop.confidence-sequence.tuned_to";
                 unless(0 < tuned_to, path, "it is narrowest at some number".into(), "try 10000");
+            }
+            Stop::AlphaSpending { like: Spend::Power(exponent) } => {
+                let path = "stop.alpha-spending.like.power";
+                let good = 0.0 < exponent && exponent <= 20.0;
+                unless(good, path, "a power lies above 0, up to 20".into(), "try power = 3.0");
             }
             Stop::ExpectedLoss { threshold } => {
                 let path = "stop.expected-loss.threshold";
@@ -317,6 +372,11 @@ impl Strategy {
         let forgets = self.memory != Remember::All;
         let keeps = matches!(self.allocate, Allocate::Exp3 { .. });
         unless(!(forgets && keeps), "memory", "exp3 remembers in its own way".into(), "remove it");
+        let contextual = self.is_contextual();
+        unless(!(forgets && contextual), "memory", "a linear model remembers all".into(), "remove it");
+        let ends = !contextual || self.stop == Stop::Horizon;
+        let message = "who shows each segment its own arm stops for none".into();
+        unless(ends, "stop", message, "remove it: by default it goes on to the end");
         match &self.allocate {
             Allocate::Shares(shares) => {
                 let message = format!("{} shares for {arms} arms", shares.len());
@@ -329,6 +389,12 @@ impl Strategy {
                 let path = "allocate.gaussian-thompson";
                 let good = 0.0 < mean.get() && mean.get() < 1.0 && 0.0 < deviation.get();
                 unless(good, path, "both lie above 0%, the mean below 100%".into(), "try \"5%\" for both");
+            }
+            Allocate::LinUcb { alpha: size } | Allocate::LinTs { v: size } => {
+                let ucb = matches!(self.allocate, Allocate::LinUcb { .. });
+                let path = if ucb { "allocate.lin-ucb.alpha" } else { "allocate.lin-ts.v" };
+                let good = 0.0 < *size && *size <= 100.0;
+                unless(good, path, format!("{size} lies not above 0 and up to 100"), "try 0.5");
             }
             Allocate::Exp3 { gamma } => {
                 let path = "allocate.exp3.gamma";

@@ -61,6 +61,8 @@ impl StrategiesReport<'_> {
             return self.finding_of_log(log);
         }
         let sure = self.findings.least.as_ref().filter(|least| least.rivals.is_empty());
+        // Who shows each segment its own arm has no one for all.
+        let sure = sure.filter(|least| !self.study.strategies[least.best].is_contextual());
         let right = sure.map(|least| rate(&self.findings.strategies[least.best].right));
         let right = right.map(|right| format!(", and the best arm in {right} of streams"));
         self.who_loses_least() + &right.unwrap_or_default()
@@ -328,6 +330,12 @@ impl StrategiesReport<'_> {
                 .to_owned(),
         ];
         notes.insert(2, self.note_of_unit());
+        if self.study.visitors.has_segments() {
+            notes[3].push_str(
+                " It is the best arm for the segment of each user, which one arm for all cannot be. The rates of arms, and what is right, are \
+                 averages over segments.",
+            );
+        }
         if 2 < self.findings.strategies.len() && !self.is_a_a() {
             notes[0].push_str(" The headline allows for the number of strategies (Bonferroni).");
         }

@@ -64,6 +64,11 @@ impl Visitors {
         }
     }
 
+    /// Whether users are told apart by segments.
+    pub fn has_segments(&self) -> bool {
+        matches!(self, Self::Users(model) if !model.segments.is_empty())
+    }
+
     /// For how many days they come.
     pub fn days(&self) -> u32 {
         match self {
@@ -175,6 +180,11 @@ impl Study {
             if !names.insert(strategy.name.as_str()) {
                 let message = format!("`{}` names another strategy too", strategy.name);
                 problems.push(Problem::new(format!("{path}.name"), message).help("give it one of its own"));
+            }
+            if strategy.is_contextual() && !self.visitors.has_segments() {
+                let help = "give [users] segments, or choose another policy";
+                let message = "there are no segments to go by";
+                problems.push(Problem::new(format!("{path}.allocate"), message).help(help));
             }
             let own = strategy.validate(self.visitors.arms(), self.visitors.days());
             problems.extend(own.into_iter().map(|problem| problem.within(&path)));

@@ -39,12 +39,12 @@ impl<const K: usize> Moments<K> {
         if count == 0 {
             return moments;
         }
-        for row in 0..K {
-            moments.means[row] = sums[row] as f64 / count as f64;
-            for column in 0..K {
+        for (row, sum) in sums.iter().enumerate() {
+            moments.means[row] = *sum as f64 / count as f64;
+            for (column, other) in sums.iter().enumerate() {
                 // Subtracted before anything is rounded.
                 let apart = i128::from(count) * i128::from(products[row][column])
-                    - i128::from(sums[row]) * i128::from(sums[column]);
+                    - i128::from(*sum) * i128::from(*other);
                 moments.products[row][column] = apart as f64 / count as f64;
             }
         }

@@ -135,6 +135,12 @@ fn a_file_with_an_experiment_that_cannot_be_is_refused_where_it_is_wrong() {
             experiment(&format!("{layout}, {}", start.replace("SIZE", "2"))).replace("days = 5", "days = 0"),
             "a stream lasts from 1 to 3650 days",
         ),
+        (
+            "alloc-segments",
+            experiment(&format!("{layout}, {}", start.replace("SIZE", "2")))
+                + "segments = [{ name = \"all\", share = \"100%\", lifts = [\"+0%\", \"+0%\"] }]\n",
+            "apps of the platform do not tell segments apart",
+        ),
         ("alloc-layer", experiment(&start.replace("SIZE", "2")), "there is no layer `home`"),
         ("alloc-topic", format!("{GOOD}[systems.allocator]\n"), "there is no topic `exposures`"),
         ("alloc-none", experiment("").replace("[systems.allocator]\n", ""), "experiments need allocators"),

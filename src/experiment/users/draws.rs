@@ -25,6 +25,8 @@ pub struct User {
     pub first: SimTime,
     /// How often it comes.
     pub visits: u32,
+    /// The number of its segment, from 0.
+    pub segment: usize,
     /// Whether it is a bot, whose outcomes no arm changes.
     pub bot: bool,
     /// How far its log-odds lie from the middle user's.
@@ -54,6 +56,7 @@ const IS_BOT: u64 = 1;
 const LEANING: u64 = 2;
 const RETURNS: u64 = 3;
 const ASSIGNMENT: u64 = 4;
+const SEGMENT: u64 = 5;
 const VISITS: u64 = 8;
 
 /// Sets the key of assignments by visit apart from that of all other draws.
@@ -90,8 +93,16 @@ impl Users<'_> {
         } else {
             model.heterogeneity * normal::quantile(draw(LEANING))
         };
+        let segment = match &self.population.upto[..] {
+            [_] => 0,
+            upto => {
+                let place = draw(SEGMENT);
+                upto.iter().position(|upto| place < *upto).unwrap_or(upto.len() - 1)
+            }
+        };
         let part = (number as f64 + draw(ARRIVAL)) / self.population.count() as f64;
-        User { number, first: self.population.when(part), visits, bot: bot.is_some(), leaning, key }
+        let first = self.population.when(part);
+        User { number, first, visits, segment, bot: bot.is_some(), leaning, key }
     }
 
     /// When a user comes again, of whose visit number `visit` (from 0) this was the time; none after its last, or after the stream.
@@ -125,7 +136,7 @@ impl Users<'_> {
         if user.bot {
             return population.model.bots.map_or(0.0, |bots| bots.rate.get());
         }
-        let place = population.row(at) + arm;
+        let place = population.row(user.segment, at) + arm;
         if user.leaning == 0.0 {
             population.rates[place]
         } else {

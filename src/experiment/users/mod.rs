@@ -17,6 +17,6 @@ mod tests;
 
 pub use draws::{Response, User, Users};
 pub(super) use model::{ARMS_MAX, DAYS_MAX};
-pub use model::{Arm, Bots, Delay, DelayShape, Novelty, Returning, Season, UserModel};
+pub use model::{Arm, Bots, Delay, DelayShape, Novelty, Returning, Season, Segment, UserModel};
 pub use population::Population;
 pub(super) use population::{DAY, evenly};

@@ -12,6 +12,9 @@ use crate::base::{Change, Problem, Share, Span};
 pub(in crate::experiment) const DAYS_MAX: u32 = 3650;
 pub(in crate::experiment) const ARMS_MAX: usize = 200;
 
+/// How many segments there may be.
+const SEGMENTS_MAX: usize = 50;
+
 /// How often a user may come back.
 const VISITS_MAX: u32 = 1000;
 
@@ -31,7 +34,7 @@ pub struct UserModel {
     pub per_day: u32,
     /// For how many days they come.
     pub days: u32,
-    /// Which share of visits of humans succeeds under an arm that changes nothing, averaged over users, without seasons.
+    /// Which share of visits of humans succeeds under an arm that changes nothing, averaged over users, without seasons and segments.
     pub base: Share,
     /// The arms; the first is the control.
     pub arms: Vec<Arm>,
@@ -57,6 +60,29 @@ pub struct UserModel {
     /// Users who come back.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub returning: Option<Returning>,
+    /// Kinds of users that are told apart when they come, and what arms do to each: a policy may go by them (default all are of one kind). An
+    /// arm's rate is then the average over them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub segments: Vec<Segment>,
+}
+
+/// A kind of users.
+///
+/// ```toml
+/// segments = [
+///     { name = "new", share = "70%", lifts = ["+0%", "+20%"] },
+///     { name = "old", share = "30%", lifts = ["+0%", "-40%"] },
+/// ]
+/// ```
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Segment {
+    /// Its name.
+    pub name: String,
+    /// Which share of users it is.
+    pub share: Share,
+    /// By how much the rate of each arm differs among them from the arm's own, in the order of the arms.
+    pub lifts: Vec<Change>,
 }
 
 /// One arm. Without rate and lift it changes nothing.
@@ -225,7 +251,55 @@ impl UserModel {
             unless(humans, "bots.share", "with nobody but bots there is nothing to learn", "try \"2%\"");
         }
         problems.extend(self.validate_arms());
+        problems.extend(self.validate_segments());
         problems
+    }
+
+    fn validate_segments(&self) -> Vec<Problem> {
+        let mut problems = Vec::new();
+        let mut unless = |good: bool, path: String, message: String, help: &str| {
+            if !good {
+                problems.push(Problem::new(path, message).help(help));
+            }
+        };
+        let count = self.segments.len();
+        let few = count <= SEGMENTS_MAX;
+        unless(few, "segments".into(), format!("{count} are more than {SEGMENTS_MAX}"), "tell fewer apart");
+        let sum: f64 = self.segments.iter().map(|segment| segment.share.get()).sum();
+        let whole = self.segments.is_empty() || (sum - 1.0).abs() < 1e-9;
+        unless(whole, "segments".into(), format!("their shares sum to {}%", 100.0 * sum), "make it 100%");
+        let mut names = BTreeSet::new();
+        for (index, segment) in self.segments.iter().enumerate() {
+            let path = |key: &str| format!("segments.{index}.{key}");
+            let new = !segment.name.trim().is_empty() && names.insert(segment.name.as_str());
+            let message = format!("`{}` is empty, or names another segment too", segment.name);
+            unless(new, path("name"), message, "give each segment a name of its own");
+            let some = 0.0 < segment.share.get();
+            unless(some, path("share"), "nobody would be of it".into(), "try \"50%\"");
+            let (lifts, arms) = (segment.lifts.len(), self.arms.len());
+            let message = format!("{lifts} lifts for {arms} arms");
+            unless(lifts == arms, path("lifts"), message, "one for each, in their order: \"+0%\" is none");
+            for (place, (arm, lift)) in self.arms.iter().zip(&segment.lifts).enumerate() {
+                let rate = self.rate(arm) * (1.0 + lift.get());
+                let message = format!("a rate of {}% is none between 0% and 100%", 100.0 * rate);
+                let good = 0.0 < rate && rate < 1.0;
+                unless(good, path(&format!("lifts.{place}")), message, "choose one in between");
+            }
+        }
+        problems
+    }
+
+    /// By segment, its share and the rate of each arm as of the whole; without segments there is one.
+    pub(super) fn rates(&self) -> Vec<(f64, Vec<f64>)> {
+        let arms = || self.arms.iter().map(|arm| self.rate(arm));
+        let of = |segment: &Segment| {
+            let rates = arms().zip(&segment.lifts).map(|(rate, lift)| rate * (1.0 + lift.get()));
+            (segment.share.get(), rates.collect())
+        };
+        if self.segments.is_empty() {
+            return vec![(1.0, arms().collect())];
+        }
+        self.segments.iter().map(of).collect()
     }
 
     fn validate_arms(&self) -> Vec<Problem> {

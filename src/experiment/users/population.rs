@@ -20,10 +20,14 @@ pub(in crate::experiment) fn evenly(end: SimTime, at: usize, count: usize) -> Si
 pub struct Population {
     pub(super) model: UserModel,
     arms: usize,
-    /// By hour and arm: the log-odds of a user who is like the middle one.
+    /// Which share of users is of the segments up to each.
+    pub(super) upto: Vec<f64>,
+    /// By hour, segment and arm: the log-odds of a user who is like the middle one.
     pub(super) odds: Vec<f64>,
-    /// By hour and arm: the rate, averaged over humans.
+    /// By hour, segment and arm: the rate, averaged over humans.
     pub(super) rates: Vec<f64>,
+    /// By hour and arm: the rate, averaged over the humans of all segments.
+    averages: Vec<f64>,
     /// By arm: the rate at the end, without seasons and novelty.
     truth: Vec<f64>,
     /// Which part of the users has come by the end of each hour; empty where they come evenly.
@@ -40,10 +44,13 @@ impl Population {
         assert!(problems.is_empty(), "a model that was checked: {problems:?}");
         let mean = Averaging::new(model.heterogeneity);
         let base = mean.odds_of(model.base.get());
-        let effects: Vec<f64> = model.arms.iter().map(|arm| mean.odds_of(model.rate(arm)) - base).collect();
+        let (arms, segments) = (model.arms.len(), model.rates());
+        // By segment and arm.
+        let effects: Vec<f64> =
+            segments.iter().flat_map(|(_, rates)| rates).map(|rate| mean.odds_of(*rate) - base).collect();
         let hours = u64::from(model.days) * 24;
         let days_at = |hour: u64| (hour as f64 + 0.5) / 24.0;
-        let drifted = |arm: usize, days: f64| model.arms[arm].drift * days;
+        let drifted = |place: usize, days: f64| model.arms[place % arms].drift * days;
         let mut odds = Vec::with_capacity(hours as usize * effects.len());
         for hour in 0..hours {
             let (days, season) = (days_at(hour), model.seasons.at(hour));
@@ -52,15 +59,31 @@ impl Population {
                 1.0 + novelty.amplitude * libm::exp2(-halves)
             });
             odds.extend(
-                (0..effects.len()).map(|arm| base + effects[arm] * novel + drifted(arm, days) + season),
+                (0..effects.len()).map(|place| base + effects[place] * novel + drifted(place, days) + season),
             );
         }
-        let rates = odds.iter().map(|odds| mean.rate_of(*odds)).collect();
+        let rates: Vec<f64> = odds.iter().map(|odds| mean.rate_of(*odds)).collect();
         let days = f64::from(model.days);
-        let truth = (0..effects.len()).map(|arm| mean.rate_of(base + effects[arm] + drifted(arm, days)));
-        let truth = truth.collect();
-        let come = traffic(model.traffic, hours);
-        Self { model: model.clone(), arms: effects.len(), odds, rates, truth, come }
+        let at_end: Vec<f64> = (0..effects.len())
+            .map(|place| mean.rate_of(base + effects[place] + drifted(place, days)))
+            .collect();
+        // Over segments, of each arm.
+        let averaged = |rates: &[f64]| -> Vec<f64> {
+            let of = |arm: usize| {
+                let parts = segments.iter().zip(rates.chunks(arms)).map(|((share, _), of)| share * of[arm]);
+                parts.sum()
+            };
+            (0..arms).map(of).collect()
+        };
+        let averages = rates.chunks(effects.len()).flat_map(averaged).collect();
+        let mut sum = 0.0;
+        let upto = segments.iter().map(|(share, _)| {
+            sum += share;
+            sum
+        });
+        let upto = upto.collect();
+        let (truth, come) = (averaged(&at_end), traffic(model.traffic, hours));
+        Self { model: model.clone(), arms, upto, odds, rates, averages, truth, come }
     }
 
     /// Its model.
@@ -71,6 +94,11 @@ impl Population {
     /// How many arms there are.
     pub fn arms(&self) -> usize {
         self.arms
+    }
+
+    /// How many segments users are of, at least one.
+    pub fn segments(&self) -> usize {
+        self.upto.len()
     }
 
     /// How many users come in all.
@@ -88,18 +116,29 @@ impl Population {
         &self.truth
     }
 
-    /// The rate of each arm among humans at a moment.
+    /// The rate of each arm among humans at a moment, averaged over segments.
     #[inline]
     pub fn rates_at(&self, at: SimTime) -> &[f64] {
-        let row = self.row(at);
+        let row = self.hour(at) * self.arms;
+        &self.averages[row..row + self.arms]
+    }
+
+    /// The rate of each arm among the humans of a segment at a moment.
+    #[inline]
+    pub fn rates_of(&self, segment: usize, at: SimTime) -> &[f64] {
+        let row = self.row(segment, at);
         &self.rates[row..row + self.arms]
     }
 
-    /// Where the rates of a moment begin.
+    /// Where the rates of a segment at a moment begin.
     #[inline]
-    pub(super) fn row(&self, at: SimTime) -> usize {
-        let hour = (at.as_nanos() / HOUR).min(u64::from(self.model.days) * 24 - 1);
-        hour as usize * self.arms
+    pub(super) fn row(&self, segment: usize, at: SimTime) -> usize {
+        (self.hour(at) * self.segments() + segment) * self.arms
+    }
+
+    #[inline]
+    fn hour(&self, at: SimTime) -> usize {
+        (at.as_nanos() / HOUR).min(u64::from(self.model.days) * 24 - 1) as usize
     }
 
     /// When a part of all users has come.

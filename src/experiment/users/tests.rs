@@ -117,6 +117,42 @@ fn delays_and_visits_are_as_often_and_as_long_as_said() {
 }
 
 #[test]
+fn segments_have_their_own_rates_and_arms_the_average() {
+    let segments = "heterogeneity = 1.0\nsegments = [{ name = \"new\", share = \"75%\", lifts = [\"+0%\", \"+100%\"] }, \
+                    { name = \"old\", share = \"25%\", lifts = [\"+200%\", \"-50%\"] }]";
+    let population = Population::new(&model(segments));
+    let near = |found: &[f64], expected: [f64; 2]| {
+        assert!(found.iter().zip(expected).all(|(one, other)| (one - other).abs() < 1e-9), "{found:?}");
+    };
+    let noon = SimTime::from_nanos(5 * DAY + 12 * HOUR);
+    near(population.rates_of(0, noon), [0.05, 0.12]);
+    near(population.rates_of(1, noon), [0.15, 0.03]);
+    near(population.rates_at(noon), [0.075, 0.0975]);
+    near(population.truth(), [0.075, 0.0975]);
+    let users = population.users(Seed::new(5));
+    let all: Vec<User> = (0..population.count()).map(|number| users.user(number)).collect();
+    for (segment, share, rates) in [(0, 0.75, [0.05, 0.12]), (1, 0.25, [0.15, 0.03])] {
+        let of: Vec<&User> = all.iter().filter(|user| user.segment == segment).collect();
+        assert!((of.len() as f64 / all.len() as f64 - share).abs() < 0.0125, "{} users", of.len());
+        for (arm, rate) in rates.into_iter().enumerate() {
+            let happened = of.iter().filter(|user| users.response(user, 0, user.first, arm).success).count();
+            // Four standard errors.
+            let error = 4.0 * (rate * (1.0 - rate) / of.len() as f64).sqrt();
+            let found = happened as f64 / of.len() as f64;
+            assert!((found - rate).abs() < error, "segment {segment}, arm {arm}: {found}");
+        }
+    }
+    // Nothing else moves with them.
+    let plain = Population::new(&model("heterogeneity = 1.0"));
+    let same = |user: &User| {
+        let mut one = plain.users(Seed::new(5)).user(user.number);
+        one.segment = user.segment;
+        one == *user
+    };
+    assert!(all.iter().all(same));
+}
+
+#[test]
 fn what_cannot_be_is_told() {
     for (more, path) in [
         ("heterogeneity = -1.0", "heterogeneity"),
@@ -124,6 +160,13 @@ fn what_cannot_be_is_told() {
         ("bots = { share = \"100%\" }", "bots.share"),
         ("returning = { share = \"5%\", visits = 1, gap = \"1d\" }", "returning.visits"),
         ("novelty = { amplitude = 1.0, half_life = \"0s\" }", "novelty.half_life"),
+        ("segments = [{ name = \"x\", share = \"50%\", lifts = [\"+0%\", \"+0%\"] }]", "segments"),
+        ("segments = [{ name = \"x\", share = \"100%\", lifts = [\"+0%\"] }]", "segments.0.lifts"),
+        (
+            "segments = [{ name = \"x\", share = \"100%\", lifts = [\"+0%\", \"+5000%\"] }]",
+            "segments.0.lifts.1",
+        ),
+        ("segments = [{ name = \"\", share = \"100%\", lifts = [\"+0%\", \"+0%\"] }]", "segments.0.name"),
     ] {
         let problems = model(more).validate();
         assert_eq!(problems.first().map(|problem| problem.path.as_str()), Some(path), "{more}: {problems:?}");

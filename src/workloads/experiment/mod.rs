@@ -147,6 +147,11 @@ impl Config {
         for (name, model) in &self.users {
             let path = format!("users.{name}");
             problems.extend(model.validate().into_iter().map(|problem| problem.within(&path)));
+            if !model.segments.is_empty() {
+                let message = "apps of the platform do not tell segments apart";
+                let help = "remove them: segments are for `wavetank compare`";
+                problems.push(Problem::new(format!("{path}.segments"), message).help(help));
+            }
             if !started.contains(name) {
                 let message = format!("no step starts `{name}`");
                 problems.push(Problem::new(path, message).help("add a step, or remove the users"));
