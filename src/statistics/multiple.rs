@@ -204,7 +204,10 @@ mod tests {
                     let closed = sets.map(simes).fold(0.0, f64::max);
                     assert!((found - closed).abs() < 1e-14, "{p:?}: {found} is not {closed}");
                 }
-                assert!(found.iter().zip(hochberg(&p)).all(|(sharp, blunt)| *sharp <= blunt + 1e-15), "{p:?}");
+                assert!(
+                    found.iter().zip(hochberg(&p)).all(|(sharp, blunt)| *sharp <= blunt + 1e-15),
+                    "{p:?}"
+                );
                 let global = simes((1 << questions) - 1);
                 assert!(found.iter().all(|one| global - 1e-15 <= *one), "{p:?}: {global}");
             }

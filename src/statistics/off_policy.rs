@@ -157,7 +157,9 @@ pub enum Refusal {
         effective: f64,
     },
     /// A replay of a log whose arms were not chosen with the same probability.
-    #[error("the log is not of the uniform policy: its probabilities reach from {low} to {high}, and {matches} of {rounds} rounds match")]
+    #[error(
+        "the log is not of the uniform policy: its probabilities reach from {low} to {high}, and {matches} of {rounds} rounds match"
+    )]
     NotUniform {
         /// The least logged probability.
         low: f64,
@@ -261,8 +263,7 @@ fn matching(rounds: &[Round]) -> impl Iterator<Item = &Round> {
 
 /// (Σx)² / Σx²; 0 if all are.
 fn effective(terms: impl Iterator<Item = f64>) -> f64 {
-    let (sum, squares) =
-        terms.fold((0.0, 0.0), |(sum, squares), term| (sum + term, squares + term * term));
+    let (sum, squares) = terms.fold((0.0, 0.0), |(sum, squares), term| (sum + term, squares + term * term));
     if 0.0 < squares { sum * sum / squares } else { 0.0 }
 }
 

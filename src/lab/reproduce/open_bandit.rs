@@ -21,11 +21,8 @@ const OBP: &str = "obp 0.5.7";
 const PEERS: &str = "independent program";
 
 /// The estimators that are laid side by side.
-const ESTIMATORS: [(&str, Estimator); 3] = [
-    ("IPS", Estimator::Ips),
-    ("SNIPS", Estimator::Snips),
-    ("doubly robust", Estimator::DoublyRobust),
-];
+const ESTIMATORS: [(&str, Estimator); 3] =
+    [("IPS", Estimator::Ips), ("SNIPS", Estimator::Snips), ("doubly robust", Estimator::DoublyRobust)];
 
 const SMALL_PROPENSITIES: &str = "the log lacks much of what the uniform policy does";
 
@@ -100,7 +97,15 @@ pub fn reproduce(file: &Path) -> Result<Finding, LogError> {
              at least {EFFECTIVE_ROUNDS_MIN} effective rounds and {EFFECTIVE_REWARDS_MIN} effective clicks. The doubly robust estimator takes \
              for its model the share of clicks of each item in the other half of the log."
         ),
-        tables: vec![clicks(&logs)?, tests(&logs)?, differences(&logs)?, fixed_policy(&logs)?, uniform_policy(&logs)?, weights(&logs)?, truth(&logs)?],
+        tables: vec![
+            clicks(&logs)?,
+            tests(&logs)?,
+            differences(&logs)?,
+            fixed_policy(&logs)?,
+            uniform_policy(&logs)?,
+            weights(&logs)?,
+            truth(&logs)?,
+        ],
     })
 }
 
