@@ -23,6 +23,7 @@ pub mod off_policy;
 pub mod power;
 pub mod proportion;
 pub mod quadrature;
+pub mod quantile;
 mod race;
 pub mod randomization;
 pub mod rank;
