@@ -30,6 +30,7 @@ pub mod rank;
 pub mod rate;
 pub mod regret;
 pub mod root;
+pub mod seasons;
 pub mod sequential;
 pub mod srm;
 pub mod stirling;
