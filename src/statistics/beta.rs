@@ -185,6 +185,18 @@ fn fraction(x: f64, a: f64, b: f64) -> f64 {
     product
 }
 
+/// The probability of more than `f` in the distribution of Fisher and Snedecor with these degrees of freedom: I(ν₂/(ν₂ + ν₁ f); ν₂/2, ν₁/2).
+pub fn f_sf(f: f64, [over, under]: [f64; 2]) -> f64 {
+    if f <= 0.0 {
+        return 1.0;
+    }
+    let sum = under + over * f;
+    if sum.is_infinite() {
+        return 0.0;
+    }
+    cdf_of_parts(under / sum, over * f / sum, 0.5 * under, 0.5 * over)
+}
+
 /// The value up to which there is the probability `p`, as exact as the distribution: by Newton's method, from the quantile of the normal
 /// distribution of the same mean and variance; by halving where a step would leave the interval that holds it, or does not get there.
 pub fn quantile(p: f64, a: f64, b: f64) -> f64 {
@@ -300,5 +312,15 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn the_tail_of_f_is_that_of_scipy_and_of_student() {
+        // The upper 5 % of tables.
+        for (f, degrees) in [(4.964602743730711, [1.0, 10.0]), (2.9012945362361564, [5.0, 15.0])] {
+            assert_near("f", f_sf(f, degrees), 0.05, 1e-9);
+        }
+        assert_near("t", f_sf(4.0, [1.0, 7.5]), crate::statistics::student::two_sided(2.0, 7.5), 1e-12);
+        assert_eq!((f_sf(0.0, [2.0, 3.0]), f_sf(f64::INFINITY, [2.0, 3.0])), (1.0, 0.0));
     }
 }

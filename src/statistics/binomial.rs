@@ -79,8 +79,17 @@ pub fn exact(successes: u64, trials: u64, share: f64) -> f64 {
     p.min(1.0)
 }
 
+/// The largest count of which the probability of fewer successes is at most `tail`. 0 if even that of none is more.
+///
+/// # Panics
+/// Unless the share lies between 0 and 1.
+pub fn rarely_below(tail: f64, trials: u64, share: f64) -> u64 {
+    assert!(0.0 < share && share < 1.0, "a share, not {share}");
+    first(0, trials, |count| tail < up_to(count, trials, share))
+}
+
 /// The probability of at most so many successes: I_{1−p}(n − k, k + 1).
-fn up_to(count: u64, trials: u64, share: f64) -> f64 {
+pub fn up_to(count: u64, trials: u64, share: f64) -> f64 {
     if count == trials {
         return 1.0;
     }

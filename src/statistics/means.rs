@@ -3,7 +3,7 @@
 //! Everything starts from [`Moments`], which merge. Differences are treated less control.
 
 use crate::statistics::proportion::Share;
-use crate::statistics::{Interval, normal, student};
+use crate::statistics::{Interval, normal, quantile, student};
 
 /// How many values were seen of `K` quantities of the same users, with their means and the sums of products of their deviations. Merging the
 /// moments of parts gives those of the whole, without the cancellation of sums of squares: Welford, "Note on a method for calculating corrected
@@ -109,6 +109,10 @@ impl<const K: usize> Moments<K> {
     }
 }
 
+/// How many different values must lie within the bounds of a quantile for it to behave like a mean: of a quantity that moves in steps as wide as
+/// the quantile's own error, an arm may be a whole step off without any error to show for it.
+pub const QUANTILE_VALUES_MIN: usize = 10;
+
 /// The estimate of an arm that behaves like a mean over its users.
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub struct ArmMean {
@@ -139,9 +143,22 @@ impl ArmMean {
         Self { users: moments.count, value, variance }
     }
 
-    /// A quantile of users, from an interval of it by order statistics at this confidence: its standard error is the width over 2 z, and its variance
-    /// (n − 1) times the square of that, as the gbstats library has it.
-    pub fn of_quantile(users: u64, value: f64, bounds: Interval, confidence: f64) -> Self {
+    /// A quantile of users, from their ascending values: the width of its bounds by order statistics tells its variance, at the confidence that they
+    /// really have. Price and Bonett, "Estimating the variance of the sample median" (2001). None where the sample is too small for bounds, or
+    /// where fewer than [`QUANTILE_VALUES_MIN`] different values lie within them.
+    ///
+    /// # Panics
+    /// Unless the values ascend, and `p` lies between 0 and 1.
+    pub fn of_quantile(sorted: &[f64], p: f64) -> Option<Self> {
+        let found = quantile::quantile(sorted, p, 0.95)?;
+        let enough = found.bounds.low.is_finite() && found.bounds.high.is_finite();
+        (enough && QUANTILE_VALUES_MIN <= found.values)
+            .then(|| Self::of_quantile_bounds(sorted.len() as u64, found.value, found.bounds, found.coverage))
+    }
+
+    /// A quantile of users, from an interval of it by order statistics at this confidence, as a database gives it: its standard error is the width
+    /// over 2 z, and its variance (n − 1) times the square of that, as the gbstats library has it.
+    pub fn of_quantile_bounds(users: u64, value: f64, bounds: Interval, confidence: f64) -> Self {
         let error = (bounds.high - bounds.low) / (-2.0 * normal::quantile(0.5 * (1.0 - confidence)));
         Self { users, value, variance: users.saturating_sub(1) as f64 * error * error }
     }
@@ -666,5 +683,37 @@ mod tests {
         assert_eq!(paired(&Moments::default()).p(), 1.0);
         assert_near("ratio", geometric_ratio([(1.0, 2.0), (3.0, 1.5), (2.0, 8.0)]), libm::cbrt(4.0), 1e-14);
         assert_eq!(geometric_ratio([]), 1.0);
+    }
+
+    #[test]
+    fn differences_of_quantiles_are_covered_also_of_rounded_values_and_steps_are_refused() {
+        const RUNS: u32 = 1500;
+        let mut stream = Seed::new(9).stream("quantiles");
+        for (users, p) in [(300, 0.5), (800, 0.9)] {
+            let (mut covered, mut rounded) = (0, 0);
+            for _ in 0..RUNS {
+                let mut arm = |effect: f64, step: f64| {
+                    let value = |stream: &mut Stream| effect + libm::exp(0.5 * draw(stream));
+                    let mut values: Vec<f64> =
+                        (0..users).map(|_| (value(&mut stream) / step).round() * step).collect();
+                    values.sort_by(f64::total_cmp);
+                    ArmMean::of_quantile(&values, p).expect("there are enough values")
+                };
+                let holds = |one: ArmMean, other: ArmMean| {
+                    u32::from(welch(&one, &other).interval(0.95).contains(0.2))
+                };
+                covered += holds(arm(0.0, 1e-9), arm(0.2, 1e-9));
+                // The bounds of a quantile are some thirty of these steps apart.
+                rounded += holds(arm(0.0, 0.005), arm(0.2, 0.005));
+            }
+            // 0.95 of 1,500, ± four deviations of 8.4; the bounds are a little wide.
+            for covered in [covered, rounded] {
+                assert!((1391..=1475).contains(&covered), "{users} {p}: {covered}");
+            }
+        }
+        let steps: Vec<f64> = (0..1000).map(|user| f64::from(user / 100)).collect();
+        assert_eq!(ArmMean::of_quantile(&steps, 0.5), None);
+        assert_eq!(ArmMean::of_quantile(&[1.0, 2.0, 3.0], 0.5), None);
+        assert_eq!(ArmMean::of_quantile(&[], 0.5), None);
     }
 }

@@ -447,6 +447,21 @@ mod tests {
     }
 
     #[test]
+    fn the_score_interval_of_a_difference_is_that_of_miettinen_and_nurminen() {
+        // By root finding over the likeliest shares of the restricted model, apart from this project.
+        for (control, treated, low, high) in [
+            ((5, 120), (16, 118), 0.0233704, 0.1727466),
+            ((38, 10_000), (42, 10_000), -0.00138136, 0.00219930),
+            ((1200, 24_000), (1340, 24_100), 0.00160546, 0.00960352),
+        ] {
+            let share = |(successes, trials)| Share::new(successes, trials);
+            let found = score_interval(share(control), share(treated), 0.95);
+            let near = |found: f64, expected: f64| (found - expected).abs() < 6e-8;
+            assert!(near(found.low, low) && near(found.high, high), "{control:?} {treated:?}: {found:?}");
+        }
+    }
+
+    #[test]
     fn a_margin_of_nothing_asks_for_superiority() {
         let (control, treated) = (Share::new(100, 1000), Share::new(130, 1000));
         assert_eq!(non_inferiority(control, treated, 0.0), unpooled(control, treated));

@@ -66,7 +66,7 @@ impl Row {
             number(expected).unwrap_or_else(|| panic!("{}: nothing expected: {}", what(), self.expected));
         let near = found == expected
             || (found.is_nan() && expected.is_nan())
-            || (found - expected).abs() <= self.rel_tol * expected.abs() + self.abs_tol;
+            || (found - expected).abs() <= self.abs_tol.max(self.rel_tol * expected.abs());
         assert!(near, "{}: {found} is not {expected}", what());
     }
 }

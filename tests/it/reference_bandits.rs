@@ -483,8 +483,9 @@ fn vw() {
     for row in rows("vw") {
         let expected = row.expected["pmf"].as_array().expect("a list");
         if row.inputs["args"].as_str().is_some_and(|arguments| arguments.contains("--cb_explore_adf")) {
-            // SquareCB and RegCB turn the predictions of Vowpal Wabbit's online regression over hashed features into probabilities. The row holds
-            // neither, and a regression of ours predicts other numbers: it only tells that the rewarded action comes first, or none does.
+            // SquareCB and RegCB, which this project does not have, turn the predictions of Vowpal Wabbit's online regression over hashed features
+            // into probabilities. The row holds neither those predictions nor the regression's state, and one of ours predicts other numbers, so
+            // that no probability can be compared: it only tells that the rewarded action comes first, or none does.
             let pmf: Vec<f64> = expected.iter().map(|one| one.as_f64().expect("a number")).collect();
             assert!((pmf.iter().sum::<f64>() - 1.0).abs() < 1e-6, "{}: {pmf:?}", row.id);
             let arms = pmf.iter().enumerate().map(|(arm, share)| (arm, *share));

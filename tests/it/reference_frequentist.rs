@@ -296,7 +296,7 @@ fn quantile_metrics() {
         let lists = ["n", "hat", "lower", "upper"].map(|key| row.numbers(key));
         let [control, treated] = [0, 1].map(|arm| {
             let bounds = Interval { low: lists[2][arm], high: lists[3][arm] };
-            ArmMean::of_quantile(lists[0][arm] as u64, lists[1][arm], bounds, 0.95)
+            ArmMean::of_quantile_bounds(lists[0][arm] as u64, lists[1][arm], bounds, 0.95)
         });
         match row.function.as_str() {
             "p90 metric from order-statistic bounds" => {

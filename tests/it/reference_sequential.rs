@@ -4,9 +4,10 @@ use serde_json::Value;
 use wavetank::statistics::bayes::{self, Beta, Normal, Patience, Posterior};
 use wavetank::statistics::binomial;
 use wavetank::statistics::group_sequential::{self, Sides, Spending};
+use wavetank::statistics::seasons::{Observation, seasonal_effect};
 use wavetank::statistics::sequential::{ConfidenceSequence, Mixture, NormalBoundary, share_sequence};
 use wavetank::statistics::srm::{self, Period, SequentialRatio};
-use wavetank::statistics::validity::{self, DailyEffect, Observation};
+use wavetank::statistics::validity::{self, DailyEffect};
 
 use crate::reference::{Row, rows};
 
@@ -349,7 +350,7 @@ fn seasons() {
             value: values[index],
         };
         let observations: Vec<Observation> = row.numbers("dow").iter().enumerate().map(observation).collect();
-        let found = validity::seasonal_effect(&observations).expect("there is an effect");
+        let found = seasonal_effect(&observations).expect("there is an effect");
         row.check("effect", found.adjusted.value);
         row.check("se", found.adjusted.standard_error);
         row.check("p", found.adjusted.p);

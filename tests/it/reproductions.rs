@@ -107,8 +107,8 @@ fn the_open_bandit_dataset_tells_what_other_libraries_read_in_it() {
 #[test]
 fn detectors_alarm_in_vain_as_often_as_they_state() {
     let finding = detectors::reproduce(&CREW, 300);
-    // 16 at two levels, 6 of them at a third, and 4 in settings at the limit of what they state.
-    check(&finding, 42, &[]);
+    // 19 at two levels, 6 of them at a third, and 6 in settings at the limit of what they state.
+    check(&finding, 50, &[]);
     for (table, row) in rows(&finding).filter(|(table, _)| table.starts_with("Found at 5 %")) {
         assert!(0.25 < row.found.value, "{table}: {row:#?}");
     }

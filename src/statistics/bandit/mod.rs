@@ -81,8 +81,6 @@ pub struct Arm {
     pub pulls: f64,
     /// Their sum.
     pub rewards: f64,
-    /// The sum of their squares.
-    pub squares: f64,
     /// Whether it was removed.
     pub removed: bool,
 }
@@ -90,21 +88,13 @@ pub struct Arm {
 impl Arm {
     /// An arm with so many successes among so many pulls.
     pub fn of_successes(successes: f64, pulls: f64) -> Self {
-        Self { pulls, rewards: successes, squares: successes, removed: false }
+        Self { pulls, rewards: successes, removed: false }
     }
 
     /// The mean reward; 0 of an arm never pulled.
     #[inline]
     pub fn mean(&self) -> f64 {
         if 0.0 < self.pulls { self.rewards / self.pulls } else { 0.0 }
-    }
-
-    /// The variance of the rewards, (Σr² − n m²) / (n − 1), never negative; 0 for fewer than two.
-    pub fn variance(&self) -> f64 {
-        if self.pulls <= 1.0 {
-            return 0.0;
-        }
-        ((self.squares - self.rewards * self.mean()) / (self.pulls - 1.0)).max(0.0)
     }
 }
 
@@ -186,7 +176,6 @@ impl Arms {
         }
         arm.pulls += 1.0;
         arm.rewards += outcome.reward;
-        arm.squares += outcome.reward * outcome.reward;
         self.pulls += 1.0;
     }
 
@@ -197,7 +186,7 @@ impl Arms {
             *arm = if pulls < FORGOTTEN {
                 Arm::default()
             } else {
-                Arm { pulls, rewards: arm.rewards * factor, squares: arm.squares * factor, removed: false }
+                Arm { pulls, rewards: arm.rewards * factor, removed: false }
             };
             self.pulls += pulls;
         }
@@ -220,7 +209,6 @@ impl Arms {
             *arm = Arm::default();
         } else {
             arm.rewards -= old.reward;
-            arm.squares -= old.reward * old.reward;
         }
     }
 

@@ -3,16 +3,20 @@
 
 use std::fmt::Write;
 
+use crate::lab::reproduce::detectors::simulations::{
+    aa_tests, adaptive, any_invariant, days, habituation, interactions, lost, period, purchases, ratio,
+    seasons, sequential, skewed_arms, split, treated_at_weekends,
+};
 use crate::lab::reproduce::{Claim, Crew, Finding, Found, Published, Row, Scale, Table};
 use crate::statistics::binomial::{clopper_pearson, exact};
 use crate::statistics::dice::Dice;
-use crate::statistics::means::Moments;
 use crate::statistics::proportion::{Share, pooled};
-use crate::statistics::srm::{Period, SequentialRatio, check, check_over_time};
-use crate::statistics::validity::{
-    ArmSummary, DailyEffect, Habituation, Observation, Purchases, cannibalisation, carry_over, independence,
-    interaction, invariants, seasonal_effect, selection, trend,
-};
+use crate::statistics::rank::uniformity;
+use crate::statistics::seasons::{seasonal_effect, seasonal_interaction, seasons_alike};
+use crate::statistics::srm::{Period, check, check_over_time};
+use crate::statistics::validity::{Habituation, independence, selection, trend};
+
+mod simulations;
 
 /// How many experiments of each kind the report has.
 pub const EXPERIMENTS: usize = 20_000;
@@ -22,11 +26,11 @@ const PORTION: usize = 100;
 
 const SRM: &str = "src/statistics/srm.rs";
 const VALIDITY: &str = "src/statistics/validity.rs";
+const SEASONS: &str = "src/statistics/seasons.rs";
 const BINOMIAL: &str = "src/statistics/binomial.rs";
+const RANK: &str = "src/statistics/rank.rs";
 
-const FEW_VALUES: &str = "140 values are not many: HC1 is a little too small, and the normal tail too light";
 const STEPS: &str = "of 15 users there are few possible counts, and p moves in steps: on the safe side";
-const FEW_SUCCESSES: &str = "the variance of few successes is itself uncertain";
 
 /// A detector in a setting of which it says how often it errs.
 struct Detector {
@@ -44,7 +48,7 @@ struct Detector {
 }
 
 /// All of them. What each states holds of such counts.
-const DETECTORS: [Detector; 16] = [
+const DETECTORS: [Detector; 19] = [
     Detector {
         name: "sample ratio, Pearson",
         sound: "10,000 users, split 5:3:2",
@@ -125,6 +129,15 @@ const DETECTORS: [Detector; 16] = [
         },
     },
     Detector {
+        name: "A/A calibration, all levels",
+        sound: "200 A/A tests of means, 500 users an arm: whether their p-values are spread evenly",
+        planted: "each user counts as three who do the same",
+        claim: Claim::Stated,
+        source: RANK,
+        why: None,
+        p: |planted, dice| uniformity(&aa_tests(200, 500, if planted { 3 } else { 1 }, dice)).p,
+    },
+    Detector {
         name: "collision of experiments",
         sound: "1,000 users in two experiments of two and three arms",
         planted: "a tenth of one arm's users change their arm of the other",
@@ -190,11 +203,41 @@ const DETECTORS: [Detector; 16] = [
         sound: "two arms on 70 days, of which weekends differ and vary more; no effect",
         planted: "an effect of 0.5 standard deviations of a week's day",
         claim: Claim::Stated,
-        source: VALIDITY,
-        why: Some(FEW_VALUES),
+        source: SEASONS,
+        why: None,
         p: |planted, dice| {
-            let seasons = seasons(70, if planted { 0.4 } else { 0.0 }, dice);
-            seasonal_effect(&seasons).map_or(1.0, |found| found.adjusted.p)
+            let seasons = seasons(70, [if planted { 0.4 } else { 0.0 }; 2], dice);
+            seasonal_effect(&seasons).map_or(1.0, |found| found.adjusted_p_of_few)
+        },
+    },
+    Detector {
+        name: "effect that depends on the season",
+        sound: "the same days, and the same effect on each",
+        planted: "the effect of weekends is 1.5 higher, one standard deviation of a weekend's day",
+        claim: Claim::Stated,
+        source: SEASONS,
+        why: None,
+        p: |planted, dice| {
+            let seasons = seasons(70, [0.4, if planted { 1.9 } else { 0.4 }], dice);
+            seasonal_interaction(&seasons).map_or(1.0, |found| found.p)
+        },
+    },
+    Detector {
+        name: "seasons treated alike",
+        sound: "70 days of which each has one arm, by a coin",
+        planted: "weekends are treated twice as often as others",
+        claim: Claim::Stated,
+        source: SEASONS,
+        why: None,
+        p: |planted, dice| {
+            let days = if planted {
+                treated_at_weekends(70, dice)
+            } else {
+                let mut days = seasons(140, [0.0; 2], dice);
+                days.retain(|_| dice.happens(0.5));
+                days
+            };
+            seasons_alike(&days).p
         },
     },
     Detector {
@@ -227,7 +270,7 @@ const DETECTORS: [Detector; 16] = [
 ];
 
 /// The smallest counts for which a detector states its rate, or fewer.
-const EDGES: [Detector; 8] = [
+const EDGES: [Detector; 11] = [
     Detector {
         name: "sample ratio, Pearson, five expected in each arm",
         sound: "15 users, split 1:1:1",
@@ -250,12 +293,21 @@ const EDGES: [Detector; 8] = [
         },
     },
     Detector {
-        name: "interaction, ten successes in each cell",
-        sound: "four cells of 50 users, 20 % succeed",
+        name: "interaction, forty successes in each cell",
+        sound: "four cells of 200 users, 20 % succeed",
         planted: "",
         claim: Claim::Stated,
         source: VALIDITY,
-        why: Some(FEW_SUCCESSES),
+        why: None,
+        p: |_, dice| interactions(200, [0.2; 4], dice),
+    },
+    Detector {
+        name: "interaction, ten successes in each cell",
+        sound: "four cells of 50 users, 20 % succeed",
+        planted: "",
+        claim: Claim::None,
+        source: VALIDITY,
+        why: None,
         p: |_, dice| interactions(50, [0.2; 4], dice),
     },
     Detector {
@@ -271,10 +323,30 @@ const EDGES: [Detector; 8] = [
         name: "effect among seasons, two weeks",
         sound: "two arms on 14 days",
         planted: "",
-        claim: Claim::None,
-        source: VALIDITY,
+        claim: Claim::AtMost,
+        source: SEASONS,
         why: None,
-        p: |_, dice| seasonal_effect(&seasons(14, 0.0, dice)).map_or(1.0, |found| found.adjusted.p),
+        p: |_, dice| {
+            seasonal_effect(&seasons(14, [0.0; 2], dice)).map_or(1.0, |found| found.adjusted_p_of_few)
+        },
+    },
+    Detector {
+        name: "effect among seasons, two weeks, by the normal distribution",
+        sound: "the same",
+        planted: "",
+        claim: Claim::None,
+        source: SEASONS,
+        why: None,
+        p: |_, dice| seasonal_effect(&seasons(14, [0.0; 2], dice)).map_or(1.0, |found| found.adjusted.p),
+    },
+    Detector {
+        name: "effect that depends on the season, two weeks",
+        sound: "the same",
+        planted: "",
+        claim: Claim::AtMost,
+        source: SEASONS,
+        why: None,
+        p: |_, dice| seasonal_interaction(&seasons(14, [0.0; 2], dice)).map_or(1.0, |found| found.p),
     },
     Detector {
         name: "carry-over, 30 users of each arm",
@@ -303,7 +375,7 @@ const EDGES: [Detector; 8] = [
         sound: "70 days, of which weekends are treated twice as often as others; no effect",
         planted: "",
         claim: Claim::None,
-        source: VALIDITY,
+        source: SEASONS,
         why: None,
         p: |_, dice| seasonal_effect(&treated_at_weekends(70, dice)).map_or(1.0, |found| found.unadjusted.p),
     },
@@ -415,147 +487,6 @@ fn names(crew: &Crew<'_>, experiments: usize) -> Vec<Row> {
     ]
 }
 
-/// So many users, each in an arm by its weight.
-fn split(users: u64, weights: &[f64], dice: &mut Dice) -> Vec<u64> {
-    let (mut left, mut rest) = (users, weights.iter().sum::<f64>());
-    let mut draw = |weight: &f64| {
-        let share = if 0.0 < rest { (weight / rest).clamp(0.0, 1.0) } else { 1.0 };
-        let count = dice.binomial(left, share);
-        (left, rest) = (left - count, rest - weight);
-        count
-    };
-    let mut counts: Vec<u64> = weights[1..].iter().map(&mut draw).collect();
-    counts.insert(0, left);
-    counts
-}
-
-/// How many of so many are lost.
-fn lost(users: u64, share: f64, dice: &mut Dice) -> u64 {
-    dice.binomial(users, share)
-}
-
-fn ratio(planted: bool, dice: &mut Dice, p: fn(&[u64]) -> f64) -> f64 {
-    let mut counts = split(10_000, &[5.0, 3.0, 2.0], dice);
-    counts[2] -= lost(counts[2], if planted { 0.05 } else { 0.0 }, dice);
-    p(&counts)
-}
-
-/// A period of which a share of the last arm is lost.
-fn period(weights: &[f64], mut counts: Vec<u64>, share: f64, dice: &mut Dice) -> Period {
-    let last = counts.len() - 1;
-    counts[last] -= lost(counts[last], share, dice);
-    Period { weights: weights.to_vec(), counts }
-}
-
-/// Three arms whose weights follow what each has earned so far, which is noise: 10 % of users succeed under any.
-fn adaptive(planted: bool, dice: &mut Dice) -> Vec<Period> {
-    let (mut weights, mut earned, mut seen) = ([1.0; 3], [1.0; 3], [10.0; 3]);
-    let mut one = |_| {
-        let counts = split(300, &weights, dice);
-        let this = period(&weights, counts, if planted { 0.1 } else { 0.0 }, dice);
-        for arm in 0..3 {
-            earned[arm] += dice.binomial(this.counts[arm], 0.1) as f64;
-            seen[arm] += this.counts[arm] as f64;
-            let rate: f64 = earned[arm] / seen[arm];
-            weights[arm] = rate * rate;
-        }
-        this
-    };
-    (0..20).map(&mut one).collect()
-}
-
-fn sequential(arms: usize, batches: &[Period]) -> f64 {
-    let mut test = SequentialRatio::new(arms, SequentialRatio::CONCENTRATION);
-    batches.iter().for_each(|batch| test.add(batch));
-    test.p()
-}
-
-/// Cells in the order 00, 01, 10, 11.
-fn interactions(users: u64, shares: [f64; 4], dice: &mut Dice) -> f64 {
-    let [a, b, c, d] = shares.map(|share| (dice.binomial(users, share), users));
-    interaction([[a, b], [c, d]]).p
-}
-
-fn days(count: u32, fall: f64, dice: &mut Dice) -> Vec<DailyEffect> {
-    let mut one = |day: u32| {
-        let effect = 0.05 - fall * libm::log(f64::from(day)) + 0.01 * dice.normal();
-        DailyEffect { day: f64::from(day), effect, standard_error: 0.01 }
-    };
-    (1..=count).map(&mut one).collect()
-}
-
-fn habituation(count: u32, fall: f64, dice: &mut Dice) -> f64 {
-    trend(&days(count, fall, dice)).map_or(1.0, |trend| trend.slope.p)
-}
-
-fn seasons(count: usize, effect: f64, dice: &mut Dice) -> Vec<Observation> {
-    let mut one = |(day, treated): (usize, bool)| {
-        let season = day % 7;
-        let (level, spread) = if season < 5 { (0.0, 0.8) } else { (2.0, 1.6) };
-        let value = level + if treated { effect } else { 0.0 } + spread * dice.normal();
-        Observation { season, treated, value }
-    };
-    (0..count).flat_map(|day| [(day, false), (day, true)]).map(&mut one).collect()
-}
-
-/// Of days that had both, all treated weekends and all other days without treatment, and half of the rest: weekends are treated twice as often.
-fn treated_at_weekends(count: usize, dice: &mut Dice) -> Vec<Observation> {
-    let mut observations = seasons(count, 0.0, dice);
-    observations.retain(|one| one.treated == (5 <= one.season) || dice.happens(0.5));
-    observations
-}
-
-fn summary(values: &[f64]) -> ArmSummary {
-    use crate::statistics::descriptive::{mean, variance};
-    ArmSummary { users: values.len() as u64, mean: mean(values), variance: variance(values) }
-}
-
-fn skewed_arms(users: usize, more: f64, dice: &mut Dice) -> f64 {
-    let arms = [0.0, 0.0, more].map(|more| {
-        let values: Vec<f64> = (0..users).map(|_| more + libm::exp(0.5 * dice.normal())).collect();
-        summary(&values)
-    });
-    carry_over(&arms).p
-}
-
-fn any_invariant(planted: bool, dice: &mut Dice) -> f64 {
-    let mut arm = |shift: f64| -> [Vec<f64>; 5] {
-        let mut metrics: [Vec<f64>; 5] = Default::default();
-        for _ in 0..120 {
-            let common = dice.normal();
-            for (metric, values) in metrics.iter_mut().enumerate() {
-                let shift = if metric == 3 { shift } else { 0.0 };
-                values.push(shift + 0.5 * common + 0.75_f64.sqrt() * dice.normal());
-            }
-        }
-        metrics
-    };
-    let (control, treated) = (arm(0.0), arm(if planted { 0.5 } else { 0.0 }));
-    let metrics: Vec<Vec<ArmSummary>> =
-        control.iter().zip(&treated).map(|(one, other)| vec![summary(one), summary(other)]).collect();
-    invariants(&metrics).into_iter().fold(1.0, f64::min)
-}
-
-fn purchases(users: usize, taken: f64, dice: &mut Dice) -> f64 {
-    let mut arm = |own: f64, others: f64| -> Purchases {
-        let mut pairs: Moments<2> = Moments::of([]);
-        for _ in 0..users {
-            let habit = dice.normal();
-            pairs.add(&[own + habit + 0.5 * dice.normal(), others + habit + 0.5 * dice.normal()]);
-        }
-        Purchases {
-            users: users as u64,
-            own: pairs.mean(0),
-            others: pairs.mean(1),
-            own_variance: pairs.variance(0),
-            others_variance: pairs.variance(1),
-            covariance: pairs.covariance(0, 1),
-        }
-    };
-    let (control, treated) = (arm(1.0, 5.0), arm(1.5, 5.0 - taken));
-    cannibalisation(&control, &treated).p
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -582,29 +513,5 @@ mod tests {
         assert_eq!(judged(Claim::AtMost, shy), Some(Reproduced::Yes));
         assert_eq!(judged(Claim::AtMost, bold), Some(Reproduced::No));
         assert_eq!(judged(Claim::None, bold), None);
-    }
-
-    #[test]
-    fn weekends_are_treated_twice_as_often_as_other_days() {
-        let mut dice = Dice::new(&mut crate::base::Seed::new(1).stream("weekends"));
-        let days = treated_at_weekends(70_000, &mut dice);
-        let treated = |weekend: bool| {
-            let all = days.iter().filter(|one| weekend == (5 <= one.season));
-            all.clone().filter(|one| one.treated).count() as f64 / all.count() as f64
-        };
-        let (weekends, others) = (treated(true), treated(false));
-        assert!((weekends / others - 2.0).abs() < 0.05, "{weekends} and {others}");
-        let most = days.iter().filter(|one| one.treated && one.season < 5).count();
-        assert!(2 * most > days.iter().filter(|one| one.treated).count(), "most treated days are others");
-    }
-
-    #[test]
-    fn users_are_split_by_their_weights() {
-        let mut dice = Dice::new(&mut crate::base::Seed::new(1).stream("split"));
-        let counts = split(100_000, &[5.0, 3.0, 0.0, 2.0], &mut dice);
-        assert_eq!(counts.iter().sum::<u64>(), 100_000);
-        for (count, share) in counts.iter().zip([0.5, 0.3, 0.0, 0.2]) {
-            assert!((*count as f64 - 100_000.0 * share).abs() < 700.0, "{counts:?}");
-        }
     }
 }
