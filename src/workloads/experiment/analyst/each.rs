@@ -116,7 +116,7 @@ pub(in crate::workloads::experiment) fn logged(
     Logs(found): &Logs,
 ) -> Vec<Figure> {
     let names: BTreeMap<u32, &str> =
-        history.experiments().map(|(number, experiment)| (number, &*experiment.name)).collect();
+        history.experiments().into_iter().map(|(number, experiment)| (number, &*experiment.name)).collect();
     // An outcome says nothing of its experiment; its exposure does.
     let mut sent: BTreeMap<&str, [Vec<Id>; 2]> = BTreeMap::new();
     let mut of_id: BTreeMap<Id, &str> = BTreeMap::new();
