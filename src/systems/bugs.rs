@@ -262,4 +262,16 @@ pub const BUGS: &[(&str, &str, &str, &str)] = &[
         "experiments of different layers give a unit the same arm, so that none can be told from the other (GrowthBook's first hash)",
         "the salt of an experiment names neither its layer nor itself",
     ),
+    (
+        "E08",
+        "allocator",
+        "arms that have just been shown look worse than they are, the slow ones most (delayed feedback)",
+        "exposures whose outcome is not known yet count as failures when arms are weighed",
+    ),
+    (
+        "E09",
+        "allocator",
+        "an arm's weight falls below the floor (GrowthBook pull request 6145)",
+        "weights are lifted to the floor, and then all divided by their sum",
+    ),
 ];

@@ -172,6 +172,7 @@ fn experiments_keep_their_promises_in_a_storm_and_every_promise_is_looked_at() {
         "a version of the catalogue or of the weights is the same to all",
         "a decision follows from catalogue, weights, unit and what the browser remembers",
         "a unit keeps its arm for the life of an experiment",
+        "whoever has no name, or an empty one, is shown no arm",
         "a segment has one holder",
         "a unit is drawn into one experiment of a layer",
         "the propensity told is that of the weights that were used",

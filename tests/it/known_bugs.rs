@@ -71,6 +71,8 @@ const KNOWN: &[Known] = &[
     known("E05", "experiment", &[], 17),
     known("E06", "experiment", &[], 1),
     known("E07", "experiment", &[], 1),
+    known("E08", "experiment", &[], 1),
+    known("E09", "experiment", &[], 1),
 ];
 
 /// Bugs that searches have found, but no run that is short enough for a test; or none yet. `reports/known-bugs.md` tells.

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use crate::checkers::Check;
-use crate::checkers::experiment::{Decision, History, Way};
+use crate::checkers::experiment::{Decision, History, Said, Way};
 
 pub(super) fn sticky(history: &History) -> Check {
     let mut check = Check::new("a unit keeps its arm for the life of an experiment");
@@ -28,6 +28,24 @@ pub(super) fn sticky(history: &History) -> Check {
                 )
             });
             arm = arm.or(now);
+        }
+    }
+    check
+}
+
+/// Whoever could be anybody: all without a name would be one unit, which is in one arm.
+pub(super) fn nameless(history: &History) -> Check {
+    let mut check = Check::new("whoever has no name, or an empty one, is shown no arm");
+    for decision in history.decisions.iter().filter(|decision| decision.unit.is_empty()) {
+        check.expect(decision.choice.is_none(), decision.at, || {
+            format!("{} gave somebody without a name {:?}", decision.experiment, decision.choice)
+        });
+    }
+    let logged = history.events_read().map(|(id, said)| (id, said));
+    let sent = history.sent.iter().map(|((_, id), said)| (id, said));
+    for (id, said) in logged.chain(sent) {
+        if let Said::Exposure { unit, choice } = said {
+            check.expect(!unit.is_empty(), None, || format!("{id:?} exposes nobody to {choice:?}"));
         }
     }
     check

@@ -307,6 +307,7 @@ pub fn check(history: &History) -> Vec<Check> {
         one,
         oracle::follows(history),
         decisions::sticky(history),
+        decisions::nameless(history),
         decisions::segments(history),
         decisions::exclusive(history),
         decisions::propensity(history),
@@ -452,6 +453,14 @@ mod tests {
                 history.decided(decision(2, &format!("v{unit}"), Some(choice)));
             }
         };
+        let nameless = ["whoever has no name, or an empty one, is shown no arm"];
+        assert_eq!(broken(|history| history.decided(decision(3, "", None))), Vec::<&str>::new());
+        let told = Choice { experiment: 2, ..CHOICE };
+        assert_eq!(broken(|history| history.decided(decision(3, "", Some(told)))), nameless);
+        let exposed = |history: &mut History| {
+            history.sent((3, 0), Said::Exposure { unit: String::new(), choice: CHOICE });
+        };
+        assert_eq!(broken(exposed), nameless);
         // What was handed over twice may stand twice, where nobody else makes copies.
         let once = |times: usize| {
             broken(|history| {

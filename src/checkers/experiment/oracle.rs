@@ -120,6 +120,8 @@ fn segment(name: &str, layer: &Layer, unit: &str) -> Option<u32> {
 
 fn drawn(experiment: &Experiment, unit: &str, weights: &[f64]) -> Option<usize> {
     let (salt, ramp) = (&*experiment.salt, experiment.ramp);
+    // Where units and salts follow each other without a separator.
+    let enclosed = format!("[{salt}]");
     match experiment.scheme {
         Scheme::Planout => {
             let exposed = hash(Salt::new(salt, "exposed"), unit)?.bernoulli(ramp).ok()?;
@@ -128,14 +130,14 @@ fn drawn(experiment: &Experiment, unit: &str, weights: &[f64]) -> Option<usize> 
         }
         // Each arm fills its part of all places from its start on, as far as the ramp goes.
         Scheme::Growthbook => {
-            let place = growthbook::place(salt, unit.into(), growthbook::Version::Two).ok()?;
+            let place = growthbook::place(&enclosed, unit.into(), growthbook::Version::Two).ok()?;
             growthbook::choose(place, &growthbook::ranges(weights.len(), ramp, weights))
         }
         // Parts end at the place that is nearest to where they should, and the last at the last.
         Scheme::Optimizely => {
             let places = f64::from(optimizely::PLACES);
-            let exposed = optimizely::place(unit.into(), &format!("{salt}.exposed")).ok()?;
-            let place = f64::from(optimizely::place(unit.into(), salt).ok()?);
+            let exposed = optimizely::place(unit.into(), &format!("[{salt}.exposed]")).ok()?;
+            let place = f64::from(optimizely::place(unit.into(), &enclosed).ok()?);
             let mut sum = 0.0;
             let passed = weights.iter().filter(|weight| {
                 sum += **weight;

@@ -14,7 +14,8 @@ pub fn place_of_key(key: &str) -> u32 {
     scaled(murmur3(key.as_bytes()))
 }
 
-/// The place of a unit in an experiment or a group. Ids of a project have one length, so that no unit runs into another's id.
+/// The place of a unit in an experiment or a group. Ids of a project have one length there. Where they do not, none may be the
+/// end of another, or a unit could run into another's id.
 ///
 /// # Errors
 /// If the unit is empty.

@@ -80,6 +80,10 @@ fn decide(
 }
 
 /// The arm of a unit; none if the ramp leaves it out. Who is exposed at a ramp is so at every larger one.
+///
+/// PlanOut's hash has a separator between salt and unit, and names hold none. The two others put unit and salt next to each other: theirs
+/// stands in brackets, which names do not hold either, so that no salt is the beginning, or the end, of another's, and no two pairs of
+/// unit and salt make one key.
 fn arm(experiment: &Experiment, unit: Unit<'_>, weights: &[f64]) -> Result<Option<usize>, Ambiguity> {
     let ramp = experiment.draft.ramp.get();
     // The known bug hashes by the ramp, so that each ramp exposes others.
@@ -93,11 +97,11 @@ fn arm(experiment: &Experiment, unit: Unit<'_>, weights: &[f64]) -> Result<Optio
             Ok(drawn.weighted_choice(weights).expect("weights are positive numbers"))
         }
         Scheme::Growthbook => {
-            let place = growthbook::place(&salt, unit, Version::Two)?;
+            let place = growthbook::place(&format!("[{salt}]"), unit, Version::Two)?;
             Ok(growthbook::choose(place, &growthbook::ranges(weights.len(), ramp, weights)))
         }
         Scheme::Optimizely => {
-            if ramp * f64::from(PLACES) <= f64::from(optimizely::place(unit, &format!("{salt}.exposed"))?) {
+            if ramp * f64::from(PLACES) <= f64::from(optimizely::place(unit, &format!("[{salt}.exposed]"))?) {
                 return Ok(None);
             }
             let mut sum = 0.0;
@@ -108,7 +112,7 @@ fn arm(experiment: &Experiment, unit: Unit<'_>, weights: &[f64]) -> Result<Optio
             }
             ends.pop();
             ends.push(PLACES);
-            Ok(optimizely::choose(optimizely::place(unit, &salt)?, &ends))
+            Ok(optimizely::choose(optimizely::place(unit, &format!("[{salt}]"))?, &ends))
         }
     }
 }

@@ -13,6 +13,7 @@ use crate::statistics::bayes::{Beta, probabilities_best};
 use crate::systems::allocator::catalogue::{Catalogue, ExperimentId};
 use crate::systems::allocator::event::{Event, Kind};
 use crate::systems::allocator::progress::{Progress, Reward};
+use crate::world::property::bug;
 
 crate::id!(
     /// The version of what was learnt, and of the weights that follow from it: that of its znode.
@@ -105,14 +106,25 @@ impl Learning {
             let Some(adaptive) = experiment.draft.adaptive else { continue };
             let Some(belief) = self.beliefs.0.get_mut(&experiment.id) else { continue };
             belief.arms.resize(belief.arms.len().max(experiment.draft.arms.len()), Tally::default());
-            let posterior =
-                |tally: &Tally| Beta::UNIFORM.after(tally.conversions as f64, tally.rewards as f64);
-            let best = probabilities_best(&belief.arms.iter().map(posterior).collect::<Vec<_>>());
-            belief.weights = floored(&best, adaptive.floor.get());
+            let posterior = |(arm, tally): (usize, &Tally)| {
+                // The known bug counts those of whom nothing is known yet as if they had not converted.
+                let open = if bug("E08") { self.progress.waiting(experiment.id, arm) } else { 0 };
+                Beta::UNIFORM.after(tally.conversions as f64, (tally.rewards + open) as f64)
+            };
+            let best = probabilities_best(&belief.arms.iter().enumerate().map(posterior).collect::<Vec<_>>());
+            let floor = adaptive.floor.get();
+            belief.weights = if bug("E09") { clipped(&best, floor) } else { floored(&best, floor) };
             let sum: f64 = belief.weights.iter().sum();
             assert!((sum - 1.0).abs() < 1e-9, "weights make {sum}");
         }
     }
+}
+
+/// By the known bug what lies below the floor is lifted to it, and then all are divided by their sum, so that it sinks below it again.
+fn clipped(best: &[f64], floor: f64) -> Vec<f64> {
+    let lifted: Vec<f64> = best.iter().map(|share| share.max(floor)).collect();
+    let sum: f64 = lifted.iter().sum();
+    lifted.iter().map(|share| share / sum).collect()
 }
 
 #[cfg(test)]

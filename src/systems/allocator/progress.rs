@@ -110,6 +110,12 @@ impl Progress {
         self.exposures.len() + self.outcomes.len() + settled
     }
 
+    /// How many exposures to an arm wait for their outcomes.
+    pub fn waiting(&self, experiment: ExperimentId, arm: usize) -> u64 {
+        let of = |shown: &&Shown| shown.experiment == experiment && shown.arm == arm;
+        self.exposures.values().filter(of).count() as u64
+    }
+
     /// Notes that a record is read; false if it was read before.
     pub fn reads(&mut self, kind: Kind, part: i32, offset: i64) -> bool {
         let next = self.offsets.entry(kind).or_default().entry(part).or_default();

@@ -221,6 +221,11 @@ impl Allocator {
             choice.propensity = weights[choice.arm];
         }
         self.host.count("allocator.decisions", 1);
+        match reason {
+            Reason::NoUnit => self.host.count("allocator.without_unit", 1),
+            Reason::Ambiguous(_) => self.host.count("allocator.ambiguous_units", 1),
+            _ => {}
+        }
         Told::Decided(Decision { catalogue: version, weights, unit, reason, choice })
     }
 }

@@ -111,6 +111,9 @@ impl App {
         self.client.notebook.requests.borrow_mut().push(Request { asked, ended, served: decision.is_some() });
         if let Some(decision) = decision {
             self.note(&ask, &decision);
+            crate::sometimes!(decision.reason == Reason::NoUnit, "a visitor without an account had no arm");
+            let ambiguous = matches!(decision.reason, Reason::Ambiguous(_));
+            crate::sometimes!(ambiguous, "a visitor whose account has an empty name had no arm");
             if let (Some(before), Some(now), Reason::Drawn) = (remembered, decision.choice, &decision.reason)
             {
                 // By the same weights, a hash of the same unit tells the same arm.
@@ -278,11 +281,13 @@ fn visitor(client: &Client, Due { experiment, user, visit, .. }: &Due) -> Visito
     let country = ["nl", "de", "fr"][stream.random_range(0..3)].to_owned();
     let known = stream.random_bool(0.95);
     let drawn = |stream: &mut Stream| format!("{:016x}", stream.random::<u64>());
+    let cookie = drawn(&mut stream);
+    // Some never log in, and for half of these the app sends an empty name, as many do.
+    let unnamed = stream.random_bool(0.5).then(String::new);
     Visitor {
-        cookie: Some(drawn(&mut stream)),
+        cookie: Some(cookie),
         session: Some(drawn(&mut session)),
-        // Some never log in.
-        user: known.then(|| format!("u{user}")),
+        user: if known { Some(format!("u{user}")) } else { unnamed },
         attributes: BTreeMap::from([("country".to_owned(), country)]),
     }
 }
