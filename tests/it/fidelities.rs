@@ -130,6 +130,7 @@ fn what_no_platform_carries_out_is_refused_with_its_place_and_nothing_is_written
         ("strategies.0.allocate={shares=['100%','0%']}", "an arm without any share"),
         ("strategies.0.allocate=thompson", "another strategy learns every 1 visits"),
         ("users.per_day=2000", "12 visits come within 3ms of a run"),
+        ("users.returning={share='10%',visits=2,gap='1m'}", "who comes again keeps its arm on a platform"),
         ("workloads.experiment.apps=0", "0 is not from 1 to 100"),
     ] {
         let ended = compare(&folder, "decisions-calm.toml", &["--set", set]);
@@ -137,12 +138,7 @@ fn what_no_platform_carries_out_is_refused_with_its_place_and_nothing_is_written
         assert!(ended.err.contains(told), "{set}: {}", ended.err);
         assert!(!folder.join("compare-out").exists(), "{set}: something was written");
     }
-    let many = [
-        "--set",
-        "users.returning={share='100%',visits=1000,gap='1m'}",
-        "--set",
-        "strategies.Thompson.batch=9999",
-    ];
+    let many = ["--set", "users.per_day=300000", "--set", "strategies.Thompson.batch=999999"];
     let ended = compare(&folder, "decisions-calm.toml", &many);
     assert!(
         ended.code == 2 && ended.err.contains("more than the 1000000 that a run can hold"),
