@@ -4,8 +4,8 @@
 use std::fmt::Write;
 
 use crate::lab::reproduce::detectors::simulations::{
-    aa_tests, adaptive, any_invariant, days, habituation, interactions, lost, period, purchases, ratio,
-    seasons, sequential, skewed_arms, split, treated_at_weekends,
+    aa_tests, adaptive, any_invariant, by_coin, days, habituation, interactions, lost, period, purchases,
+    ratio, seasons, sequential, skewed_arms, split, treated_at_weekends,
 };
 use crate::lab::reproduce::{Claim, Crew, Finding, Found, Published, Row, Scale, Table};
 use crate::statistics::binomial::{clopper_pearson, exact};
@@ -224,21 +224,12 @@ const DETECTORS: [Detector; 19] = [
     },
     Detector {
         name: "seasons treated alike",
-        sound: "70 days of which each has one arm, by a coin",
-        planted: "weekends are treated twice as often as others",
+        sound: "1,400 users on all days of the week alike, in two arms by a coin",
+        planted: "60 % of those at weekends are treated",
         claim: Claim::Stated,
         source: SEASONS,
         why: None,
-        p: |planted, dice| {
-            let days = if planted {
-                treated_at_weekends(70, dice)
-            } else {
-                let mut days = seasons(140, [0.0; 2], dice);
-                days.retain(|_| dice.happens(0.5));
-                days
-            };
-            seasons_alike(&days).p
-        },
+        p: |planted, dice| seasons_alike(&by_coin(1400, if planted { 0.6 } else { 0.5 }, dice)).p,
     },
     Detector {
         name: "carry-over",

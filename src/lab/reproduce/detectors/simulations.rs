@@ -111,6 +111,16 @@ pub(super) fn treated_at_weekends(count: usize, dice: &mut Dice) -> Vec<Observat
     observations
 }
 
+/// Users of all days of the week alike, half of them treated; of those at weekends, so many.
+pub(super) fn by_coin(users: usize, weekends: f64, dice: &mut Dice) -> Vec<Observation> {
+    let mut one = |user: usize| {
+        let season = user % 7;
+        let treated = dice.happens(if season < 5 { 0.5 } else { weekends });
+        Observation { season, treated, value: 0.0 }
+    };
+    (0..users).map(&mut one).collect()
+}
+
 fn summary(values: &[f64]) -> ArmSummary {
     use crate::statistics::descriptive::{mean, variance};
     ArmSummary { users: values.len() as u64, mean: mean(values), variance: variance(values) }
