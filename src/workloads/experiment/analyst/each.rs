@@ -240,17 +240,16 @@ mod tests {
             history.sent((1, number), Said::Outcome(true));
         }
         history.sent((1, 9), exposure(2, 0));
-        let mut offset = 0;
-        for (number, said) in [
+        let read = [
             (0, exposure(1, 0)),
             (0, exposure(1, 0)),
             (1, exposure(1, 1)),
             (2, exposure(1, 0)),
             (0, Said::Outcome(true)),
             (1, Said::Outcome(true)),
-        ] {
+        ];
+        for (offset, (number, said)) in (0..).zip(read) {
             let topic = if matches!(said, Said::Outcome(_)) { Topic::Outcomes } else { Topic::Exposures };
-            offset += 1;
             history.read(Read { topic, part: 0, offset, event: Some(((1, number), said)) });
         }
         let told = values(logged(&population(), &history, &Logs::of(&history)));
