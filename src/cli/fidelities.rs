@@ -4,11 +4,12 @@ use std::collections::BTreeSet;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use crate::cli::run::{create_parent, write_page};
 use crate::cli::sweep::{failed, gone_through, limits, loads, opened};
 use crate::cli::{CompareArguments, Format, bad_input, print, tell, threads};
 use crate::lab::Verdict;
 use crate::lab::fidelities::compare;
-use crate::lab::sweep::Plan;
+use crate::lab::sweep::{Journal, Plan, Stop};
 use crate::report::FidelitiesReport;
 use crate::scenario::{Carried, Draft, Study};
 
@@ -51,7 +52,11 @@ pub(super) fn run(arguments: &CompareArguments) -> u8 {
         Format::Text => print(&report.text()),
         Format::Json => print(&json),
     }
-    match std::fs::write(out.join("compare.json"), &json) {
+    let mut written = std::fs::write(out.join("compare.json"), &json);
+    if let (Ok(()), Some(page)) = (&written, &arguments.html) {
+        written = create_parent(page).and_then(|()| write_page(page, &report.html()));
+    }
+    match written {
         Ok(()) => 0,
         Err(error) => failed("cannot write the comparison", &error),
     }
@@ -88,7 +93,6 @@ fn misplaced(arguments: &CompareArguments) -> Option<(&'static str, &'static str
         (!arguments.metric.is_empty(), "--metric", "leave it out"),
         (arguments.streams.is_some(), "--streams", "say --seeds A..B: each seed is a run and a stream"),
         (arguments.seed.is_some(), "--seed", "say --seeds A..B: each seed is a run and a stream"),
-        (arguments.html.is_some(), "--html", "take the text, or --format json"),
     ];
     flags.into_iter().find(|(given, ..)| *given).map(|(_, flag, mend)| (flag, mend))
 }
@@ -115,7 +119,7 @@ fn runs(
     plan: &Plan,
     out: &Path,
     carried: &[Carried],
-) -> Result<(crate::lab::sweep::Journal, crate::lab::sweep::Stop), u8> {
+) -> Result<(Journal, Stop), u8> {
     let texts: Vec<String> = carried.iter().map(|carried| text(arguments, carried, out)).collect();
     if arguments.resume {
         // Runs of other strategies, or of another platform, must not be taken for those that are asked for.

@@ -5,6 +5,7 @@
 //! it is told too how often the logs lead to another decision than what was shown in the same run.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use crate::base::{Better, Seed};
 use crate::experiment::course::{CHECKPOINTS, Course, Prepared, is_false_alarm, is_right};
@@ -19,6 +20,7 @@ use crate::scenario::{Carried, Study, Visitors};
 use crate::statistics::Interval;
 use crate::statistics::binomial::{clopper_pearson, paired_difference};
 use crate::statistics::means::{Difference, Moments, paired};
+use crate::statistics::student;
 use crate::workloads::experiment::analyst::each::{
     BEST, COPIED, LOST, REGRET, Source, UNSERVED, VISITS, name, of_arm,
 };
@@ -145,7 +147,7 @@ pub fn compare(
     let seeds: Vec<u64> = (plan.first..plan.end).collect();
     let courses = courses(study, model, &seeds, jobs);
     let population = Population::new(model);
-    let by_point: BTreeMap<(&std::path::Path, u64), &Outcome> =
+    let by_point: BTreeMap<(&Path, u64), &Outcome> =
         outcomes.iter().map(|outcome| ((&*outcome.point.file, outcome.point.seed), outcome)).collect();
     let of_platform: Vec<Vec<Option<&Outcome>>> = plan
         .files
@@ -252,7 +254,6 @@ impl Place<'_> {
             told(UNSERVED),
             told(LOST[0]),
             told(LOST[1]),
-            // Of nothing that is there nothing stands twice.
             told(COPIED[0]),
             told(COPIED[1]),
         ]
@@ -329,7 +330,7 @@ fn in_percent(share: Interval) -> Interval {
 /// The interval of a mean at another confidence.
 fn widened(mean: Estimate, confidence: f64) -> Interval {
     let degrees = mean.of as f64 - 1.0;
-    let quantile = |confidence: f64| crate::statistics::student::quantile(0.5 + 0.5 * confidence, degrees);
+    let quantile = |confidence: f64| student::quantile(0.5 + 0.5 * confidence, degrees);
     let half = (mean.interval.high - mean.value) * quantile(confidence) / quantile(CONFIDENCE);
     Interval { low: mean.value - half, high: mean.value + half }
 }

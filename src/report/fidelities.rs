@@ -7,7 +7,7 @@ use std::path::Path;
 use serde::Serialize;
 
 use crate::base::Better;
-use crate::lab::fidelities::{Estimate, Findings, METRICS, Metric, OF_REGRET};
+use crate::lab::fidelities::{Estimate, Findings, Found, METRICS, Metric, OF_REGRET, Row};
 use crate::lab::strategies::CONFIDENCE;
 use crate::lab::sweep::{Ended, Plan, Stop};
 use crate::report::command::quoted;
@@ -34,7 +34,7 @@ pub struct FidelitiesReport<'study> {
 
 impl FidelitiesReport<'_> {
     /// The command that makes the comparison again.
-    fn command(&self) -> String {
+    pub(super) fn command(&self) -> String {
         let Plan { first, end, .. } = self.plan;
         let mut command = format!("wavetank compare {}", quoted(&self.study.path.display().to_string()));
         for carried in self.carried {
@@ -46,7 +46,7 @@ impl FidelitiesReport<'_> {
     }
 
     /// How it came out, as a sentence.
-    fn finding(&self) -> String {
+    pub(super) fn finding(&self) -> String {
         let Findings { sure, questions, strategies, .. } = self.findings;
         if sure.is_empty() {
             return format!(
@@ -76,46 +76,12 @@ impl FidelitiesReport<'_> {
     }
 
     fn write(&self, out: &mut String) -> fmt::Result {
-        writeln!(out, "COMPARED: {}", self.finding())?;
-        let Plan { first, end, .. } = self.plan;
-        let seeds = grouped(end - first);
-        writeln!(
-            out,
-            "{}\n{}, {seeds} seeds ({first}..{end}), each with the same users without a platform and on",
-            self.study.title,
-            self.study.path.display()
-        )?;
-        for ((carried, file), runs) in self.carried.iter().zip(&self.plan.files).zip(&self.findings.platforms)
-        {
-            let Carried { stir, speed_up, learn_every, .. } = carried;
-            let pace = learn_every.map_or(String::new(), |pace| format!(", allocators learn every {pace}"));
-            let held = runs
-                .held
-                .as_ref()
-                .map_or("none was run".to_owned(), |held| format!("held in {} of runs", told(held)));
-            let others = runs.ended.iter().filter(|(ended, _)| **ended != Ended::Held);
-            let others: String =
-                others.map(|(ended, count)| format!(", {count} {}", ended.words())).collect();
-            let missing =
-                if runs.not_run == 0 { String::new() } else { format!(", {} not run", runs.not_run) };
-            writeln!(
-                out,
-                "  {}: users' days in {stir} ({} times faster){pace}; {held}{others}{missing} ({})",
-                name(carried),
-                significant(*speed_up),
-                file.display()
-            )?;
-        }
+        writeln!(out, "COMPARED: {}\n{}\n{}", self.finding(), self.study.title, self.about())?;
+        self.platforms().iter().try_for_each(|platform| writeln!(out, "  {platform}"))?;
+        let heads = self.heads();
         for found in &self.findings.strategies {
             writeln!(out, "\n{}", found.name)?;
-            let mut heads = vec![String::new(), "without".to_owned()];
-            heads.extend(self.carried.iter().flat_map(|carried| [name(carried), "less without".to_owned()]));
-            let mut rows = vec![heads];
-            for (metric, row) in METRICS.iter().zip(&found.rows) {
-                let cell = |estimate: &Option<Estimate>| estimate.as_ref().map_or("-".to_owned(), told);
-                let platforms = row.platforms.iter().flat_map(|on| [cell(&on.value), cell(&on.difference)]);
-                rows.push([heading(metric), cell(&row.without)].into_iter().chain(platforms).collect());
-            }
+            let rows: Vec<Vec<String>> = [heads.clone()].into_iter().chain(cells(found)).collect();
             write_rows(out, &rows)?;
         }
         writeln!(out)?;
@@ -123,12 +89,47 @@ impl FidelitiesReport<'_> {
         writeln!(out, "\nrepeat   {}", self.command())
     }
 
+    /// What was run, on one line.
+    pub(super) fn about(&self) -> String {
+        let Plan { first, end, .. } = self.plan;
+        let (file, seeds) = (self.study.path.display(), grouped(end - first));
+        let set: String = self.set.iter().map(|set| format!(", {set}")).collect();
+        format!(
+            "{file}, {seeds} seeds ({first}..{end}), each with the same users without a platform and on{set}"
+        )
+    }
+
+    /// How each platform carried it out, and how its runs ended.
+    pub(super) fn platforms(&self) -> Vec<String> {
+        let all = self.carried.iter().zip(&self.plan.files).zip(&self.findings.platforms);
+        let told = all.map(|((carried, file), runs)| {
+            let Carried { stir, speed_up, learn_every, .. } = carried;
+            let (platform, faster) = (name(carried), significant(*speed_up));
+            let pace = learn_every.map_or(String::new(), |pace| format!(", allocators learn every {pace}"));
+            let held = |held: &Estimate| format!("{}% of {} runs held", words(held), grouped(held.of));
+            let held = runs.held.as_ref().map_or("none was run".to_owned(), held);
+            let others = runs.ended.iter().filter(|(ended, _)| **ended != Ended::Held);
+            let others: String = others.map(|(ended, count)| format!(", {count} {}", ended.words())).collect();
+            let missing =
+                if runs.not_run == 0 { String::new() } else { format!(", {} not run", runs.not_run) };
+            let file = file.display();
+            format!("{platform}: users' days in {stir} ({faster} times faster){pace}; {held}{others}{missing} ({file})")
+        });
+        told.collect()
+    }
+
+    /// The heads of a strategy's table.
+    pub(super) fn heads(&self) -> Vec<String> {
+        let columns = self.carried.iter().flat_map(|carried| [name(carried), "difference".to_owned()]);
+        [String::new(), "no platform".to_owned()].into_iter().chain(columns).collect()
+    }
+
     /// What a reader must know to judge the numbers.
-    fn notes(&self) -> Vec<String> {
+    pub(super) fn notes(&self) -> Vec<String> {
         let mut notes = vec![
             format!(
-                "Intervals cover {:.0}% each, over seeds: shares of runs by Clopper and Pearson, means by Student; `less without` is of pairs. \
-                 The headline allows for the number of differences in regret (Bonferroni).",
+                "Intervals cover {:.0}% each, over seeds: shares of runs by Clopper and Pearson, means by Student; \
+                 `difference` is the platform less none, of pairs. The headline allows for the number of differences in regret (Bonferroni).",
                 100.0 * CONFIDENCE
             ),
             "A decision is the strategy's own rule on what is known at the end. by ids: an exposure without an outcome did not convert; by pairs: \
@@ -184,7 +185,7 @@ impl FidelitiesReport<'_> {
 
     fn strategy(&self, strategy: usize) -> StrategyDocument<'_> {
         let found = &self.findings.strategies[strategy];
-        let row = |(metric, row): (&'static Metric, &crate::lab::fidelities::Row)| MetricDocument {
+        let row = |(metric, row): (&'static Metric, &Row)| MetricDocument {
             metric: metric.name,
             unit: metric.unit,
             better: metric.better,
@@ -203,16 +204,23 @@ impl FidelitiesReport<'_> {
 }
 
 /// What a platform is called: its file, without the ending.
-fn name(carried: &Carried) -> String {
+pub(super) fn name(carried: &Carried) -> String {
     let stem = carried.platform.file_stem().unwrap_or(carried.platform.as_os_str());
     stem.to_string_lossy().into_owned()
 }
 
-fn heading(metric: &Metric) -> String {
-    format!("{}, {}", metric.name, metric.unit)
+/// The rows of a strategy's table.
+pub(super) fn cells(found: &Found) -> impl Iterator<Item = Vec<String>> {
+    METRICS.iter().zip(&found.rows).map(|(metric, row)| {
+        let cell = |estimate: &Option<Estimate>| estimate.as_ref().map_or("-".to_owned(), words);
+        let platforms = row.platforms.iter().flat_map(|on| [cell(&on.value), cell(&on.difference)]);
+        let heading = format!("{}, {}", metric.name, metric.unit);
+        [heading, cell(&row.without)].into_iter().chain(platforms).collect()
+    })
 }
 
-fn told(estimate: &Estimate) -> String {
+/// A number with its interval.
+pub(super) fn words(estimate: &Estimate) -> String {
     let [low, high] = [estimate.interval.low, estimate.interval.high].map(significant);
     format!("{} [{low}, {high}]", significant(estimate.value))
 }

@@ -3,6 +3,7 @@
 
 mod chart;
 mod compare;
+mod fidelities;
 mod in_sync;
 mod pairs;
 mod run;

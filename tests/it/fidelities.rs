@@ -107,7 +107,14 @@ fn a_comparison_goes_on_where_it_was_and_not_with_other_strategies() {
         .filter_map(|figure| figure["name"].as_str())
         .collect();
     assert!(names.contains(&"experiment equal-shares: new-one successes, by ids"), "{names:?}");
-    let text = high(&["--resume"]).out;
+    let text = high(&["--resume", "--html", "page.html"]).out;
+    #[expect(clippy::disallowed_methods, reason = "the test reads a page of the user's")]
+    let page = std::fs::read_to_string(folder.join("page.html")).expect("it was written");
+    for words in
+        ["Regret on a platform against none", "Thompson on decisions-high: ", "<h2>equal shares</h2>"]
+    {
+        assert!(page.contains(words), "{words}: {page}");
+    }
     for words in [
         "COMPARED: ",
         "decisions-high: users' days in 8s",

@@ -263,13 +263,13 @@ impl StrategiesReport<'_> {
 }
 
 /// The left cell of a row of a forest, and the beginning of the next.
-fn write_name(out: &mut String, name: &str, more: &str) -> fmt::Result {
+pub(super) fn write_name(out: &mut String, name: &str, more: &str) -> fmt::Result {
     let (name, more) = (escaped(name), escaped(more));
     write!(out, "<div><b>{name}</b><br><span class=\"quiet\">{more}</span></div>\n<div>")
 }
 
 /// The right cell of a row of a forest, and the end of the one before.
-fn write_value(out: &mut String, value: &str, more: &str) -> fmt::Result {
+pub(super) fn write_value(out: &mut String, value: &str, more: &str) -> fmt::Result {
     writeln!(
         out,
         "</div>\n<div><b>{}</b><br><span class=\"quiet\">{}</span></div>",

@@ -247,7 +247,7 @@ mod tests {
             (0, Said::Outcome(true)),
             (1, Said::Outcome(true)),
         ];
-        for (offset, (number, said)) in (1..).zip(read) {
+        for (offset, (number, said)) in (0..).zip(read) {
             let topic = if matches!(said, Said::Outcome(_)) { Topic::Outcomes } else { Topic::Exposures };
             history.read(Read { topic, part: 0, offset, event: Some(((1, number), said)) });
         }
