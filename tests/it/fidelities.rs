@@ -146,6 +146,8 @@ fn what_no_platform_carries_out_is_refused_with_its_place_and_nothing_is_written
     }
     let many = [
         "--set",
+        "users.per_day=48",
+        "--set",
         "users.returning={share='100%',visits=1000,gap='1m'}",
         "--set",
         "strategies.Thompson.batch=9999",
