@@ -106,11 +106,13 @@ pub struct Found {
     pub against_first: Option<Mean>,
     /// Visits of humans that were shown an arm that was not the best at that time.
     pub worse: Mean,
-    /// How often it chose the best arm, or one of several.
-    pub right: Rate,
-    /// How often it said that arms differ, or left the control, without a reason; nothing of a log, whose truth is an estimate.
+    /// How often it chose the best arm, or one of several; nothing of a strategy that has no one arm for all.
+    pub right: Option<Rate>,
+    /// How often it said that arms differ, or left the control, without a reason; nothing of a log, whose truth is an estimate, and
+    /// where there is no one arm.
     pub false_alarms: Option<Rate>,
-    /// How often its intervals contained the truth, of the streams in which it could give any; nothing of a log.
+    /// How often its intervals contained the truth, of the streams in which it could give any; nothing of a log, and where
+    /// there is no one arm.
     pub coverage: Option<Rate>,
     /// What it got from a log.
     pub earned: Option<Earned>,
@@ -122,7 +124,7 @@ pub struct Found {
     pub visits_until: Mean,
     /// How often it decided before the end.
     pub early: Rate,
-    /// How often each arm was chosen.
+    /// How often each arm was chosen; empty where there is no one arm.
     pub chosen: Vec<Rate>,
 }
 
@@ -379,6 +381,8 @@ fn found(
     };
     let day = |course: &Course| course.decided.as_secs_f64() / 86_400.0;
     let days = sorted(courses.iter().map(day));
+    // Who shows each segment its own arm has means of arms that say more of the segments than of the arms.
+    let one_arm = !strategy.is_contextual();
     let rate = |of: fn(&Course) -> bool| Rate::of(courses.iter().map(of)).expect("there are streams");
     let early = Rate::of(courses.iter().map(|course| day(course) < length));
     let chosen = |arm: usize| {
@@ -402,15 +406,15 @@ fn found(
             Mean::of(courses.iter().zip(baseline).map(|(course, first)| last(course) - last(first)))
         }),
         worse: Mean::of(courses.iter().map(|course| course.worse as f64)),
-        right: rate(|course| course.right),
-        false_alarms: Some(rate(|course| course.false_alarm)),
-        coverage: Rate::of(courses.iter().filter_map(|course| course.covers)),
+        right: one_arm.then(|| rate(|course| course.right)),
+        false_alarms: one_arm.then(|| rate(|course| course.false_alarm)),
+        coverage: Rate::of(courses.iter().filter_map(|course| course.covers)).filter(|_| one_arm),
         earned: None,
         days: [0.05, 0.5, 0.95].map(by_day),
         days_mean: Mean::of(courses.iter().map(day)),
         visits_until: Mean::of(courses.iter().map(|course| course.visits_until as f64)),
         early: early.expect("there are streams"),
-        chosen: (0..arms).map(chosen).collect(),
+        chosen: (0..arms).filter(|_| one_arm).map(chosen).collect(),
     }
 }
 

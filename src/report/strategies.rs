@@ -61,9 +61,7 @@ impl StrategiesReport<'_> {
             return self.finding_of_log(log);
         }
         let sure = self.findings.least.as_ref().filter(|least| least.rivals.is_empty());
-        // Who shows each segment its own arm has no one for all.
-        let sure = sure.filter(|least| !self.study.strategies[least.best].is_contextual());
-        let right = sure.map(|least| rate(&self.findings.strategies[least.best].right));
+        let right = sure.and_then(|least| self.findings.strategies[least.best].right.as_ref()).map(rate);
         let right = right.map(|right| format!(", and the best arm in {right} of streams"));
         self.who_loses_least() + &right.unwrap_or_default()
     }
@@ -249,7 +247,10 @@ impl StrategiesReport<'_> {
             let choices = Table {
                 title: "what it chooses",
                 heads: &["strategy", "the best logged arm", "controls"],
-                rows: rows(|found| vec![rate(&found.right), found.controls.clone()]),
+                rows: rows(|found| {
+                    let right = found.right.as_ref().map_or("-".to_owned(), rate);
+                    vec![right, found.controls.clone()]
+                }),
             };
             return vec![self.logged(log), earned, choices, costs, times, ends];
         }
@@ -258,9 +259,9 @@ impl StrategiesReport<'_> {
                 title: "how often it errs",
                 heads: &["strategy", "right", "false alarms", "coverage", "controls"],
                 rows: rows(|found| {
-                    let [alarms, coverage] = [&found.false_alarms, &found.coverage]
+                    let [right, alarms, coverage] = [&found.right, &found.false_alarms, &found.coverage]
                         .map(|share| share.as_ref().map_or("none".to_owned(), rate));
-                    vec![rate(&found.right), alarms, coverage, found.controls.clone()]
+                    vec![right, alarms, coverage, found.controls.clone()]
                 }),
             },
             costs,
@@ -289,6 +290,9 @@ impl StrategiesReport<'_> {
             .take(ARMS_TOLD)
             .map(|arm| format!("{} {}", self.findings.arms[*arm], shares[*arm].1));
         let mut told = told.collect::<Vec<_>>().join(", ");
+        if order.is_empty() {
+            told.push('-');
+        }
         if ARMS_TOLD < order.len() {
             told.push_str(&format!(", and {} more", order.len() - ARMS_TOLD));
         }
@@ -475,7 +479,7 @@ struct StrategyDocument<'study> {
     /// What its test counts.
     unit: Unit,
     controls: &'study str,
-    right: RateDocument,
+    right: Option<RateDocument>,
     false_alarms: Option<RateDocument>,
     coverage: Option<RateDocument>,
     /// Of a replay of a log.
@@ -518,7 +522,7 @@ impl<'study> StrategyDocument<'study> {
             name: &found.name,
             unit: found.unit,
             controls: &found.controls,
-            right: RateDocument::of(&found.right),
+            right: found.right.as_ref().map(RateDocument::of),
             false_alarms: found.false_alarms.as_ref().map(RateDocument::of),
             coverage: found.coverage.as_ref().map(RateDocument::of),
             earned: found.earned.as_ref().map(|earned| EarnedDocument {

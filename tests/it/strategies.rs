@@ -293,6 +293,28 @@ fn the_shipped_files_can_be_compared() {
     }
 }
 
+#[test]
+fn who_goes_by_segments_loses_less_than_the_best_arm_for_all_and_has_no_one_arm() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let file = "scenarios/experiments/contextual.toml";
+    let more = ["--streams", "10", "--set", "users.days=8", "--format", "json"];
+    let told = json(&wavetank(root, &[&["compare", file][..], &more].concat()));
+    for (index, name) in [(0, "Thompson"), (3, "LinUCB"), (4, "LinTS"), (5, "LinTS, by the day")] {
+        let found = &told["strategies"][index];
+        assert_eq!(found["name"], name);
+        if index == 0 {
+            assert!(found["right"]["share"].is_number() && !found["chosen_shares"][0].is_null(), "{found}");
+            continue;
+        }
+        let high = found["against_first"]["interval"][1].as_f64().expect("a number");
+        assert!(high < -50.0, "{name}: {}", found["against_first"]);
+        for key in ["right", "false_alarms", "coverage"] {
+            assert!(found[key].is_null(), "{name}: {}", found[key]);
+        }
+        assert_eq!(found["chosen"], serde_json::json!([]), "{name}");
+    }
+}
+
 /// A folder with `s.toml` and the log that it replays: three items in turns, of which 1, 1 and 5 of 20 impressions were clicked, and one
 /// impression of another policy and campaign.
 fn logged(name: &str) -> PathBuf {

@@ -66,7 +66,7 @@ impl StrategiesReport<'_> {
     /// How often each errs: false alarms where arms are alike, wrong choices where they are not.
     fn write_errors(&self, out: &mut String) -> fmt::Result {
         let alike = self.is_a_a();
-        let of = |found: &Found| found.false_alarms.filter(|_| alike).unwrap_or(found.right);
+        let of = |found: &Found| found.false_alarms.filter(|_| alike).or(found.right);
         let (title, words) = if alike {
             (
                 "Arms are alike: whoever finds a difference is wrong. Which error each rule controls, and how often it errs",
@@ -80,10 +80,10 @@ impl StrategiesReport<'_> {
         };
         let scaled = |interval: Interval| Interval { low: 100.0 * interval.low, high: 100.0 * interval.high };
         let found = || self.findings.strategies.iter();
-        let axis = forest_axis(found().map(|found| scaled(of(found).interval)), 100.0);
+        let axis = forest_axis(found().filter_map(of).map(|share| scaled(share.interval)), 100.0);
         writeln!(out, "<h2>{title}</h2>\n<div class=\"forest\">")?;
         for found in found() {
-            let share = of(found);
+            let Some(share) = of(found) else { continue };
             let told = rate(&share);
             let row = Some((100.0 * share.value(), scaled(share.interval)));
             write_name(out, &found.name, &found.controls)?;
