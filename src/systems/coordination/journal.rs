@@ -278,7 +278,8 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(2_000))]
 
-        /// What a disk gives back is a prefix of what was written, up to the first damage; and that damage is seen.
+        /// What a disk gives back is a prefix of what was written, up to the first damage; and that damage is seen, by the scan itself or
+        /// by whoever compares what each record follows with what stands before it.
         #[test]
         fn a_damaged_log_is_read_up_to_the_damage(bytes in damaged(vec![file()])) {
             let found = scan(bytes.clone().into());
@@ -289,8 +290,33 @@ mod tests {
             }
             prop_assert_eq!(found.whole, upto);
             prop_assert_eq!(found.torn, found.whole != bytes.len() as u64);
+            let written = |record: &Record| (1..4).any(|number| record.txn.zxid == Zxid::from_wire(number));
+            prop_assert!(found.records.iter().all(|(_, record)| written(record)), "{:?}", found.records);
             let common = bytes.iter().zip(&sound).take_while(|(one, other)| one == other).count() as u64;
-            prop_assert!(found.whole <= common, "{} of {common} bytes are believed", found.whole);
+            let followed = followed(&found);
+            prop_assert!(followed <= common, "{followed} of {common} bytes are believed");
+        }
+    }
+
+    /// How many bytes of records there are before the first that follows something else than what stands before it.
+    fn followed(found: &Scan) -> u64 {
+        let mut last = Zxid::ZERO;
+        let sound = found.records.iter().take_while(|(_, record)| {
+            let follows = record.after == last;
+            last = record.txn.zxid;
+            follows
+        });
+        sound.map(|(_, record)| encoded(record.after, &record.txn).len() as u64).sum()
+    }
+
+    #[test]
+    fn where_a_whole_record_is_missing_the_next_tells_that_it_followed_another() {
+        let length = record(1).len();
+        for (missing, sound) in [(0, 0), (1, length as u64), (2, 2 * length as u64)] {
+            let mut bytes = file();
+            bytes.drain(missing * length..(missing + 1) * length);
+            let found = scan(bytes.into());
+            assert_eq!((found.whole, followed(&found)), (2 * length as u64, sound), "record {missing}");
         }
     }
 }
