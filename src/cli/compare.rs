@@ -1,6 +1,6 @@
 //! `wavetank compare`: what differs between values of a setting, seed by seed.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::cli::run::{create_parent, write_page};
 use crate::cli::sweep::{failed, known, limits, loads, possible, standing, swept};
@@ -12,10 +12,6 @@ use crate::report::CompareReport;
 use crate::scenario::Study;
 
 /// Carries the command out; returns its exit code.
-#[expect(
-    clippy::disallowed_methods,
-    reason = "a comparison belongs to the user, and is written after its runs"
-)]
 pub(super) fn run(arguments: &CompareArguments) -> u8 {
     if Study::is_one(&arguments.file) {
         return strategies::run(arguments);
@@ -38,14 +34,25 @@ pub(super) fn run(arguments: &CompareArguments) -> u8 {
     let comparison = Comparison::of(&plan, &axis, &baseline, &arguments.metric, journal.outcomes());
     let report =
         CompareReport { plan: &plan, axis: &axis, metrics: &arguments.metric, comparison: &comparison, stop };
-    let json = report.json() + "\n";
-    match arguments.format {
-        Format::Text => print(&report.text()),
-        Format::Json => print(&json),
-    }
-    let mut written = std::fs::write(out.join("compare.json"), &json);
+    hand_over(arguments, &out, &report.text(), &(report.json() + "\n"), || report.html())
+}
+
+/// Tells a comparison as it was asked for, and writes it into its folder and as a page; returns the exit code.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a comparison belongs to the user, and is written after its runs"
+)]
+pub(super) fn hand_over(
+    arguments: &CompareArguments,
+    out: &Path,
+    text: &str,
+    json: &str,
+    html: impl FnOnce() -> String,
+) -> u8 {
+    print(if arguments.format == Format::Json { json } else { text });
+    let mut written = std::fs::write(out.join("compare.json"), json);
     if let (Ok(()), Some(page)) = (&written, &arguments.html) {
-        written = create_parent(page).and_then(|()| write_page(page, &report.html()));
+        written = create_parent(page).and_then(|()| write_page(page, &html()));
     }
     match written {
         Ok(()) => 0,

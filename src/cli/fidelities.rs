@@ -4,9 +4,9 @@ use std::collections::BTreeSet;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::cli::run::{create_parent, write_page};
+use crate::cli::compare::hand_over;
 use crate::cli::sweep::{failed, gone_through, limits, loads, opened};
-use crate::cli::{CompareArguments, Format, bad_input, print, tell, threads};
+use crate::cli::{CompareArguments, bad_input, tell, threads};
 use crate::lab::Verdict;
 use crate::lab::fidelities::compare;
 use crate::lab::sweep::{Journal, Plan, Stop};
@@ -17,10 +17,6 @@ use crate::scenario::{Carried, Draft, Study};
 const OF_STRATEGIES: [&str; 6] = ["title", "seed", "streams", "users", "log", "strategies"];
 
 /// Carries the command out; returns its exit code.
-#[expect(
-    clippy::disallowed_methods,
-    reason = "a comparison belongs to the user, and is written after its runs"
-)]
 pub(super) fn run(arguments: &CompareArguments) -> u8 {
     let (study, carried) = match read(arguments) {
         Ok(read) => read,
@@ -47,19 +43,7 @@ pub(super) fn run(arguments: &CompareArguments) -> u8 {
         findings: &findings,
         stop,
     };
-    let json = report.json() + "\n";
-    match arguments.format {
-        Format::Text => print(&report.text()),
-        Format::Json => print(&json),
-    }
-    let mut written = std::fs::write(out.join("compare.json"), &json);
-    if let (Ok(()), Some(page)) = (&written, &arguments.html) {
-        written = create_parent(page).and_then(|()| write_page(page, &report.html()));
-    }
-    match written {
-        Ok(()) => 0,
-        Err(error) => failed("cannot write the comparison", &error),
-    }
+    hand_over(arguments, &out, &report.text(), &(report.json() + "\n"), || report.html())
 }
 
 /// The strategies, and each platform with them; what is wrong has been told, and the exit code is returned.
