@@ -19,5 +19,7 @@ $wavetank run "$gallery/finding.toml" --html "$gallery/finding.html" || test $? 
 $wavetank compare scenarios/clickstream.toml --by systems.broker.brokers=3,5 --seeds 1..31 --set acts.stir=40s \
     --out "$work/compare" --html "$gallery/comparison.html"
 
-# Strategies of experiments against each other, by the same users.
-$wavetank compare scenarios/experiments/bandits.toml --out "$work/strategies" --html "$gallery/strategies.html"
+# Strategies of experiments against each other, by the same users; and without a platform against platforms.
+$wavetank compare scenarios/experiments/bandits.toml --html "$gallery/strategies.html"
+$wavetank compare scenarios/experiments/both.toml --platform scenarios/decisions-calm.toml \
+    --platform scenarios/decisions-high.toml --seeds 1..41 --out "$work/platforms" --html "$gallery/platforms.html"

@@ -8,7 +8,6 @@ use crate::report::fidelities::{cells, name, words};
 use crate::report::html::pairs::{Way, forest_axis, forest_row, forest_scale};
 use crate::report::html::strategies::{write_name, write_value};
 use crate::report::html::{Cell, Row, escaped, page, table};
-use crate::statistics::Interval;
 
 impl FidelitiesReport<'_> {
     /// The comparison as one HTML page, which fetches nothing.
@@ -41,9 +40,12 @@ impl FidelitiesReport<'_> {
 
     /// What each platform costs each strategy.
     fn write_regret(&self, out: &mut String) -> fmt::Result {
-        let all = self.findings.strategies.iter().flat_map(|found| {
-            let on = self.carried.iter().zip(&found.rows[OF_REGRET].platforms);
-            on.filter_map(move |(carried, on)| Some((found, carried, on.value?, on.difference?)))
+        let all = self.findings.strategies.iter().enumerate().flat_map(|(strategy, found)| {
+            let on = self.carried.iter().zip(&found.rows[OF_REGRET].platforms).enumerate();
+            on.filter_map(move |(platform, (carried, on))| {
+                let sure = self.findings.sure.contains(&(strategy, platform));
+                Some((found, carried, sure, on.value?, on.difference?))
+            })
         });
         let all: Vec<_> = all.collect();
         if all.is_empty() {
@@ -54,14 +56,17 @@ impl FidelitiesReport<'_> {
             let (mark, words) = (way.mark(11.0, 7.5), way.words());
             write!(out, "<span><svg viewBox=\"0 0 22 15\" aria-hidden=\"true\">{mark}</svg>{words}</span>")?;
         }
-        writeln!(out, "<span>lines: 95% intervals</span></div>\n<div class=\"forest\">")?;
+        writeln!(
+            out,
+            "<span>lines: 95% intervals; colours allow for the number of them</span></div>\n<div class=\"forest\">"
+        )?;
         let axis = forest_axis(all.iter().map(|(.., difference)| difference.interval), f64::INFINITY);
-        for (found, carried, value, difference) in all {
+        for (found, carried, sure, value, difference) in all {
             let Estimate { value: more, interval, .. } = difference;
-            let way = match interval {
-                Interval { high, .. } if high < 0.0 => Way::Better,
-                Interval { low, .. } if 0.0 < low => Way::Worse,
-                _ => Way::Unsure,
+            let way = match (sure, more < 0.0) {
+                (true, true) => Way::Better,
+                (true, false) => Way::Worse,
+                (false, _) => Way::Unsure,
             };
             let subject = format!("{} on {}", found.name, name(carried));
             write_name(out, &subject, &format!("regret {}", words(&value)))?;
