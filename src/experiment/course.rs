@@ -44,7 +44,7 @@ pub struct Course {
     pub right: bool,
     /// Whether it said that arms differ, or left the control, without a reason in the truth.
     pub false_alarm: bool,
-    /// Whether all of its intervals contain the truth; nothing if it could give none.
+    /// Whether all of its intervals contain the truth; nothing if it could not give one of each arm.
     pub covers: Option<bool>,
 }
 
@@ -103,6 +103,7 @@ impl<'strategy> Prepared<'strategy> {
                 _ => Vec::new(),
             },
             unlearnt: Vec::new(),
+            batches: 0,
             looked: 0,
             ended: None,
             checkpoint: 0,
@@ -138,6 +139,8 @@ pub(super) struct Recorder<'run> {
     seen: Vec<Seen>,
     /// What is known, and the policy has not learnt yet.
     unlearnt: Vec<Lesson>,
+    /// How many batches of visits it has learnt from.
+    batches: u64,
     looked: usize,
     ended: Option<Ended>,
     checkpoint: usize,
@@ -210,25 +213,24 @@ impl Recorder<'_> {
     }
 
     /// The arm of a visit of a user of this segment who has `kept` one, or needs one, and the probability with which it was chosen.
-    /// `assignment` is a uniform number that is the user's own, for fixed shares.
+    /// `assignment` is a uniform number that is the user's own, for fixed shares. A kept arm goes with the probability with which it was chosen.
     #[inline]
     pub(super) fn choose(
         &mut self,
         segment: usize,
-        kept: Option<usize>,
+        kept: Option<(usize, f64)>,
         assignment: impl FnOnce() -> f64,
     ) -> (usize, f64) {
-        match (&self.ended, kept) {
-            (Some(ended), _) => (ended.decision.arm, 1.0),
-            (None, Some(arm)) => (arm, 1.0),
-            (None, None) => {
-                if 1 < self.batch && self.visits.is_multiple_of(self.batch) {
-                    let Self { unlearnt, allocator, .. } = self;
-                    unlearnt.drain(..).for_each(|lesson| allocator.observe(&lesson));
-                }
-                self.allocator.choose(segment, assignment)
-            }
+        if let Some(ended) = &self.ended {
+            return (ended.decision.arm, 1.0);
         }
+        let batches = self.visits / self.batch;
+        if 1 < self.batch && self.batches < batches {
+            let Self { unlearnt, allocator, .. } = self;
+            unlearnt.drain(..).for_each(|lesson| allocator.observe(&lesson));
+            self.batches = batches;
+        }
+        kept.unwrap_or_else(|| self.allocator.choose(segment, assignment))
     }
 
     /// A visit was shown an arm. `rates` are those of all arms at that time, of a visit at which something could be lost.

@@ -42,9 +42,8 @@ pub struct Rule {
 impl Rule {
     /// The rule of a valid strategy among so many arms, for a stream of so many days.
     pub fn new(strategy: &Strategy, arms: usize, days: u32) -> Self {
-        let count = strategy.looks(days) as usize;
-        let end = SimTime::from_nanos(u64::from(days) * DAY);
-        let looks: Vec<SimTime> = (0..count).map(|look| evenly(end, look, count)).collect();
+        let looks = looks(strategy, days);
+        let count = looks.len();
         let alpha = strategy.alpha.get() / (arms.max(2) - 1) as f64;
         let plain = -normal::quantile(0.5 * alpha);
         let bounds = match strategy.stop {
@@ -60,8 +59,7 @@ impl Rule {
             }
             _ => Vec::new(),
         };
-        let begin = SimTime::ZERO + strategy.not_before.get();
-        let first = looks.partition_point(|look| *look < begin).min(count - 1);
+        let first = first(strategy, &looks);
         Self { stop: strategy.stop, alpha, bounds, looks, first }
     }
 
@@ -131,12 +129,12 @@ impl Rule {
 
     /// What a test that may be looked at any time says.
     fn sequential(&self, pair: &Pair) -> Option<Look> {
-        let Pair { control, treated, by_user } = pair;
+        let Pair { control, treated, by_user, if_alike } = pair;
         let estimate = treated.value() - control.value();
-        let of_visits =
-            control.variance() / control.trials() as f64 + treated.variance() / treated.trials() as f64;
-        let variance = by_user.map_or(of_visits, |difference| difference.standard_error.powi(2));
-        match self.stop {
+        let by_visit = |share: &Share| share.variance() / share.trials() as f64;
+        let of_visits = by_visit(control) + by_visit(treated);
+        let own = by_user.map_or(of_visits, |difference| difference.standard_error.powi(2));
+        let look = |variance: f64| match self.stop {
             Stop::Msprt { tau } => {
                 Some(Mixture { tau: tau.get(), alpha: self.alpha }.look(estimate, variance))
             }
@@ -144,11 +142,14 @@ impl Rule {
                 let sequence = ConfidenceSequence { tuned_to: tuned_to as f64, alpha: self.alpha };
                 let visits = (control.trials() + treated.trials()) as f64;
                 // As many independent visits as would tell as much: time goes by what is known.
-                let telling = if 0.0 < variance { visits * of_visits / variance } else { visits };
+                let telling = if 0.0 < own && by_user.is_some() { visits * of_visits / own } else { visits };
                 Some(sequence.look(estimate, variance.sqrt(), telling))
             }
             _ => None,
-        }
+        };
+        // The test is one of arms that are alike. The interval holds where they are not, and an arm without a success is not known exactly.
+        let (test, interval) = (look(*if_alike)?, look(own.max(*if_alike))?.interval);
+        Some(Look { interval, ..test })
     }
 
     /// Where the effect of each arm against the control lies, as the rule would report it at a look; nothing for an arm without data.
@@ -158,7 +159,7 @@ impl Rule {
     pub fn intervals(&self, look: usize, arms: &[Tally]) -> Vec<Option<Interval>> {
         let of = |tally: &Tally| {
             let pair = Pair::of(&arms[0], tally)?;
-            let Pair { control, treated, by_user } = pair;
+            let Pair { control, treated, by_user, .. } = pair;
             let confidence = 1.0 - self.alpha;
             let plain = |confidence: f64| match by_user {
                 Some(difference) => difference.interval(confidence),
@@ -179,12 +180,32 @@ impl Rule {
     }
 }
 
+/// When a strategy looks at a stream of so many days, the last time at its end.
+fn looks(strategy: &Strategy, days: u32) -> Vec<SimTime> {
+    let (count, end) = (strategy.looks(days) as usize, SimTime::from_nanos(u64::from(days) * DAY));
+    (0..count).map(|look| evenly(end, look, count)).collect()
+}
+
+/// The first of its looks that may decide.
+fn first(strategy: &Strategy, looks: &[SimTime]) -> usize {
+    let begin = SimTime::ZERO + strategy.not_before.get();
+    looks.partition_point(|look| *look < begin).min(looks.len() - 1)
+}
+
+/// When a strategy may decide first, in a stream of so many days.
+pub fn earliest(strategy: &Strategy, days: u32) -> SimTime {
+    let looks = looks(strategy, days);
+    looks[first(strategy, &looks)]
+}
+
 /// What is known of the control and of another arm.
 struct Pair {
     control: Share,
     treated: Share,
     /// How they differ, if users are the unit.
     by_user: Option<Difference>,
+    /// The variance of their difference if they are alike.
+    if_alike: f64,
 }
 
 impl Pair {
@@ -195,7 +216,8 @@ impl Pair {
         if users && by_user.is_none() {
             return None;
         }
-        Some(Self { control: control.share()?, treated: treated.share()?, by_user })
+        let if_alike = treated.variance_if_alike(control)?;
+        Some(Self { control: control.share()?, treated: treated.share()?, by_user, if_alike })
     }
 }
 

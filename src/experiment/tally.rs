@@ -74,6 +74,29 @@ impl Tally {
         Some(ArmMean::of_ratio(&Moments::of_sums(users.count, [self.successes, self.visits], products)))
     }
 
+    /// The variance of the difference to the control if the arms are alike: that of all visits, or users, together. An arm of which no success
+    /// is known yet is not taken for known exactly. Nothing without a visit of both.
+    pub fn variance_if_alike(&self, control: &Self) -> Option<f64> {
+        let both = [self, control];
+        let [successes, visits] = [|tally: &Self| tally.successes, |tally: &Self| tally.visits]
+            .map(|of| both.iter().map(|tally| of(tally)).sum::<u64>() as f64);
+        let rate = successes / visits;
+        let (Some(one), Some(other)) = (self.users, control.users) else {
+            let inverse: f64 = both.iter().map(|tally| 1.0 / tally.visits as f64).sum();
+            return (0 < self.visits.min(control.visits)).then_some(rate * (1.0 - rate) * inverse);
+        };
+        // Of each user the successes beyond those that so many visits have on average.
+        let residual = |users: ByUser| {
+            users.successes_squared as f64 - 2.0 * rate * users.products as f64
+                + rate * rate * users.visits_squared as f64
+        };
+        let of_user = (residual(one) + residual(other)) / (one.count + other.count).saturating_sub(1) as f64;
+        let users = [(one.count, self.visits), (other.count, control.visits)];
+        let squared: f64 =
+            users.iter().map(|(count, visits)| *count as f64 / (*visits as f64 * *visits as f64)).sum();
+        (0 < one.count.min(other.count) && 2 < one.count + other.count).then_some(of_user.max(0.0) * squared)
+    }
+
     /// How many more succeed than of the control, if users are the unit.
     pub fn by_user(&self, control: &Self) -> Option<Difference> {
         Some(welch(&control.ratio()?, &self.ratio()?))
@@ -83,6 +106,26 @@ impl Tally {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn arms_that_are_alike_share_their_variance_and_users_of_one_visit_are_visits() {
+        let known = |successes: u64, visits: u64, by_user: bool| {
+            let mut tally = Tally::default();
+            for visit in 0..visits {
+                if by_user {
+                    tally.add_of(&mut Seen::default(), visit < successes);
+                } else {
+                    tally.add(visit < successes);
+                }
+            }
+            tally
+        };
+        // 3 of 50 in all: .06 · .94 (1/40 + 1/10).
+        let of = |by_user| known(0, 10, by_user).variance_if_alike(&known(3, 40, by_user)).expect("of both");
+        assert!((of(false) - 0.06 * 0.94 * 0.125).abs() < 1e-15);
+        assert!((of(true) - of(false) * 50.0 / 49.0).abs() < 1e-15, "a sample of users has one degree less");
+        assert_eq!(known(0, 0, false).variance_if_alike(&known(3, 40, false)), None);
+    }
 
     #[test]
     fn sums_that_grow_by_the_visit_are_those_of_users() {

@@ -10,16 +10,16 @@ use crate::base::Seed;
 use crate::experiment::course::{CHECKPOINTS, Course, Prepared};
 use crate::experiment::log::Log;
 use crate::experiment::replay::Replayed;
+use crate::experiment::stopping;
 use crate::experiment::strategy::{Strategy, Unit};
 use crate::experiment::users::Population;
 use crate::lab::crew::in_order;
 use crate::scenario::{Study, Visitors};
-use crate::statistics::Interval;
 use crate::statistics::binomial::clopper_pearson;
-use crate::statistics::descriptive::{quantile, quantile_interval};
 use crate::statistics::means::{Difference, Moments, paired};
 use crate::statistics::proportion::Share;
 use crate::statistics::validity::independence;
+use crate::statistics::{Interval, descriptive, quantile};
 
 /// How often an interval is to cover the truth.
 pub const CONFIDENCE: f64 = 0.95;
@@ -111,7 +111,7 @@ pub struct Found {
     /// How often it said that arms differ, or left the control, without a reason; nothing of a log, whose truth is an estimate, and
     /// where there is no one arm.
     pub false_alarms: Option<Rate>,
-    /// How often its intervals contained the truth, of the streams in which it could give any; nothing of a log, and where
+    /// How often its intervals contained the truth, of the streams in which it could give one of each arm; nothing of a log, and where
     /// there is no one arm.
     pub coverage: Option<Rate>,
     /// What it got from a log.
@@ -254,7 +254,8 @@ fn findings(study: &Study, arms: Vec<String>, truth: &[f64], courses: &[Vec<Cour
     let strategies = study.strategies.iter().enumerate().map(|(index, strategy)| {
         let baseline = courses.first().filter(|_| 0 < index);
         let unit = strategy.unit(study.visitors.come_again());
-        found(strategy, unit, (arms.len(), days), &courses[index], baseline)
+        let earliest = stopping::earliest(strategy, study.visitors.days()).as_secs_f64() / 86_400.0;
+        found(strategy, unit, (arms.len(), earliest, days), &courses[index], baseline)
     });
     let strategies: Vec<Found> = strategies.collect();
     let saved = |best: usize, other: usize| {
@@ -372,7 +373,7 @@ fn last(course: &Course) -> f64 {
 fn found(
     strategy: &Strategy,
     unit: Unit,
-    (arms, length): (usize, f64),
+    (arms, earliest, length): (usize, f64, f64),
     courses: &[Course],
     baseline: Option<&Vec<Course>>,
 ) -> Found {
@@ -389,9 +390,10 @@ fn found(
         Rate::of(courses.iter().map(|course| course.decision.arm == arm)).expect("there are streams")
     };
     let by_day = |p: f64| {
-        let Interval { low, high } = quantile_interval(&days, p, CONFIDENCE);
-        // Nothing is decided before the beginning, nor after the end.
-        Mean { value: quantile(&days, p), interval: Interval { low: low.max(0.0), high: high.min(length) } }
+        let found = quantile::quantile(&days, p, CONFIDENCE).expect("there are streams");
+        // Nothing is decided before the first look that may, nor after the end.
+        let (low, high) = (found.bounds.low.max(earliest), found.bounds.high.min(length));
+        Mean { value: found.value, interval: Interval { low, high } }
     };
     Found {
         name: strategy.name.clone(),
@@ -420,7 +422,8 @@ fn found(
 
 fn spread(courses: &[Course], checkpoint: usize) -> Spread {
     let values = sorted(courses.iter().map(|course| course.regret[checkpoint]));
-    let band = Interval { low: quantile(&values, 0.05), high: quantile(&values, 0.95) };
+    let band =
+        Interval { low: descriptive::quantile(&values, 0.05), high: descriptive::quantile(&values, 0.95) };
     Spread { mean: Mean::of(courses.iter().map(|course| course.regret[checkpoint])), band }
 }
 

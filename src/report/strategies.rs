@@ -43,9 +43,12 @@ impl StrategiesReport<'_> {
         command
     }
 
-    /// Whether the control is as good as any arm, and no arm worse: every difference that is seen is chance. Of a log nobody knows.
+    /// Whether the control is as good as any arm, and no arm worse: every difference that is seen is chance. Of a log nobody knows, and
+    /// segments are there to differ.
     pub(super) fn is_a_a(&self) -> bool {
-        if self.findings.log.is_some() {
+        let has_segments =
+            matches!(&self.study.visitors, Visitors::Users(model) if !model.segments.is_empty());
+        if self.findings.log.is_some() || has_segments {
             return false;
         }
         let truth = &self.findings.truth;

@@ -106,6 +106,10 @@ impl Study {
             let help = "let everybody come once, or compare without --platform";
             problems.push(Problem::new(key, message).help(help));
         }
+        if !users.segments.is_empty() {
+            let problem = Problem::new("users.segments", "apps of a platform do not tell segments apart");
+            problems.push(problem.help("remove them, or compare without --platform"));
+        }
         let mut batch = None;
         for (index, strategy) in self.strategies.iter().enumerate() {
             let own = beyond_platform(strategy, &mut batch);
@@ -224,13 +228,18 @@ fn beyond_platform(strategy: &Strategy, batch: &mut Option<u64>) -> Vec<Problem>
 /// How often allocators learn, in the time of a run: once while so many visits come.
 fn pace(users: &UserModel, batch: u64, speed_up: f64) -> Result<Span, Problem> {
     let millis = |visits: f64| 1000.0 * visits * DAY.as_secs_f64() / (f64::from(users.per_day) * speed_up);
-    let pace = Span::millis(libm::round(millis(batch as f64)).max(0.0) as u64);
+    let exact = millis(batch as f64);
+    let pace = Span::millis(libm::round(exact).max(0.0) as u64);
+    if DAY.as_secs_f64() * 1000.0 < exact {
+        let message = format!("{batch} visits are more than come in a day of a run: it would never learn");
+        return Err(Problem::new("batch", message).help("choose a smaller batch"));
+    }
     if LEARN_EVERY_MIN <= pace {
         return Ok(pace);
     }
     let least = libm::ceil(LEARN_EVERY_MIN.get().as_secs_f64() * 1000.0 / millis(1.0));
     let message = format!(
-        "{batch} visits come within {pace} of a run, and allocators learn every {LEARN_EVERY_MIN} at most"
+        "{batch} visits come within {exact:.3}ms of a run, and allocators learn every {LEARN_EVERY_MIN} at most"
     );
     let help = format!("choose batch = {least} or more, fewer users, or a longer stir");
     Err(Problem::new("batch", message).help(help))

@@ -197,10 +197,11 @@ impl Estimate {
             }
             _ => (effective_sample_size, effective_rewards),
         };
-        if rounds < EFFECTIVE_ROUNDS_MIN {
+        // What is no number is no reason to believe.
+        if rounds.is_nan() || rounds < EFFECTIVE_ROUNDS_MIN {
             return Err(Refusal::FewRounds { effective: rounds });
         }
-        if rewards < EFFECTIVE_REWARDS_MIN {
+        if rewards.is_nan() || rewards < EFFECTIVE_REWARDS_MIN {
             return Err(Refusal::FewRewards { effective: rewards });
         }
         Ok(self.value)

@@ -136,7 +136,7 @@ fn what_no_platform_carries_out_is_refused_with_its_place_and_nothing_is_written
         ("strategies.0.stop=peeking", "nobody looks before the end"),
         ("strategies.0.allocate={shares=['100%','0%']}", "an arm without any share"),
         ("strategies.0.allocate=thompson", "another strategy learns every 1 visits"),
-        ("users.per_day=2000", "12 visits come within 3ms of a run"),
+        ("users.per_day=2000", "12 visits come within 3"),
         ("users.returning={share='10%',visits=2,gap='1m'}", "who comes again keeps its arm on a platform"),
         ("workloads.experiment.apps=0", "0 is not from 1 to 100"),
     ] {

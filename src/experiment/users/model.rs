@@ -15,6 +15,10 @@ pub(in crate::experiment) const ARMS_MAX: usize = 200;
 /// How many segments there may be.
 const SEGMENTS_MAX: usize = 50;
 
+/// How many users may come in all, and how many rates there may be: those of every hour, arm and segment are in memory.
+const USERS_MAX: u64 = 100_000_000;
+const RATES_MAX: u64 = 20_000_000;
+
 /// How often a user may come back.
 const VISITS_MAX: u32 = 1000;
 
@@ -216,6 +220,12 @@ impl UserModel {
             }
         };
         unless(0 < self.per_day, "per_day", "nobody would come", "try per_day = 1000");
+        let users = u64::from(self.per_day) * u64::from(self.days);
+        unless(users <= USERS_MAX, "per_day", "more than 1e8 users would come in all", "let fewer come");
+        let rates = u64::from(self.days) * 24 * self.arms.len().max(1) as u64;
+        let rates = rates * self.segments.len().max(1) as u64;
+        let message = "the rates of all hours, arms and segments are in memory, and these are more than 2e7";
+        unless(rates <= RATES_MAX, "days", message, "let them come for fewer days");
         let days = (1..=DAYS_MAX).contains(&self.days);
         unless(days, "days", "a stream lasts from 1 to 3650 days", "try days = 60");
         let inner = |share: f64| 0.0 < share && share < 1.0;

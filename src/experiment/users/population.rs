@@ -58,9 +58,11 @@ impl Population {
                 let halves = days * DAY as f64 / novelty.half_life.get().as_nanos() as f64;
                 1.0 + novelty.amplitude * libm::exp2(-halves)
             });
-            odds.extend(
-                (0..effects.len()).map(|place| base + effects[place] * novel + drifted(place, days) + season),
-            );
+            odds.extend((0..effects.len()).map(|place| {
+                // What an arm does is its effect against the control, of the same segment.
+                let control = effects[place - place % arms];
+                base + control + (effects[place] - control) * novel + drifted(place, days) + season
+            }));
         }
         let rates: Vec<f64> = odds.iter().map(|odds| mean.rate_of(*odds)).collect();
         let days = f64::from(model.days);
