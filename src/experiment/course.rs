@@ -16,7 +16,7 @@ use crate::statistics::dice::Dice;
 pub const CHECKPOINTS: usize = 50;
 
 /// Rates that differ by less are the same.
-const SAME: f64 = 1e-12;
+pub const SAME: f64 = 1e-12;
 
 /// What became of one stream under one strategy.
 #[derive(Clone, PartialEq, Debug)]
@@ -48,9 +48,15 @@ pub struct Course {
     pub covers: Option<bool>,
 }
 
+/// How much worse an arm is than the best of these.
+#[inline]
+pub fn loss(rates: &[f64], arm: usize) -> f64 {
+    rates.iter().copied().fold(0.0, f64::max) - rates[arm]
+}
+
 /// Whether a decision is for the best arm, or one of several, where these are the true rates.
 pub fn is_right(decision: Decision, truth: &[f64]) -> bool {
-    truth.iter().copied().fold(0.0, f64::max) <= truth[decision.arm] + SAME
+    loss(truth, decision.arm) <= SAME
 }
 
 /// Whether a decision says that arms differ, or leaves the control, without a reason in the true rates.
@@ -224,11 +230,10 @@ impl Recorder<'_> {
         if let Some(ended) = &self.ended {
             return (ended.decision.arm, 1.0);
         }
-        let batches = self.visits / self.batch;
-        if 1 < self.batch && self.batches < batches {
+        if 1 < self.batch && self.batches < self.visits / self.batch {
             let Self { unlearnt, allocator, .. } = self;
             unlearnt.drain(..).for_each(|lesson| allocator.observe(&lesson));
-            self.batches = batches;
+            self.batches = self.visits / self.batch;
         }
         kept.unwrap_or_else(|| self.allocator.choose(segment, assignment))
     }
@@ -239,7 +244,7 @@ impl Recorder<'_> {
         self.visits += 1;
         self.shown[arm] += 1;
         if let Some(rates) = rates {
-            let loss = rates.iter().copied().fold(0.0, f64::max) - rates[arm];
+            let loss = loss(rates, arm);
             self.lost += loss;
             self.humans += 1;
             self.worse += u64::from(SAME < loss);

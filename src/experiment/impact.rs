@@ -402,7 +402,7 @@ pub fn estimate(evidence: &Evidence, reward: &Reward, cost: &Cost) -> Impact {
     };
     let rows: Vec<Row> =
         steps(gap_of(gap.value), |fraction| cost.of(fraction), &fractions).into_iter().map(row).collect();
-    let project = Project { evidence, reward, cost, rows: &rows, stop };
+    let project = Project { evidence, reward, cost, gap: gap_of(gap.value), rows: &rows, stop };
     Impact {
         present: (*present).into(),
         perfect: (*perfect).into(),
@@ -419,6 +419,8 @@ struct Project<'all> {
     evidence: &'all Evidence,
     reward: &'all Reward,
     cost: &'all Cost,
+    /// What the whole gap is worth.
+    gap: Gap,
     rows: &'all [Row],
     stop: Estimated,
 }
@@ -463,8 +465,7 @@ impl Project<'_> {
 
     fn no_overrun(&self, row: &Row) -> Option<Risk> {
         let left = row.brings.value - OVERRUN * row.costs;
-        let gap = Gap { present: 0.0, perfect: self.evidence.gap.value * self.reward.whole() };
-        let stop = diminishing_returns(gap, |fraction| OVERRUN * self.cost.of(fraction));
+        let stop = diminishing_returns(self.gap, |fraction| OVERRUN * self.cost.of(fraction));
         (left < 0.5 * row.net.value).then_some(Risk::NoOverrun { left, stop })
     }
 
@@ -479,9 +480,8 @@ impl Project<'_> {
     }
 
     fn first_steps_lose(&self) -> Option<Risk> {
-        let worth = self.evidence.gap.value * self.reward.whole();
         let mut parts = (1..=GRID).map(|part| f64::from(part) / f64::from(GRID));
-        let until = parts.find(|part| self.cost.of(*part) < part * worth)?;
+        let until = parts.find(|part| self.cost.of(*part) < self.gap.benefit(*part))?;
         (STEPS[0] < until).then_some(Risk::FirstStepsLose { until })
     }
 

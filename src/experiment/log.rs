@@ -392,6 +392,7 @@ pub(crate) mod tests {
         let problems = Log::new(&model(&arms(["0, 3", "1, 2"])), &dull).expect_err("no click");
         assert!(problems[0].message.contains("0 of 1000 impressions were clicked"), "{problems:?}");
     }
+
     #[test]
     fn a_log_that_contradicts_itself_is_refused() {
         let two = model("arms = [{ name = \"a\", items = [0] }, { name = \"b\", items = [3] }]");

@@ -2,8 +2,9 @@
 //!
 //! With more than two arms each is tested against the control, the first, at α over their number (Bonferroni).
 //!
-//! Where users are the unit, the test of two proportions is Welch's of two ratios, at the same level; sequential tests go by its standard
-//! error. What goes by posteriors counts visits, whatever the unit is.
+//! Where users are the unit, the test of two proportions is Welch's of two ratios, at the same level. Sequential tests go by the variance that
+//! arms have which are alike, and their intervals by the larger of that and the arms' own. What goes by posteriors counts visits, whatever the
+//! unit is.
 
 use crate::base::SimTime;
 use crate::experiment::strategy::{Stop, Strategy};
@@ -117,7 +118,7 @@ impl Rule {
 
     /// Whether a difference is shown.
     fn shows(&self, look: usize, pair: &Pair) -> bool {
-        if let Some(seen) = self.sequential(pair) {
+        if let Some(seen) = self.sequential(pair, pair.if_alike) {
             return seen.p <= self.alpha;
         }
         let Some(bound) = self.bounds.get(look).copied() else { return false };
@@ -127,29 +128,19 @@ impl Rule {
         }
     }
 
-    /// What a test that may be looked at any time says.
-    fn sequential(&self, pair: &Pair) -> Option<Look> {
-        let Pair { control, treated, by_user, if_alike } = pair;
-        let estimate = treated.value() - control.value();
-        let by_visit = |share: &Share| share.variance() / share.trials() as f64;
-        let of_visits = by_visit(control) + by_visit(treated);
-        let own = by_user.map_or(of_visits, |difference| difference.standard_error.powi(2));
-        let look = |variance: f64| match self.stop {
+    /// What a test that may be looked at any time says of a difference with this variance.
+    fn sequential(&self, pair: &Pair, variance: f64) -> Option<Look> {
+        let estimate = pair.treated.value() - pair.control.value();
+        match self.stop {
             Stop::Msprt { tau } => {
                 Some(Mixture { tau: tau.get(), alpha: self.alpha }.look(estimate, variance))
             }
             Stop::ConfidenceSequence { tuned_to } => {
                 let sequence = ConfidenceSequence { tuned_to: tuned_to as f64, alpha: self.alpha };
-                let visits = (control.trials() + treated.trials()) as f64;
-                // As many independent visits as would tell as much: time goes by what is known.
-                let telling = if 0.0 < own && by_user.is_some() { visits * of_visits / own } else { visits };
-                Some(sequence.look(estimate, variance.sqrt(), telling))
+                Some(sequence.look(estimate, variance.sqrt(), pair.telling_visits()))
             }
             _ => None,
-        };
-        // The test is one of arms that are alike. The interval holds where they are not, and an arm without a success is not known exactly.
-        let (test, interval) = (look(*if_alike)?, look(own.max(*if_alike))?.interval);
-        Some(Look { interval, ..test })
+        }
     }
 
     /// Where the effect of each arm against the control lies, as the rule would report it at a look; nothing for an arm without data.
@@ -166,7 +157,10 @@ impl Rule {
                 None => proportion::wald_interval(control, treated, confidence),
             };
             Some(match self.stop {
-                Stop::Msprt { .. } | Stop::ConfidenceSequence { .. } => self.sequential(&pair)?.interval,
+                Stop::Msprt { .. } | Stop::ConfidenceSequence { .. } => {
+                    // Arms need not be alike, and one without a success is not known exactly.
+                    self.sequential(&pair, pair.variance().max(pair.if_alike))?.interval
+                }
                 Stop::Pocock | Stop::ObrienFleming | Stop::AlphaSpending { .. } => {
                     plain(1.0 - normal::two_sided(*self.bounds.get(look)?))
                 }
@@ -218,6 +212,23 @@ impl Pair {
         }
         let if_alike = treated.variance_if_alike(control)?;
         Some(Self { control: control.share()?, treated: treated.share()?, by_user, if_alike })
+    }
+
+    /// The variance of the difference if all visits are independent.
+    fn variance_of_visits(&self) -> f64 {
+        let of = |share: Share| share.variance() / share.trials() as f64;
+        of(self.control) + of(self.treated)
+    }
+
+    /// The variance of the difference, by the unit.
+    fn variance(&self) -> f64 {
+        self.by_user.map_or_else(|| self.variance_of_visits(), |difference| difference.standard_error.powi(2))
+    }
+
+    /// As many independent visits as would tell as much: time goes by what is known.
+    fn telling_visits(&self) -> f64 {
+        let (visits, own) = ((self.control.trials() + self.treated.trials()) as f64, self.variance());
+        if self.by_user.is_some() && 0.0 < own { visits * self.variance_of_visits() / own } else { visits }
     }
 }
 

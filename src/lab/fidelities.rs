@@ -7,20 +7,21 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use serde::Serialize;
+
 use crate::base::{Better, Seed};
 use crate::experiment::course::{CHECKPOINTS, Course, Prepared, is_false_alarm, is_right};
 use crate::experiment::stopping::{Decision, Rule};
 use crate::experiment::strategy::Strategy;
 use crate::experiment::tally::Tally;
-use crate::experiment::users::{Population, UserModel};
+use crate::experiment::users::Population;
 use crate::lab::crew::in_order;
-use crate::lab::strategies::CONFIDENCE;
+use crate::lab::strategies::{CONFIDENCE, over_streams};
 use crate::lab::sweep::{Ended, Outcome, Plan};
 use crate::scenario::{Carried, Study, Visitors};
 use crate::statistics::Interval;
 use crate::statistics::binomial::{clopper_pearson, paired_difference};
-use crate::statistics::means::{Difference, Moments, paired};
-use crate::statistics::student;
+use crate::statistics::means::Difference;
 use crate::workloads::experiment::analyst::each::{
     BEST, COPIED, LOST, REGRET, Source, UNSERVED, VISITS, name, of_arm,
 };
@@ -34,8 +35,6 @@ pub struct Findings {
     pub platforms: Vec<Runs>,
     /// How many differences in regret there are.
     pub questions: usize,
-    /// Which of them are sure: their intervals, that cover all at once (Bonferroni), lie beside 0. By strategy and platform.
-    pub sure: Vec<(usize, usize)>,
 }
 
 /// The runs of a platform.
@@ -56,6 +55,8 @@ pub struct Found {
     pub name: String,
     /// A row for each of [`METRICS`].
     pub rows: Vec<Row>,
+    /// By platform, whether the difference in regret is sure: intervals that cover all of them at once (Bonferroni) lie beside 0.
+    pub sure: Vec<bool>,
 }
 
 /// A metric without a platform and on each.
@@ -77,7 +78,7 @@ pub struct OnPlatform {
 }
 
 /// A number with its interval and its sample.
-#[derive(Clone, Copy, PartialEq, Debug)]
+#[derive(Clone, Copy, PartialEq, Debug, Serialize)]
 pub struct Estimate {
     /// The number.
     pub value: f64,
@@ -145,8 +146,8 @@ pub fn compare(
 ) -> Findings {
     let Visitors::Users(model) = &study.visitors else { panic!("only users are carried to a platform") };
     let seeds: Vec<u64> = (plan.first..plan.end).collect();
-    let courses = courses(study, model, &seeds, jobs);
     let population = Population::new(model);
+    let courses = courses(study, &population, &seeds, jobs);
     let by_point: BTreeMap<(&Path, u64), &Outcome> =
         outcomes.iter().map(|outcome| ((&*outcome.point.file, outcome.point.seed), outcome)).collect();
     let of_platform: Vec<Vec<Option<&Outcome>>> = plan
@@ -154,6 +155,8 @@ pub fn compare(
         .iter()
         .map(|file| seeds.iter().map(|seed| by_point.get(&(&**file, *seed)).copied()).collect())
         .collect();
+    let questions = study.strategies.len() * carried.len();
+    let of_all = 1.0 - (1.0 - CONFIDENCE) / questions as f64;
     let found = |(index, strategy): (usize, &Strategy)| {
         let of_seed = |at: usize| &courses[at][index];
         let without: Vec<Values> = (0..seeds.len()).map(|at| without(of_seed(at))).collect();
@@ -167,47 +170,37 @@ pub fn compare(
         });
         let on: Vec<Vec<Values>> = on.collect();
         let rows = METRICS.iter().enumerate().map(|(number, metric)| row(metric, number, &without, &on));
-        Found { name: strategy.name.clone(), rows: rows.collect() }
+        let is_sure = |on: &Vec<Values>| {
+            let pairs = pairs(&without, on, OF_REGRET);
+            2 <= pairs.len() && !differences(&pairs).interval(of_all).contains(0.0)
+        };
+        Found { name: strategy.name.clone(), rows: rows.collect(), sure: on.iter().map(is_sure).collect() }
     };
-    let strategies: Vec<Found> = study.strategies.iter().enumerate().map(found).collect();
-    let questions = strategies.len() * carried.len();
-    let confidence = 1.0 - (1.0 - CONFIDENCE) / questions as f64;
-    let is_sure = |strategy: usize, platform: usize| {
-        let difference = strategies[strategy].rows[OF_REGRET].platforms[platform].difference;
-        difference.is_some_and(|difference| !widened(difference, confidence).contains(0.0))
-    };
-    let all = (0..strategies.len())
-        .flat_map(|strategy| (0..carried.len()).map(move |platform| (strategy, platform)));
     Findings {
-        sure: all.filter(|(strategy, platform)| is_sure(*strategy, *platform)).collect(),
         questions,
         platforms: of_platform.iter().map(|outcomes| runs(outcomes)).collect(),
-        strategies,
+        strategies: study.strategies.iter().enumerate().map(found).collect(),
     }
 }
 
 /// By seed and strategy, what becomes of the users without a platform.
-fn courses(study: &Study, model: &UserModel, seeds: &[u64], jobs: usize) -> Vec<Vec<Course>> {
-    let population = Population::new(model);
-    let prepare = |strategy| Prepared::new(strategy, model.arms.len(), model.days);
+fn courses(study: &Study, population: &Population, seeds: &[u64], jobs: usize) -> Vec<Vec<Course>> {
+    let days = population.model().days;
+    let prepare = |strategy| Prepared::new(strategy, population.arms(), days);
     let prepared: Vec<Prepared<'_>> = study.strategies.iter().map(prepare).collect();
     in_order(jobs, seeds.len(), |at| {
-        prepared.iter().map(|prepared| prepared.course(&population, Seed::new(seeds[at]))).collect()
+        prepared.iter().map(|prepared| prepared.course(population, Seed::new(seeds[at]))).collect()
     })
 }
 
 /// What a strategy did without a platform.
 fn without(course: &Course) -> Values {
     let of_humans = |number: f64| (0 < course.humans).then(|| 100.0 * number / course.humans as f64);
-    let mut values = [None; METRICS.len()];
-    values[0] = of_humans(course.regret[CHECKPOINTS - 1]);
-    values[1] = of_humans((course.humans - course.worse) as f64);
-    // What is known is known: however one counts.
-    values[2] = Some(percent(course.right));
-    values[3] = values[2];
-    values[4] = Some(percent(course.false_alarm));
-    values[5] = values[4];
-    values
+    let (right, alarm) = (Some(percent(course.right)), Some(percent(course.false_alarm)));
+    let (regret, best) = (course.regret[CHECKPOINTS - 1], (course.humans - course.worse) as f64);
+    // What is known is known, however one counts.
+    let told = [of_humans(regret), of_humans(best), right, right, alarm, alarm];
+    std::array::from_fn(|number| told.get(number).copied().flatten())
 }
 
 fn percent(happened: bool) -> f64 {
@@ -278,35 +271,37 @@ fn runs(outcomes: &[Option<&Outcome>]) -> Runs {
     Runs { ended, not_run, held: (!held.is_empty()).then(|| of_shares(&held)) }
 }
 
+/// What was without and on a platform, of the seeds that tell both.
+fn pairs(without: &[Values], on: &[Values], number: usize) -> Vec<(f64, f64)> {
+    without.iter().zip(on).filter_map(|(without, on)| Some((without[number]?, on[number]?))).collect()
+}
+
+/// The mean difference of pairs.
+fn differences(pairs: &[(f64, f64)]) -> Difference {
+    over_streams(pairs.iter().map(|(without, on)| on - without))
+}
+
 fn row(metric: &Metric, number: usize, without: &[Values], on: &[Vec<Values>]) -> Row {
     let estimate = |values: &[f64]| {
         (2 <= values.len()).then(|| match metric.is_share {
             true => of_shares(values),
-            false => of_means(values),
+            false => of_means(over_streams(values.iter().copied()), values.len()),
         })
     };
-    let without: Vec<Option<f64>> = without.iter().map(|values| values[number]).collect();
-    let platforms = on.iter().map(|values| {
-        let on: Vec<Option<f64>> = values.iter().map(|values| values[number]).collect();
-        let pairs: Vec<(f64, f64)> =
-            without.iter().zip(&on).filter_map(|(one, other)| Some(((*one)?, (*other)?))).collect();
+    let told = |all: &[Values]| all.iter().filter_map(|values| values[number]).collect::<Vec<f64>>();
+    let platforms = on.iter().map(|on| {
+        let pairs = pairs(without, on, number);
         let difference = (2 <= pairs.len()).then(|| match metric.is_share {
             true => of_paired_shares(&pairs),
-            false => of_means(&pairs.iter().map(|(without, on)| on - without).collect::<Vec<_>>()),
+            false => of_means(differences(&pairs), pairs.len()),
         });
-        OnPlatform { value: estimate(&on.into_iter().flatten().collect::<Vec<_>>()), difference }
+        OnPlatform { value: estimate(&told(on)), difference }
     });
-    let platforms = platforms.collect();
-    Row { without: estimate(&without.into_iter().flatten().collect::<Vec<_>>()), platforms }
+    Row { platforms: platforms.collect(), without: estimate(&told(without)) }
 }
 
-fn over_seeds(values: &[f64]) -> Difference {
-    paired(&Moments::of(values.iter().map(|value| [*value])))
-}
-
-fn of_means(values: &[f64]) -> Estimate {
-    let mean = over_seeds(values);
-    Estimate { value: mean.estimate, interval: mean.interval(CONFIDENCE), of: values.len() as u64 }
+fn of_means(mean: Difference, of: usize) -> Estimate {
+    Estimate { value: mean.estimate, interval: mean.interval(CONFIDENCE), of: of as u64 }
 }
 
 fn of_shares(values: &[f64]) -> Estimate {
@@ -325,12 +320,4 @@ fn of_paired_shares(pairs: &[(f64, f64)]) -> Estimate {
 
 fn in_percent(share: Interval) -> Interval {
     Interval { low: 100.0 * share.low, high: 100.0 * share.high }
-}
-
-/// The interval of a mean at another confidence.
-fn widened(mean: Estimate, confidence: f64) -> Interval {
-    let degrees = mean.of as f64 - 1.0;
-    let quantile = |confidence: f64| student::quantile(0.5 + 0.5 * confidence, degrees);
-    let half = (mean.interval.high - mean.value) * quantile(confidence) / quantile(CONFIDENCE);
-    Interval { low: mean.value - half, high: mean.value + half }
 }

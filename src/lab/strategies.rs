@@ -203,7 +203,8 @@ impl From<Difference> for Mean {
     }
 }
 
-fn over_streams(values: impl Iterator<Item = f64>) -> Difference {
+/// The mean of what streams, or pairs of them, told.
+pub(super) fn over_streams(values: impl Iterator<Item = f64>) -> Difference {
     paired(&Moments::of(values.map(|value| [value])))
 }
 

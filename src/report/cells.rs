@@ -8,6 +8,7 @@ use serde::Serialize;
 
 use crate::base::Better;
 use crate::lab::sweep::{Estimate, FigureTable, Plan, cells};
+use crate::report::command::stem;
 use crate::report::text::grouped;
 use crate::statistics::Interval;
 
@@ -37,7 +38,6 @@ impl Grid {
     pub(super) fn of(plan: &Plan) -> Self {
         let last = plan.axes.last();
         let columns = last.map_or(vec!["all runs".to_owned()], |axis| axis.values.clone());
-        let stem = |file: &Path| file.file_stem().unwrap_or(file.as_os_str()).to_string_lossy().into_owned();
         let stems: BTreeSet<String> = plan.files.iter().map(|file| stem(file)).collect();
         let name = |file: &Path| {
             if stems.len() == plan.files.len() { stem(file) } else { file.display().to_string() }

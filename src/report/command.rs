@@ -21,7 +21,7 @@ impl Report<'_> {
 /// The command of a verb about one run.
 pub fn command(verb: &str, file: &Path, seed: u64, set: &[String], plan: Option<&Path>) -> String {
     let mut command = format!("wavetank {verb} {} --seed {seed}", quoted(&file.display().to_string()));
-    set.iter().for_each(|set| command.push_str(&format!(" --set {}", quoted(set))));
+    command.push_str(&settings(set));
     if let Some(plan) = plan {
         command.push_str(&format!(" --plan {}", quoted(&plan.display().to_string())));
     }
@@ -31,6 +31,16 @@ pub fn command(verb: &str, file: &Path, seed: u64, set: &[String], plan: Option<
 /// The command of a verb about a run of a sweep.
 pub(super) fn command_at(verb: &str, point: &Point) -> String {
     command(verb, &point.file, point.seed, &point.set, None)
+}
+
+/// Overrides, as the end of a command.
+pub(super) fn settings(set: &[String]) -> String {
+    set.iter().map(|set| format!(" --set {}", quoted(set))).collect()
+}
+
+/// A file's name without its ending, as tables call it.
+pub(super) fn stem(file: &Path) -> String {
+    file.file_stem().unwrap_or(file.as_os_str()).to_string_lossy().into_owned()
 }
 
 /// A word as a POSIX shell takes it literally.

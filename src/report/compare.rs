@@ -9,7 +9,7 @@ use crate::lab::compare::{
     ALPHA, BOOTSTRAP, Compared, Comparison, Contrast, Estimate, Finding, LeftOut, POWER, Side,
 };
 use crate::lab::sweep::{Axis, Plan, Stop};
-use crate::report::command::quoted;
+use crate::report::command::{quoted, settings};
 use crate::report::sweep::why;
 use crate::report::text::{grouped, significant, with_unit};
 use crate::statistics::Interval;
@@ -103,7 +103,7 @@ impl CompareReport<'_> {
         let by = format!("{}={}", self.axis.path, self.axis.values.join(","));
         let mut command =
             format!("wavetank compare {} --by {} --seeds {first}..{end}", quoted(&file), quoted(&by));
-        set.iter().for_each(|set| command.push_str(&format!(" --set {}", quoted(set))));
+        command.push_str(&settings(set));
         let baseline = &self.comparison.baseline.value;
         if *baseline != self.axis.values[0] {
             command.push_str(&format!(" --baseline {}", quoted(baseline)));

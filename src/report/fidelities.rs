@@ -10,7 +10,7 @@ use crate::base::Better;
 use crate::lab::fidelities::{Estimate, Findings, Found, METRICS, Metric, OF_REGRET, Row};
 use crate::lab::strategies::CONFIDENCE;
 use crate::lab::sweep::{Ended, Plan, Stop};
-use crate::report::command::quoted;
+use crate::report::command::{quoted, settings, stem};
 use crate::report::compare::write_rows;
 use crate::report::text::{grouped, significant};
 use crate::scenario::{Carried, Study};
@@ -41,23 +41,19 @@ impl FidelitiesReport<'_> {
             command.push_str(&format!(" --platform {}", quoted(&carried.platform.display().to_string())));
         }
         command.push_str(&format!(" --seeds {first}..{end}"));
-        self.set.iter().for_each(|set| command.push_str(&format!(" --set {}", quoted(set))));
-        command
+        command + &settings(self.set)
     }
 
     /// How it came out, as a sentence.
     pub(super) fn finding(&self) -> String {
-        let Findings { sure, questions, strategies, .. } = self.findings;
-        if sure.is_empty() {
-            return format!(
-                "no platform is shown to change what a strategy loses, among {questions} differences"
-            );
-        }
-        let told = sure.iter().filter_map(|(strategy, platform)| {
-            let found = &strategies[*strategy];
-            let difference = found.rows[OF_REGRET].platforms[*platform].difference?;
-            let (on, way) =
-                (name(&self.carried[*platform]), if difference.value < 0.0 { "less" } else { "more" });
+        let Findings { questions, strategies, .. } = self.findings;
+        let sure = strategies.iter().flat_map(|found| {
+            let all = self.carried.iter().zip(&found.rows[OF_REGRET].platforms).zip(&found.sure);
+            all.filter(|(_, sure)| **sure).map(move |((carried, on), _)| (found, carried, on.difference))
+        });
+        let told = sure.filter_map(|(found, carried, difference)| {
+            let difference = difference?;
+            let (on, way) = (name(carried), if difference.value < 0.0 { "less" } else { "more" });
             let interval =
                 [difference.interval.low, difference.interval.high].map(|end| significant(end.abs()));
             let [least, most] =
@@ -65,7 +61,13 @@ impl FidelitiesReport<'_> {
             let value = significant(difference.value.abs());
             Some(format!("{} loses {value} [{least}, {most}] points a visit {way} on {on}", found.name))
         });
-        told.collect::<Vec<_>>().join("; ")
+        let told = told.collect::<Vec<_>>();
+        if told.is_empty() {
+            return format!(
+                "no platform is shown to change what a strategy loses, among {questions} differences"
+            );
+        }
+        told.join("; ")
     }
 
     /// The whole summary.
@@ -164,7 +166,7 @@ impl FidelitiesReport<'_> {
             stir_seconds: carried.stir.get().as_secs_f64(),
             speed_up: carried.speed_up,
             learn_every_seconds: carried.learn_every.map(|pace| pace.get().as_secs_f64()),
-            held: runs.held.as_ref().map(EstimateDocument::of),
+            held: runs.held,
             ended: &runs.ended,
             not_run: runs.not_run,
         });
@@ -189,14 +191,11 @@ impl FidelitiesReport<'_> {
             metric: metric.name,
             unit: metric.unit,
             better: metric.better,
-            without: row.without.as_ref().map(EstimateDocument::of),
+            without: row.without,
             platforms: row
                 .platforms
                 .iter()
-                .map(|on| OnPlatformDocument {
-                    value: on.value.as_ref().map(EstimateDocument::of),
-                    less_without: on.difference.as_ref().map(EstimateDocument::of),
-                })
+                .map(|on| OnPlatformDocument { value: on.value, less_without: on.difference })
                 .collect(),
         };
         StrategyDocument { name: &found.name, metrics: METRICS.iter().zip(&found.rows).map(row).collect() }
@@ -205,8 +204,7 @@ impl FidelitiesReport<'_> {
 
 /// What a platform is called: its file, without the ending.
 pub(super) fn name(carried: &Carried) -> String {
-    let stem = carried.platform.file_stem().unwrap_or(carried.platform.as_os_str());
-    stem.to_string_lossy().into_owned()
+    stem(&carried.platform)
 }
 
 /// The rows of a strategy's table.
@@ -248,7 +246,7 @@ struct PlatformDocument<'study> {
     stir_seconds: f64,
     speed_up: f64,
     learn_every_seconds: Option<f64>,
-    held: Option<EstimateDocument>,
+    held: Option<Estimate>,
     ended: &'study BTreeMap<Ended, u64>,
     not_run: u64,
 }
@@ -264,27 +262,13 @@ struct MetricDocument {
     metric: &'static str,
     unit: &'static str,
     better: Better,
-    without: Option<EstimateDocument>,
+    without: Option<Estimate>,
     /// In the order of the platforms.
     platforms: Vec<OnPlatformDocument>,
 }
 
 #[derive(Serialize)]
 struct OnPlatformDocument {
-    value: Option<EstimateDocument>,
-    less_without: Option<EstimateDocument>,
-}
-
-#[derive(Serialize)]
-struct EstimateDocument {
-    value: f64,
-    interval: [f64; 2],
-    of: u64,
-}
-
-impl EstimateDocument {
-    fn of(estimate: &Estimate) -> Self {
-        let Estimate { value, interval, of } = *estimate;
-        Self { value, interval: [interval.low, interval.high], of }
-    }
+    value: Option<Estimate>,
+    less_without: Option<Estimate>,
 }

@@ -5,7 +5,7 @@ use std::fmt::{self, Write};
 use serde::Serialize;
 
 use crate::experiment::impact::{Counts, Estimated, Impact, Risk, Row, SAME};
-use crate::report::command::quoted;
+use crate::report::command::{quoted, settings};
 use crate::report::compare::write_rows;
 use crate::report::text::{grouped, significant};
 use crate::scenario::Project;
@@ -35,9 +35,8 @@ impl ImpactReport<'_> {
     }
 
     fn command(&self) -> String {
-        let mut command = format!("wavetank impact {}", quoted(&self.project.path.display().to_string()));
-        self.project.overrides.iter().for_each(|set| command.push_str(&format!(" --set {}", quoted(set))));
-        command
+        let Project { path, overrides, .. } = self.project;
+        format!("wavetank impact {}{}", quoted(&path.display().to_string()), settings(overrides))
     }
 
     /// The answer, as a sentence.

@@ -4,9 +4,10 @@ use std::fmt::{self, Write};
 
 use serde::Serialize;
 
+use crate::experiment::course::SAME;
 use crate::experiment::strategy::Unit;
 use crate::lab::strategies::{CONFIDENCE, Earned, Findings, Found, LogFacts, Mean, Rate};
-use crate::report::command::quoted;
+use crate::report::command::{quoted, settings};
 use crate::report::compare::write_rows;
 use crate::report::text::{grouped, significant};
 use crate::scenario::{Study, Visitors};
@@ -38,21 +39,18 @@ impl StrategiesReport<'_> {
     pub(super) fn command(&self) -> String {
         let Study { path, seed, streams, overrides, .. } = self.study;
         let file = path.display().to_string();
-        let mut command = format!("wavetank compare {} --streams {streams} --seed {seed}", quoted(&file));
-        overrides.iter().for_each(|set| command.push_str(&format!(" --set {}", quoted(set))));
-        command
+        let command = format!("wavetank compare {} --streams {streams} --seed {seed}", quoted(&file));
+        command + &settings(overrides)
     }
 
     /// Whether the control is as good as any arm, and no arm worse: every difference that is seen is chance. Of a log nobody knows, and
     /// segments are there to differ.
     pub(super) fn is_a_a(&self) -> bool {
-        let has_segments =
-            matches!(&self.study.visitors, Visitors::Users(model) if !model.segments.is_empty());
-        if self.findings.log.is_some() || has_segments {
+        if self.findings.log.is_some() || self.study.visitors.has_segments() {
             return false;
         }
         let truth = &self.findings.truth;
-        truth.iter().all(|rate| (rate - truth[0]).abs() < 1e-12)
+        truth.iter().all(|rate| (rate - truth[0]).abs() < SAME)
     }
 
     /// How the comparison came out, as a sentence.

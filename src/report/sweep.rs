@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use crate::lab::sweep::{Ended, FigureTable, Finding, Outcome, Plan, Point, SiteRuns, Stop, Summary};
 use crate::report::cells::{CellDocument, Grid, documents};
-use crate::report::command::{command_at, quoted};
+use crate::report::command::{command_at, quoted, settings};
 use crate::report::html::escaped;
 use crate::report::text::grouped;
 use crate::world::Site;
@@ -97,7 +97,7 @@ impl SweepReport<'_> {
         let Plan { files, set, axes, first, end, shard: (shard, shards) } = self.plan;
         let files: Vec<String> = files.iter().map(|file| quoted(&file.display().to_string())).collect();
         let mut command = format!("wavetank sweep {} --seeds {first}..{end}", files.join(" "));
-        set.iter().for_each(|set| command.push_str(&format!(" --set {}", quoted(set))));
+        command.push_str(&settings(set));
         for axis in axes {
             let axis = format!("{}={}", axis.path, axis.values.join(","));
             command.push_str(&format!(" --axis {}", quoted(&axis)));

@@ -121,9 +121,8 @@ impl Study {
     /// Puts it onto a platform that is fit for it.
     fn carry(&self, users: &UserModel, draft: &Draft, scenario: &Scenario) -> Result<Carried, Vec<Problem>> {
         let stir = scenario.acts.stir;
-        let length = DAY.as_secs_f64() * f64::from(users.days);
         // A trace more, so that no rounding lets anybody come after the stir.
-        let speed_up = length / stir.get().as_secs_f64() * (1.0 + 1e-12);
+        let speed_up = users.length().as_secs_f64() / stir.get().as_secs_f64() * (1.0 + 1e-12);
         let batches = self.strategies.iter().enumerate().filter(|(_, strategy)| strategy.learns());
         let learn_every = match batches.map(|(index, strategy)| (index, strategy.batch)).next() {
             Some((index, batch)) => Some(

@@ -106,17 +106,13 @@ impl Scenario {
         path: &Path,
         overrides: &[String],
     ) -> Result<Self, Vec<Mistake>> {
-        if document.table.contains_key("strategies") {
-            let cause = "a scenario has none: this is a file of strategies".to_owned();
-            let message = format!("cannot run {}", path.display());
-            let mistake = document.sources.mistake(document.span("strategies"), message, cause);
-            return Err(vec![mistake.mend(Some(format!("wavetank compare {}", path.display())))]);
-        }
-        if document.table.contains_key("gap") {
-            let cause = "a scenario has none: this is a file of a project".to_owned();
-            let message = format!("cannot run {}", path.display());
-            let mistake = document.sources.mistake(document.span("gap"), message, cause);
-            return Err(vec![mistake.mend(Some(format!("wavetank impact {}", path.display())))]);
+        for (key, what, verb) in [("strategies", "strategies", "compare"), ("gap", "a project", "impact")] {
+            if document.table.contains_key(key) {
+                let cause = format!("a scenario has none: this is a file of {what}");
+                let message = format!("cannot run {}", path.display());
+                let mistake = document.sources.mistake(document.span(key), message, cause);
+                return Err(vec![mistake.mend(Some(format!("wavetank {verb} {}", path.display())))]);
+            }
         }
         let mut scenario = Self::from_file(document.scenario()?, path, overrides, document);
         let mut mistakes = check::check(&scenario, document);
@@ -306,6 +302,14 @@ impl Scenario {
     pub fn schema() -> Schema {
         schemars::schema_for!(ScenarioFile)
     }
+}
+
+/// Whether a file, or what it includes, has any of these keys. One that cannot be read has none.
+fn has_any(path: &Path, keys: &[&str]) -> bool {
+    let mut files = Files::default();
+    let read = files.read(path).is_empty();
+    let table = files.merged();
+    read && keys.iter().any(|key| table.contains_key(*key))
 }
 
 /// Reads a scenario file and what it includes, applies overrides, and hands over the one table that results.

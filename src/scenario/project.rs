@@ -8,9 +8,8 @@ use serde::Deserialize;
 use crate::base::Problem;
 use crate::experiment::impact::{Cost, Evidence, GapModel, Reward};
 use crate::scenario::error::{Mistake, ScenarioError};
-use crate::scenario::include::Files;
 use crate::scenario::read::Document;
-use crate::scenario::{check, data, with_document};
+use crate::scenario::{check, data, has_any, with_document};
 
 /// A project whose impact can be estimated.
 #[derive(Clone, Debug)]
@@ -78,10 +77,7 @@ impl Project {
 
     /// Whether a file is one of a project: it has `gap`, `reward` or `cost`. One that cannot be read is none.
     pub fn is_one(path: &Path) -> bool {
-        let mut files = Files::default();
-        let read = files.read(path).is_empty();
-        let table = files.merged();
-        read && ["gap", "reward", "cost"].iter().any(|key| table.contains_key(*key))
+        has_any(path, &["gap", "reward", "cost"])
     }
 
     /// What such a file may hold, as a JSON Schema for editors.

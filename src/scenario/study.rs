@@ -11,9 +11,8 @@ use crate::experiment::log::{Log, LogModel};
 use crate::experiment::strategy::Strategy;
 use crate::experiment::users::UserModel;
 use crate::scenario::error::{Mistake, ScenarioError};
-use crate::scenario::include::Files;
 use crate::scenario::read::Document;
-use crate::scenario::{check, data, with_document};
+use crate::scenario::{check, data, has_any, with_document};
 
 /// Streams of one strategy at most, and strategies.
 const STREAMS_MAX: u64 = 1_000_000;
@@ -145,10 +144,7 @@ impl Study {
 
     /// Whether a file is one of strategies: it has `users`, `log` or `strategies`. One that cannot be read is none.
     pub fn is_one(path: &Path) -> bool {
-        let mut files = Files::default();
-        let read = files.read(path).is_empty();
-        let table = files.merged();
-        read && ["users", "log", "strategies"].iter().any(|key| table.contains_key(*key))
+        has_any(path, &["users", "log", "strategies"])
     }
 
     /// What such a file may hold, as a JSON Schema for editors.

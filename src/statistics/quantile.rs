@@ -1,12 +1,11 @@
 //! Quantiles of users' values, and between which values they lie, whatever the distribution.
 
-use crate::statistics::{Interval, binomial};
+use crate::statistics::{Interval, binomial, descriptive};
 
 /// A quantile of a sample.
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub struct Quantile {
-    /// The estimate: of n ascending values the one at 1 + (n − 1) p, between two of them by a straight line, as in most databases and number 7 of
-    /// Hyndman and Fan, "Sample quantiles in statistical packages" (1996).
+    /// The estimate, [`descriptive::quantile`].
     pub value: f64,
     /// Between which values it lies: infinite where the sample is too small to tell.
     pub bounds: Interval,
@@ -28,7 +27,9 @@ pub fn quantile(sorted: &[f64], p: f64, confidence: f64) -> Option<Quantile> {
     assert!(sorted.is_sorted(), "values that ascend");
     assert!(0.0 < confidence && confidence < 1.0, "a probability, not {confidence}");
     assert!(0.0 < p && p < 1.0, "a share, not {p}");
-    let last = sorted.len().checked_sub(1)?;
+    if sorted.is_empty() {
+        return None;
+    }
     let (count, tail) = (sorted.len() as u64, 0.5 * (1.0 - confidence));
     // The ranks of both ends, from 1 on: 0 and n + 1 are those of no value.
     let low = binomial::rarely_below(tail, count, p);
@@ -39,12 +40,9 @@ pub fn quantile(sorted: &[f64], p: f64, confidence: f64) -> Option<Quantile> {
         low: of_rank(low).unwrap_or(f64::NEG_INFINITY),
         high: of_rank(high).unwrap_or(f64::INFINITY),
     };
-    let place = last as f64 * p;
-    let before = place as usize;
-    let (here, next) = (sorted[before], sorted[(before + 1).min(last)]);
     let within = &sorted[(low.max(1) - 1) as usize..high.min(count) as usize];
     Some(Quantile {
-        value: here + (place - before as f64) * (next - here),
+        value: descriptive::quantile(sorted, p),
         bounds,
         coverage: below(high) - below(low),
         values: within.chunk_by(|one, other| one == other).count(),

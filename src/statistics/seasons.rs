@@ -36,8 +36,9 @@ pub struct SeasonalEffect {
 /// The effect of a treatment by least squares with an indicator of each season, and errors that allow for unequal variances (HC1, normal
 /// distribution). None if there are too few values, or a treatment that is the same throughout or follows from the season.
 ///
-/// The normal p-value is wrong more often than with probability α: with two values of each arm on each day of the week, in 6.2 % at 5 %, with ten
-/// in 5.2 %. That of few, by Student's distribution with the values less the coefficients as its degrees of freedom, is wrong in 4.9 % with two, and with ten within the error of 5 %.
+/// The normal p-value is wrong more often than with probability α: with two values of each arm on each day of the week, in 6.2 % at 5 %, with
+/// ten in 5.2 %. That of few, by Student's distribution with the values less the coefficients as its degrees of freedom, is wrong in 4.9 % with
+/// two, and with ten within the error of 5 %.
 pub fn seasonal_effect(observations: &[Observation]) -> Option<SeasonalEffect> {
     let seasons: BTreeSet<usize> = observations.iter().map(|one| one.season).collect();
     let values: Vec<f64> = observations.iter().map(|one| one.value).collect();

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::f64::consts::PI;
+use std::time::Duration;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -337,6 +338,11 @@ impl UserModel {
             }
         }
         problems
+    }
+
+    /// For how long they come.
+    pub fn length(&self) -> Duration {
+        Duration::from_secs(86_400) * self.days
     }
 
     /// Whether some users, or bots, come more than once: their visits are then not independent of each other.

@@ -40,11 +40,10 @@ impl FidelitiesReport<'_> {
 
     /// What each platform costs each strategy.
     fn write_regret(&self, out: &mut String) -> fmt::Result {
-        let all = self.findings.strategies.iter().enumerate().flat_map(|(strategy, found)| {
-            let on = self.carried.iter().zip(&found.rows[OF_REGRET].platforms).enumerate();
-            on.filter_map(move |(platform, (carried, on))| {
-                let sure = self.findings.sure.contains(&(strategy, platform));
-                Some((found, carried, sure, on.value?, on.difference?))
+        let all = self.findings.strategies.iter().flat_map(|found| {
+            let on = self.carried.iter().zip(&found.rows[OF_REGRET].platforms).zip(&found.sure);
+            on.filter_map(move |((carried, on), sure)| {
+                Some((found, carried, *sure, on.value?, on.difference?))
             })
         });
         let all: Vec<_> = all.collect();

@@ -15,6 +15,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::base::{Better, Figure, SimTime};
 use crate::checkers::experiment::{Choice, Experiment, History, Id, Said, Topic};
+use crate::experiment::course::loss;
 use crate::experiment::users::{Population, Season};
 use crate::statistics::proportion::{Share, newcombe, pooled};
 use crate::statistics::srm;
@@ -70,6 +71,13 @@ pub struct Shown {
     pub human: bool,
 }
 
+impl Shown {
+    /// How much worse its arm was than the best at that time.
+    fn loss(&self, population: &Population) -> f64 {
+        loss(population.rates_at(self.at), self.arm)
+    }
+}
+
 /// What the logs hold, by id.
 pub struct Logs(BTreeMap<Id, Found>);
 
@@ -94,10 +102,7 @@ pub fn regret(
         return Vec::new();
     }
     let humans = shown.iter().filter(|shown| shown.human && adaptive.contains(&*shown.experiment));
-    let lost = humans.map(|shown| {
-        let rates = populations[&shown.experiment].rates_at(shown.at);
-        rates.iter().copied().fold(0.0, f64::max) - rates[shown.arm]
-    });
+    let lost = humans.map(|shown| shown.loss(&populations[&shown.experiment]));
     let (count, sum) = lost.fold((0u64, 0.0), |(count, sum), lost| (count + 1, sum + lost));
     let value = (0 < count).then(|| 100.0 * sum / count as f64);
     vec![Figure::new("regret per visit", "%", Better::Less, value)]
@@ -105,24 +110,39 @@ pub fn regret(
 
 /// What became of the events that were handed to producers.
 pub fn delivered(history: &History, Logs(found): &Logs) -> Vec<Figure> {
-    // What is lost together says little of how many trials there were: runs are what varies.
-    let share =
-        |name: String, happened, of| Figure { of: None, ..Figure::share(name, Better::Less, happened, of) };
     let mut figures = Vec::new();
-    for (topic, name, copies) in [
-        (Topic::Exposures, "exposures", (|found| found.exposures) as fn(&Found) -> u64),
-        (Topic::Outcomes, "outcomes", |found| found.outcomes),
-    ] {
-        let sent = history.sent_of(topic);
-        let there = found.values().filter(|found| 0 < copies(found)).count() as u64;
-        let twice = found.values().filter(|found| 1 < copies(found)).count() as u64;
-        figures.push(share(format!("{name} lost"), sent.saturating_sub(there), sent));
-        figures.push(share(format!("{name} in several copies"), twice, there));
+    for (topic, (kind, copies)) in
+        [Topic::Exposures, Topic::Outcomes].into_iter().zip(COPIES.into_iter().enumerate())
+    {
+        let name = |what: &str| what.to_owned();
+        figures.extend(stand(kind, name, history.sent_of(topic), found.values().map(copies)));
     }
     let shown = found.values().filter(|found| found.shown.is_some()).count() as u64;
     let open = found.values().filter(|found| found.shown.is_some() && found.outcomes == 0).count() as u64;
-    figures.push(share("exposures without an outcome".to_owned(), open, shown));
+    figures.push(of_events("exposures without an outcome".to_owned(), open, shown));
     figures
+}
+
+/// How often an exposure, or an outcome, stands in the logs.
+const COPIES: [fn(&Found) -> u64; 2] = [|found| found.exposures, |found| found.outcomes];
+
+/// Of so many events of a kind that were sent, which share is lost, and which stands in several copies: `copies` of each.
+fn stand(
+    kind: usize,
+    name: impl Fn(&str) -> String,
+    sent: u64,
+    copies: impl Iterator<Item = u64>,
+) -> [Figure; 2] {
+    let copies: Vec<u64> = copies.collect();
+    let more_than = |least: u64| copies.iter().filter(|copies| least < **copies).count() as u64;
+    let (there, twice) = (more_than(0), more_than(1));
+    let lost = of_events(name(each::LOST[kind]), sent.saturating_sub(there), sent);
+    [lost, of_events(name(each::COPIED[kind]), twice, there)]
+}
+
+/// A share of events. They are lost together, so that their number says little of how many trials there were: runs are what varies.
+fn of_events(name: String, happened: u64, of: u64) -> Figure {
+    Figure { of: None, ..Figure::share(name, Better::Less, happened, of) }
 }
 
 /// What an analyst would conclude of these experiments, by each way to count.

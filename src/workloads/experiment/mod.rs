@@ -181,7 +181,7 @@ impl Config {
 
     /// For how long its users come, in the time of the run.
     pub fn takes(&self, model: &UserModel) -> Span {
-        Span::millis((f64::from(model.days) * 86_400_000.0 / self.speed_up).ceil() as u64)
+        Span::millis((1000.0 * model.length().as_secs_f64() / self.speed_up).ceil() as u64)
     }
 
     /// The names of adaptive experiments.

@@ -6,9 +6,10 @@ use std::collections::BTreeMap;
 
 use crate::base::{Better, Figure};
 use crate::checkers::experiment::{History, Id, Said, Topic};
+use crate::experiment::course::SAME;
 use crate::experiment::tally::Tally;
 use crate::experiment::users::Population;
-use crate::workloads::experiment::analyst::{Found, Logs, Shown};
+use crate::workloads::experiment::analyst::{COPIES, Logs, Shown, stand};
 
 /// How many visits there were.
 pub const VISITS: &str = "visits";
@@ -22,9 +23,6 @@ pub const BEST: &str = "visits of the best arm";
 pub const LOST: [&str; 2] = ["exposures lost", "outcomes lost"];
 /// Which share of the events that are there stands more than once.
 pub const COPIED: [&str; 2] = ["exposures in several copies", "outcomes in several copies"];
-
-/// Arms that are worse by no more than this are as good.
-const SAME: f64 = 1e-12;
 
 /// Where somebody knows from what became of a visit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -70,7 +68,7 @@ pub(in crate::workloads::experiment) fn shown(
     for (experiment, population) in populations {
         let own = || shown.iter().filter(|shown| shown.experiment == *experiment);
         let humans: Vec<f64> =
-            own().filter(|shown| shown.human).map(|shown| lost(population, shown)).collect();
+            own().filter(|shown| shown.human).map(|shown| shown.loss(population)).collect();
         let (visits, people) = (own().count() as u64, humans.len() as u64);
         let unserved = own().filter(|shown| shown.choice.is_none()).count() as u64;
         let best = humans.iter().filter(|lost| **lost <= SAME).count() as u64;
@@ -82,18 +80,11 @@ pub(in crate::workloads::experiment) fn shown(
         figures.push(Figure::share(named(BEST), Better::More, best, people));
         let mut known = vec![Tally::default(); population.arms()];
         for shown in own().filter(|shown| shown.choice.is_some() && shown.known <= population.end()) {
-            known[shown.arm].visits += 1;
-            known[shown.arm].successes += u64::from(shown.converts);
+            known[shown.arm].add(shown.converts);
         }
         figures.extend(tallies(experiment, population, Source::Shown, &known));
     }
     figures
-}
-
-/// How much worse the arm of a visit was than the best at that time.
-fn lost(population: &Population, shown: &Shown) -> f64 {
-    let rates = population.rates_at(shown.at);
-    rates.iter().copied().fold(0.0, f64::max) - rates[shown.arm]
 }
 
 fn tallies<'known>(
@@ -130,22 +121,13 @@ pub(in crate::workloads::experiment) fn logged(
         of_id.insert(id, experiment);
         sent.entry(experiment).or_default()[usize::from(topic == Topic::Outcomes)].push(id);
     }
-    let copies: [fn(&Found) -> u64; 2] = [|found| found.exposures, |found| found.outcomes];
     let mut figures = Vec::new();
     for (experiment, population) in populations {
         let none = Default::default();
         let sent = sent.get(&**experiment).unwrap_or(&none);
-        // Events are lost together, so that their number says little of how many trials there were.
-        let share = |what, happened, of| Figure {
-            of: None,
-            ..Figure::share(name(experiment, what), Better::Less, happened, of)
-        };
         for (kind, ids) in sent.iter().enumerate() {
-            let stand: Vec<u64> = ids.iter().filter_map(|id| found.get(id)).map(copies[kind]).collect();
-            let there = stand.iter().filter(|copies| 0 < **copies).count() as u64;
-            let twice = stand.iter().filter(|copies| 1 < **copies).count() as u64;
-            figures.push(share(LOST[kind], ids.len() as u64 - there, ids.len() as u64));
-            figures.push(share(COPIED[kind], twice, there));
+            let copies = ids.iter().filter_map(|id| found.get(id)).map(COPIES[kind]);
+            figures.extend(stand(kind, |what| name(experiment, what), ids.len() as u64, copies));
         }
         for source in [Source::Ids, Source::Pairs] {
             let mut known = vec![Tally::default(); population.arms()];
@@ -153,8 +135,7 @@ pub(in crate::workloads::experiment) fn logged(
                 let Some(choice) = found.shown.filter(|_| source == Source::Ids || 0 < found.outcomes) else {
                     continue;
                 };
-                known[choice.arm].visits += 1;
-                known[choice.arm].successes += u64::from(found.converted);
+                known[choice.arm].add(found.converted);
             }
             figures.extend(tallies(experiment, population, source, &known));
         }
