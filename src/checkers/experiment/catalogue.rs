@@ -56,7 +56,7 @@ pub struct Experiment {
     pub segments: Vec<u32>,
     /// Which share of those in its segments is exposed.
     pub ramp: f64,
-    /// Each arm's share by its draft.
+    /// Each arm's share by its draft; 0 for one that was removed.
     pub shares: Vec<f64>,
     /// The floor of an adaptive experiment.
     pub floor: Option<f64>,
@@ -64,6 +64,29 @@ pub struct Experiment {
     pub sticky: bool,
     /// Whether it runs.
     pub running: bool,
+}
+
+impl Experiment {
+    /// Whether there is an arm of this number that was not removed.
+    pub(super) fn offers(&self, arm: usize) -> bool {
+        self.shares.get(arm).is_some_and(|share| 0.0 < *share)
+    }
+
+    /// By which weights arms are drawn: those that were learnt, or the draft's. If others were learnt than there are, those that are there have
+    /// the floor each, and of what is left their parts of what was learnt of them.
+    pub(super) fn weights(&self, learnt: Option<&[f64]>) -> Vec<f64> {
+        let learnt = learnt.unwrap_or_default();
+        let known = |arm: usize| if self.offers(arm) { learnt.get(arm).copied().unwrap_or(0.0) } else { 0.0 };
+        let kept: Vec<f64> = (0..self.shares.len()).map(known).collect();
+        let sum: f64 = kept.iter().sum();
+        if sum == 0.0 || kept == learnt {
+            return if sum == 0.0 { self.shares.clone() } else { kept };
+        }
+        let floor = self.floor.unwrap_or_default();
+        let offered = self.shares.iter().filter(|share| 0.0 < **share).count() as f64;
+        let due = |arm: usize| floor + (1.0 - offered * floor) * (kept[arm] / sum);
+        (0..kept.len()).map(|arm| if self.offers(arm) { due(arm) } else { 0.0 }).collect()
+    }
 }
 
 /// A version of the catalogue.

@@ -122,7 +122,7 @@ fn ratio(check: &mut Check, number: u32, experiment: &Experiment, arms: &BTreeMa
     }
 }
 
-/// What a reward of one would be estimated at, had each of K arms the same weight, from those that were drawn: 1/K over the propensity,
+/// What a reward of one would be estimated at, had each of K arms that are offered the same weight, from those that were drawn: 1/K over the propensity,
 /// averaged over units, which is 1 if arms are drawn by the propensities that are told. Of each unit its first decision counts, so that
 /// weights, though they follow from what came before, know nothing of its hash: the sum of deviations is a martingale.
 ///
@@ -143,8 +143,13 @@ pub(super) fn unbiased(history: &History) -> Check {
         }
         let (Way::Drawn, Some(choice)) = (decision.way, decision.choice) else { continue };
         let Some(weights) = history.weights(decision.catalogue, choice) else { continue };
+        let offered = |weights: &[f64]| -> Vec<f64> {
+            let each = weights.iter().enumerate().filter(|(arm, _)| experiment.offers(*arm));
+            each.map(|(_, weight)| *weight).collect()
+        };
+        let weights = offered(&weights);
         let arms = weights.len() as f64;
-        let least = experiment.shares.iter().copied().fold(experiment.floor.unwrap_or(1.0), f64::min);
+        let least = offered(&experiment.shares).into_iter().fold(experiment.floor.unwrap_or(1.0), f64::min);
         if least <= 0.0 {
             continue;
         }

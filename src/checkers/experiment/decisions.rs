@@ -6,8 +6,10 @@ use std::collections::BTreeMap;
 use crate::checkers::Check;
 use crate::checkers::experiment::{Decision, History, Said, Way};
 
+/// As long as that arm is not removed: then it may have another, and also where an allocator does not know of it yet, as browsers tell it.
 pub(super) fn sticky(history: &History) -> Check {
     let mut check = Check::new("a unit keeps its arm for the life of an experiment");
+    let latest = history.experiments();
     let mut of: BTreeMap<(u32, &str), Vec<&Decision>> = BTreeMap::new();
     for decision in &history.decisions {
         let Some((number, experiment)) = history.experiment(decision) else { continue };
@@ -21,13 +23,33 @@ pub(super) fn sticky(history: &History) -> Check {
         let mut arm = None;
         for decision in decisions {
             let now = decision.choice.map(|choice| choice.arm);
-            check.expect(arm.is_none() || arm == now, decision.at, || {
+            let left = arm.is_some_and(|arm| !latest[&number].offers(arm));
+            check.expect(arm.is_none() || left || arm == now, decision.at, || {
                 format!(
                     "x{number} gave {unit} arm {arm:?}, and {now:?} at c{}: {}",
                     decision.catalogue, decision.reason
                 )
             });
-            arm = arm.or(now);
+            arm = if left { now } else { arm.or(now) };
+        }
+    }
+    check
+}
+
+/// Neither by chance nor by what a browser or an operator says.
+pub(super) fn gone(history: &History) -> Check {
+    let mut check = Check::new("nobody is shown an arm that was removed");
+    for decision in &history.decisions {
+        let (Some(choice), Some((number, experiment))) = (decision.choice, history.experiment(decision))
+        else {
+            continue;
+        };
+        if number == choice.experiment {
+            let there = experiment.shares.get(choice.arm) != Some(&0.0);
+            check.expect(there, decision.at, || {
+                let (unit, catalogue, reason) = (&decision.unit, decision.catalogue, &decision.reason);
+                format!("x{number} gave {unit} arm {} at c{catalogue}: {reason}", choice.arm)
+            });
         }
     }
     check
@@ -94,8 +116,13 @@ pub(super) fn propensity(history: &History) -> Check {
             });
             continue;
         }
-        let used = history.weights(decision.catalogue, choice).and_then(|weights| weights.get(choice.arm));
-        check.expect(used == Some(&choice.propensity), decision.at, || {
+        // What is remembered was drawn when there were other arms, perhaps, or by an allocator that was ahead.
+        let remembered = decision.way == Way::Remembered;
+        let weight = |catalogue: &i32| history.weights(*catalogue, choice)?.get(choice.arm).copied();
+        let versions =
+            history.catalogues.keys().filter(|version| remembered || **version == decision.catalogue);
+        let used: Vec<f64> = versions.filter_map(weight).collect();
+        check.expect(used.contains(&choice.propensity), decision.at, || {
             format!(
                 "{} for arm {} of x{} at w{}, whose weight is {used:?}",
                 choice.propensity, choice.arm, choice.experiment, choice.weights

@@ -3,43 +3,69 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::checkers::Check;
-use crate::checkers::experiment::{Catalogue, History, Id, Said, Topic};
+use crate::checkers::experiment::{Belief, Catalogue, Experiment, History, Id, Said, Topic};
 use crate::statistics::bandit::weights::floored;
 use crate::statistics::bayes::{Beta, probabilities_best};
 
 pub(super) fn weighed(history: &History) -> Check {
     let mut check = Check::new("weights are how likely each arm is the best, above the floor, and make one");
-    let floors = history.catalogues.values().flat_map(|catalogue| &catalogue.experiments);
-    let floors: BTreeMap<u32, f64> =
-        floors.filter_map(|(number, found)| Some((*number, found.floor?))).collect();
+    // Each adaptive experiment, once for each set of arms that it ever had.
+    let mut known: BTreeMap<u32, Vec<&Experiment>> = BTreeMap::new();
+    for (number, found) in history.catalogues.values().flat_map(|catalogue| &catalogue.experiments) {
+        let variants = known.entry(*number).or_default();
+        let arms = |one: &Experiment| one.shares.iter().map(|share| 0.0 < *share).collect::<Vec<_>>();
+        if found.floor.is_some() && variants.iter().all(|other| arms(other) != arms(found)) {
+            variants.push(found);
+        }
+    }
     for (version, beliefs) in &history.beliefs {
         for (number, belief) in beliefs.iter().filter(|(_, belief)| !belief.weights.is_empty()) {
-            let Some(floor) = floors.get(number) else {
+            let variants = known.get(number).map_or(&[][..], |variants| variants);
+            let Some(floor) = variants.first().and_then(|experiment| experiment.floor) else {
                 check.look(None, Some(format!("w{version} weighs x{number}, which is not adaptive")));
                 continue;
             };
-            let sum: f64 = belief.weights.iter().sum();
-            let least = belief.weights.iter().copied().fold(1.0, f64::min);
-            check.expect((sum - 1.0).abs() < 1e-9 && *floor - 1e-12 <= least, None, || {
-                format!("w{version}: x{number} has {:?} with a floor of {floor}", belief.weights)
+            let weights = &belief.weights;
+            let sum: f64 = weights.iter().sum();
+            // An arm that was removed has none.
+            let bounded = |experiment: &&Experiment| {
+                let mut each = weights.iter().enumerate();
+                weights.len() == experiment.shares.len()
+                    && each.all(|(arm, weight)| {
+                        if experiment.offers(arm) { floor - 1e-12 <= *weight } else { *weight == 0.0 }
+                    })
+            };
+            check.expect((sum - 1.0).abs() < 1e-9 && variants.iter().any(bounded), None, || {
+                format!("w{version}: x{number} has {weights:?} with a floor of {floor}")
             });
             // Of an experiment that has ended, weights stay while late rewards are still counted.
             let runs =
                 |catalogue: &Catalogue| catalogue.experiments.get(number).is_some_and(|found| found.running);
             if history.catalogues.last_key_value().is_some_and(|(_, latest)| runs(latest)) {
-                let posterior = |arm: &(u64, u64)| Beta::UNIFORM.after(arm.1 as f64, arm.0 as f64);
-                let posteriors: Vec<Beta> = belief.arms.iter().map(posterior).collect();
-                let expected = floored(&probabilities_best(&posteriors), *floor);
-                check.expect(expected == belief.weights, None, || {
-                    format!(
-                        "w{version}: x{number} has {:?}, its posterior gives {expected:?}",
-                        belief.weights
-                    )
+                let expected: Vec<Vec<f64>> =
+                    variants.iter().map(|experiment| due(experiment, belief)).collect();
+                check.expect(expected.contains(weights), None, || {
+                    format!("w{version}: x{number} has {weights:?}, its posterior gives {expected:?}")
                 });
             }
         }
     }
     check
+}
+
+/// The weights of these arms that follow from what is known of each.
+fn due(experiment: &Experiment, belief: &Belief) -> Vec<f64> {
+    let arms = || (0..experiment.shares.len()).filter(|arm| experiment.offers(*arm));
+    let posterior = |arm: usize| {
+        let (rewards, conversions) = belief.arms.get(arm).copied().unwrap_or_default();
+        Beta::UNIFORM.after(conversions as f64, rewards as f64)
+    };
+    let best = probabilities_best(&arms().map(posterior).collect::<Vec<_>>());
+    let mut weights = vec![0.0; experiment.shares.len()];
+    for (arm, weight) in arms().zip(floored(&best, experiment.floor.unwrap_or_default())) {
+        weights[arm] = weight;
+    }
+    weights
 }
 
 pub(super) fn onward(history: &History) -> Check {

@@ -288,11 +288,11 @@ impl History {
         named.next_back().map(|(number, found)| (*number, found))
     }
 
-    /// The weights of an experiment at a version: what was learnt, or else its draft.
-    fn weights(&self, catalogue: i32, choice: Choice) -> Option<&[f64]> {
+    /// The weights of an experiment at these versions of catalogue and weights.
+    fn weights(&self, catalogue: i32, choice: Choice) -> Option<Vec<f64>> {
+        let experiment = self.catalogues.get(&catalogue)?.experiments.get(&choice.experiment)?;
         let learnt = self.beliefs.get(&choice.weights)?.get(&choice.experiment);
-        let drafted = || Some(&*self.catalogues.get(&catalogue)?.experiments.get(&choice.experiment)?.shares);
-        learnt.map(|belief| &*belief.weights).filter(|weights| !weights.is_empty()).or_else(drafted)
+        Some(experiment.weights(learnt.map(|belief| &*belief.weights)))
     }
 }
 
@@ -308,6 +308,7 @@ pub fn check(history: &History) -> Vec<Check> {
         oracle::follows(history),
         decisions::sticky(history),
         decisions::nameless(history),
+        decisions::gone(history),
         decisions::segments(history),
         decisions::exclusive(history),
         decisions::propensity(history),
@@ -330,6 +331,7 @@ pub fn check(history: &History) -> Vec<Check> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::statistics::bayes::{Beta, probabilities_best};
 
     const CHOICE: Choice = Choice { experiment: 1, arm: 0, propensity: 0.5, weights: 0 };
 
@@ -528,6 +530,51 @@ mod tests {
         };
         let told = Choice { propensity: 0.1, weights: 1, ..CHOICE };
         assert_eq!(broken(adaptive), Vec::<&str>::new());
+        // The catalogue that follows has the same experiment without the first arm.
+        let removed = |history: &mut History, decisions: &[(i32, usize, Way, f64)]| {
+            let mut found = history.catalogues[&2].experiments[&1].clone();
+            (found.shares, found.sticky, found.floor) = (vec![0.0, 0.5, 0.5], true, Some(0.1));
+            let (layers, experiments) = (history.catalogues[&2].layers.clone(), [(1, found)].into());
+            history.catalogue(SimTime::ZERO, 3, Catalogue { layers, experiments, ..Catalogue::default() });
+            for (catalogue, arm, way, propensity) in decisions {
+                let choice = Choice { arm: *arm, propensity: *propensity, ..CHOICE };
+                history.decided(Decision { way: *way, ..decision(*catalogue, "u2", Some(choice)) });
+            }
+        };
+        let removes = |decisions: &[(i32, usize, Way, f64)]| {
+            broken(|history| {
+                history.catalogues.remove(&3);
+                removed(history, decisions);
+            })
+        };
+        let (drawn_anew, again) = ((3, 1, Way::Drawn, 0.5), (3, 1, Way::Remembered, 0.5));
+        assert_eq!(removes(&[drawn_anew, again]), Vec::<&str>::new());
+        let stale = (2, 1, Way::Remembered, 0.5);
+        assert_eq!(removes(&[drawn_anew, stale, again]), Vec::<&str>::new(), "its browser tells");
+        assert_eq!(removes(&[drawn_anew, (3, 2, Way::Drawn, 0.5)]), lost);
+        let mistaken = ["the propensity told is that of the weights that were used"];
+        assert_eq!(removes(&[drawn_anew, (3, 1, Way::Remembered, 0.4)]), mistaken);
+        let shown = ["nobody is shown an arm that was removed"];
+        for way in [(3, 0, Way::Overridden, 1.0), (3, 0, Way::Drawn, 0.0), (3, 0, Way::Remembered, 0.5)] {
+            assert_eq!(removes(&[way]), shown, "{way:?}");
+        }
+        // What was learnt follows from arms that an experiment has had.
+        let weighed = |arms: [(u64, u64); 3], weights: [f64; 3]| {
+            broken(|history| {
+                history.catalogues.remove(&3);
+                removed(history, &[]);
+                history.whole = false;
+                let belief = Belief { arms: arms.to_vec(), weights: weights.to_vec() };
+                learn(history, 2, ([(1, belief)].into(), learnt(1).1));
+            })
+        };
+        let best = probabilities_best(&[Beta::UNIFORM; 2]).into_iter().map(|best| 0.1 + 0.8 * best);
+        let best: Vec<f64> = [0.0].into_iter().chain(best).collect();
+        assert_eq!(weighed([(9, 3), (0, 0), (0, 0)], [0.0, best[1], best[2]]), Vec::<&str>::new());
+        let unfounded = ["weights are how likely each arm is the best, above the floor, and make one"];
+        for wrong in [[0.1, 0.4, 0.5], [0.0, 0.4, 0.6], [0.0, 0.05, 0.95], [0.0, 0.0, 1.0]] {
+            assert_eq!(weighed([(9, 3), (0, 0), (0, 0)], wrong), unfounded, "{wrong:?}");
+        }
         assert_eq!(
             broken(|history| {
                 adaptive(history);

@@ -6,10 +6,12 @@
 //!    units apart by, one that does not run, or one to a unit of an empty name, which could be anybody's.
 //! 2. A unit that an operator has given an arm has it, with certainty.
 //! 3. Who lacks an attribute that is asked for, or is held out of everything, gets none. A part of all units is held out, by one hash.
-//! 4. Where an experiment is sticky, the arm that the browser remembers of this very start of it stays, as it was drawn.
+//! 4. Where an experiment is sticky, the arm that the browser remembers of this very start of it stays, as it was drawn, unless it was removed;
+//!    also one that this catalogue does not know yet.
 //! 5. A unit's segment is drawn from all of its layer, and again, by another hash, from those that were free whenever an experiment ended
 //!    that left its segment free. A unit whose segment the experiment does not hold gets none.
-//! 6. Of the rest a part as large as the ramp is exposed, and the arms are drawn by the weights that were learnt, or else the draft's.
+//! 6. Of the rest a part as large as the ramp is exposed, and the arms are drawn by the weights that were learnt, or else the draft's. Where
+//!    others were learnt than there are, what is left of those weights is shared anew.
 
 use crate::checkers::Check;
 use crate::checkers::experiment::{Choice, Decision, Experiment, History, Layer, Scheme};
@@ -82,19 +84,17 @@ fn due<'a>(history: &'a History, decision: &'a Decision) -> Option<Due<'a>> {
     if hash(Salt::full("holdout"), unit)?.uniform() < catalogue.holdout {
         return nothing("HeldOut", unit);
     }
-    let arms = experiment.shares.len();
     if let (true, Some(before)) = (experiment.sticky, decision.remembered)
         && before.experiment == number
-        && before.arm < arms
+        && experiment.shares.get(before.arm) != Some(&0.0)
     {
         return Some(Due { reason: "Remembered", unit, choice: Some(before) });
     }
     if !experiment.segments.contains(&segment(&experiment.layer, layer, unit)?) {
         return nothing("Elsewhere", unit);
     }
-    let learnt = beliefs.get(&number).map(|belief| &belief.weights).filter(|learnt| learnt.len() == arms);
-    let weights = learnt.unwrap_or(&experiment.shares);
-    match drawn(experiment, unit, weights) {
+    let weights = experiment.weights(beliefs.get(&number).map(|belief| &*belief.weights));
+    match drawn(experiment, unit, &weights) {
         Some(arm) => chosen("Drawn", arm, *weights.get(arm)?),
         None => nothing("BeyondRamp", unit),
     }
@@ -260,6 +260,32 @@ mod tests {
         assert_eq!(told(&ended, &asked(None)), ("NoUnit", None));
         let unknown = Decision { experiment: "two".to_owned(), ..asked(None) };
         assert_eq!(told(&ended, &unknown), ("UnknownExperiment", None));
+    }
+
+    #[test]
+    fn arms_that_came_or_went_since_weights_were_learnt_have_the_floor_or_nothing() {
+        let with = |shares: &[f64]| Experiment {
+            shares: shares.to_vec(),
+            floor: Some(0.05),
+            sticky: true,
+            ..experiment()
+        };
+        let mut decision = asked(Some("0"));
+        // Places among arms as above: .33 of 0, .21 of 4.
+        let arm =
+            |shares: &[f64], decision: &Decision| told(&history(with(shares), layer(), 0.0), decision).1;
+        decision.weights = 1;
+        assert_eq!(arm(&[0.3, 0.7], &decision), Some((0, 0.9)));
+        assert_eq!(arm(&[0.25, 0.25, 0.5], &decision), Some((0, 0.05 + (1.0 - 3.0 * 0.05) * 0.9)));
+        assert_eq!(arm(&[0.0, 0.5, 0.5], &decision), Some((1, 0.05 + (1.0 - 2.0 * 0.05) * 1.0)));
+        assert_eq!(arm(&[0.0, 0.0, 0.5, 0.5], &decision), Some((2, 0.5)), "nothing was learnt of these");
+        let before = Choice { experiment: 5, arm: 0, propensity: 0.2, weights: 7 };
+        decision.remembered = Some(before);
+        assert_eq!(arm(&[0.5, 0.5], &decision), Some((0, 0.2)));
+        decision.remembered = Some(Choice { arm: 2, ..before });
+        assert_eq!(arm(&[0.5, 0.5], &decision), Some((2, 0.2)), "it was added since");
+        decision.remembered = Some(before);
+        assert_eq!(arm(&[0.0, 0.5, 0.5], &decision).map(|(arm, _)| arm), Some(1), "it is not offered");
     }
 
     #[test]

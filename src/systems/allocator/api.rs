@@ -9,10 +9,10 @@ use crate::world::rpc::Caller;
 use crate::world::{Address, Host};
 
 pub use crate::systems::allocator::catalogue::{
-    Adaptive, Arm, Catalogue, CatalogueError, CatalogueVersion, Change, Draft, ExperimentId, Identity,
-    LayerDraft, Scheme,
+    Catalogue, CatalogueError, CatalogueVersion, Change, Identity, LayerDraft,
 };
 pub use crate::systems::allocator::event::{Event, EventId, Exposure, Kind, Outcome};
+pub use crate::systems::allocator::experiment::{Adaptive, Arm, Draft, Experiment, ExperimentId, Scheme};
 pub use crate::systems::allocator::learner::{Learning, WeightsVersion};
 pub use crate::systems::allocator::message::{Ask, Choice, Decision, Reason, Told, Visitor};
 pub use crate::systems::allocator::observer::{Observer, topic};

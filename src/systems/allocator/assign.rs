@@ -4,7 +4,8 @@ use crate::statistics::assignment::growthbook::{self, Version};
 use crate::statistics::assignment::optimizely::{self, PLACES};
 use crate::statistics::assignment::planout::Salt;
 use crate::statistics::assignment::{Ambiguity, Unit};
-use crate::systems::allocator::catalogue::{Catalogue, Experiment, Scheme};
+use crate::systems::allocator::catalogue::Catalogue;
+use crate::systems::allocator::experiment::{Experiment, Scheme};
 use crate::systems::allocator::message::{Ask, Reason};
 use crate::world::property::bug;
 
@@ -62,7 +63,10 @@ fn decide(
         return Ok((Reason::HeldOut, None));
     }
     let remembered = ask.remembered.filter(|choice| choice.experiment == experiment.id);
-    let remembered = remembered.filter(|choice| choice.arm < experiment.draft.arms.len());
+    // An arm that is not known here was added since, and drawn by an allocator that knew of it.
+    let left = remembered.is_some_and(|choice| experiment.removed.contains(&choice.arm));
+    crate::sometimes!(left, "a browser remembered an arm that was removed");
+    let remembered = remembered.filter(|_| !left);
     if let Some(choice) = remembered.filter(|_| experiment.draft.sticky) {
         return Ok((Reason::Remembered, Some((choice.arm, choice.propensity))));
     }
@@ -71,9 +75,8 @@ fn decide(
     if experiment.segments.binary_search(&segment).is_err() {
         return Ok((Reason::Elsewhere, None));
     }
-    let shares = experiment.shares();
-    let weights = learnt.filter(|learnt| learnt.len() == shares.len()).unwrap_or(&shares);
-    Ok(match arm(experiment, hashed, weights)? {
+    let weights = experiment.weights(learnt);
+    Ok(match arm(experiment, hashed, &weights)? {
         Some(arm) => (Reason::Drawn, Some((arm, weights[arm]))),
         None => (Reason::BeyondRamp, None),
     })
@@ -121,8 +124,9 @@ fn arm(experiment: &Experiment, unit: Unit<'_>, weights: &[f64]) -> Result<Optio
 mod tests {
     use super::*;
     use crate::base::Share;
-    use crate::systems::allocator::catalogue::tests::{after, draft, laid_out};
-    use crate::systems::allocator::catalogue::{Change, ExperimentId};
+    use crate::systems::allocator::catalogue::Change;
+    use crate::systems::allocator::catalogue::tests::{adaptive, add, after, draft, laid_out, remove};
+    use crate::systems::allocator::experiment::{Draft, ExperimentId};
     use crate::systems::allocator::learner::WeightsVersion;
     use crate::systems::allocator::message::{Choice, Visitor};
 
@@ -201,6 +205,40 @@ mod tests {
         assert_eq!(reason(&ended, &of("anna")), Reason::Ended);
         ask.experiment = "two".to_owned();
         assert_eq!(reason(&catalogue, &ask), Reason::UnknownExperiment);
+    }
+
+    #[test]
+    fn an_arm_that_was_removed_is_shown_to_nobody_whatever_browsers_and_operators_said() {
+        for scheme in [Scheme::Planout, Scheme::Growthbook, Scheme::Optimizely] {
+            let draft = Draft { scheme, sticky: true, ..adaptive("one", 4, 0.1) };
+            let chosen = ["a", "b"].map(|arm| Change::Override {
+                experiment: "one".to_owned(),
+                unit: format!("tester-{arm}"),
+                arm: arm.to_owned(),
+            });
+            let without = after(&laid_out(4), &[Change::Start(draft)]);
+            let chosen = after(&after(&without, &[add("one", "c")]), &chosen);
+            let after = after(&chosen, &[remove("one", "b")]);
+            let remembers = |user: &str, arm: usize| {
+                let (experiment, weights) = (ExperimentId::new(1), WeightsVersion::new(3));
+                let remembered = Some(Choice { experiment, arm, propensity: 0.3, weights });
+                Ask { remembered, ..of(user) }
+            };
+            let mut drawn = [0usize; 3];
+            for user in 0..2000 {
+                let user = format!("u{user}");
+                let found = assign(&after, Some(&[0.3, 0.7]), &remembers(&user, 1));
+                let (arm, propensity) = found.arm.expect("all are exposed");
+                assert_eq!((found.reason, propensity), (Reason::Drawn, [0.9, 0.0, 0.1][arm]));
+                drawn[arm] += 1;
+                assert_eq!(assign(&after, None, &remembers(&user, 2)).arm, Some((2, 0.3)));
+                let lagging = assign(&without, Some(&[0.3, 0.7]), &remembers(&user, 2));
+                assert_eq!((lagging.reason, lagging.arm), (Reason::Remembered, Some((2, 0.3))));
+            }
+            assert!(drawn[1] == 0 && drawn[2].abs_diff(200) < 81, "six deviations of a binomial: {drawn:?}");
+            assert_eq!(assign(&after, None, &of("tester-a")).reason, Reason::Overridden);
+            assert_eq!(assign(&after, None, &of("tester-b")).reason, Reason::Drawn);
+        }
     }
 
     #[test]

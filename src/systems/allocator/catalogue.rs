@@ -2,7 +2,7 @@
 //!
 //! A layer divides its units into segments. An experiment holds segments of one layer, so that no unit is in two experiments of a layer.
 //! Invariants: a segment has at most one holder that runs; whoever was exposed to a running experiment stays so, because its ramp only
-//! grows, and nothing else about it that hashes depend on can be changed.
+//! grows, and nothing else about it that hashes depend on can be changed. Arms come and go only where weights move anyway.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use crate::base::Share;
 use crate::statistics::assignment::planout;
 use crate::statistics::assignment::{Ambiguity, Unit};
+use crate::systems::allocator::experiment::{Arm, Draft, Experiment, ExperimentId};
 use crate::world::property::bug;
 
 crate::id!(
@@ -19,12 +20,6 @@ crate::id!(
     CatalogueVersion(i32),
     "c"
 );
-crate::id!(
-    /// One start of an experiment: another that is started later, also under the same name, has another.
-    ExperimentId(u32),
-    "x"
-);
-
 /// What a layer tells units apart by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
@@ -35,50 +30,6 @@ pub enum Identity {
     Session,
     /// The user who is logged in.
     User,
-}
-
-/// How a unit's place is hashed.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-pub enum Scheme {
-    /// SHA-1, as PlanOut.
-    #[default]
-    Planout,
-    /// FNV-1a twice, as GrowthBook's version 2: ten thousand places.
-    Growthbook,
-    /// MurmurHash3, as Optimizely: ten thousand places.
-    Optimizely,
-}
-
-/// One of the things that are tried out.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct Arm {
-    /// Its name, unique in its experiment.
-    pub name: String,
-    /// Its share of the exposed, relative to the other arms' (default 1).
-    #[serde(default = "Arm::weight_default")]
-    pub weight: f64,
-}
-
-impl Arm {
-    fn weight_default() -> f64 {
-        1.0
-    }
-}
-
-/// How an adaptive experiment moves its weights.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
-pub struct Adaptive {
-    /// No arm's weight falls below this (default 5%).
-    pub floor: Share,
-}
-
-impl Default for Adaptive {
-    fn default() -> Self {
-        Self { floor: Share::new(0.05) }
-    }
 }
 
 /// A layer, as an operator lays it out.
@@ -104,41 +55,6 @@ impl LayerDraft {
     }
 }
 
-/// An experiment, as an operator starts it.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct Draft {
-    /// Its name. One that has ended may be taken again, for an experiment that has nothing to do with it.
-    pub name: String,
-    /// The layer in which it holds segments.
-    pub layer: String,
-    /// How many segments it takes of those that are free.
-    pub segments: u32,
-    /// The arms, at least two.
-    pub arms: Vec<Arm>,
-    /// Which share of those in its segments is exposed (default 100%).
-    #[serde(default = "Draft::ramp_default")]
-    pub ramp: Share,
-    /// The hash (default `planout`).
-    #[serde(default)]
-    pub scheme: Scheme,
-    /// Only visitors with one of these values of each of these attributes (default: all).
-    #[serde(default)]
-    pub only: BTreeMap<String, Vec<String>>,
-    /// Keep the arm that a visitor's browser remembers, whatever the weights have become (default false).
-    #[serde(default)]
-    pub sticky: bool,
-    /// Move the weights to the arms that are likely to be the best (default: they stay).
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub adaptive: Option<Adaptive>,
-}
-
-impl Draft {
-    fn ramp_default() -> Share {
-        Share::new(1.0)
-    }
-}
-
 /// What an operator does to the catalogue.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
@@ -147,7 +63,8 @@ pub enum Change {
     LayOut {
         /// The layers.
         layers: Vec<LayerDraft>,
-        /// Which share of all units takes part in nothing (default 0%).
+        /// Which share of all units takes part in nothing (default 0%). Layers that tell units apart by the same hold out the same ones; a user who
+        /// is held out may well take part by a cookie.
         #[serde(default)]
         holdout: Share,
     },
@@ -166,6 +83,22 @@ pub enum Change {
         experiment: String,
         /// The unit.
         unit: String,
+        /// The name of the arm.
+        arm: String,
+    },
+    /// Adds an arm to an adaptive experiment, with the last number. Where others were learnt of already it has the floor, until they are weighed
+    /// anew: then it has what is due to an arm of which nothing is known, by a prior that is uniform, which is most.
+    AddArm {
+        /// The experiment.
+        experiment: String,
+        /// The arm, of a name that none of it ever had.
+        arm: Arm,
+    },
+    /// Takes an arm out of an adaptive experiment: nobody is shown it any more, whatever browsers remember or overrides say. The other arms keep
+    /// their numbers, and what is known of it stays.
+    RemoveArm {
+        /// The experiment.
+        experiment: String,
         /// The name of the arm.
         arm: String,
     },
@@ -218,6 +151,9 @@ pub enum CatalogueError {
         /// How many arms.
         arms: usize,
     },
+    /// Units of an experiment whose shares are fixed keep their arms.
+    #[error("`{0}` has fixed shares, and units would change their arms: end it, and start another")]
+    Fixed(String),
     /// A ramp only grows.
     #[error("the ramp cannot fall from {from} to {to}: end the experiment instead")]
     RampFalls {
@@ -260,31 +196,6 @@ impl Layer {
     }
 }
 
-/// An experiment.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Experiment {
-    /// Which start it is.
-    pub id: ExperimentId,
-    /// What its hashes begin with.
-    pub salt: String,
-    /// How it was drafted; the ramp is that of now.
-    pub draft: Draft,
-    /// The segments it holds, in rising order.
-    pub segments: Vec<u32>,
-    /// Units that have been given an arm, by its number.
-    pub overrides: BTreeMap<String, usize>,
-    /// Whether it runs. One that has ended holds nothing.
-    pub running: bool,
-}
-
-impl Experiment {
-    /// Each arm's share by the draft.
-    pub fn shares(&self) -> Vec<f64> {
-        let sum: f64 = self.draft.arms.iter().map(|arm| arm.weight).sum();
-        self.draft.arms.iter().map(|arm| arm.weight / sum).collect()
-    }
-}
-
 /// All layers and experiments, at one version.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Catalogue {
@@ -317,13 +228,14 @@ impl Catalogue {
             }
             Change::Override { experiment, unit, arm } => {
                 let experiment = next.running(experiment)?;
-                let found = experiment.draft.arms.iter().position(|known| known.name == *arm);
-                let found = found.ok_or_else(|| CatalogueError::Missing("arm", arm.clone()))?;
+                let found = experiment.find(arm)?;
                 if unit.is_empty() {
                     return Err(CatalogueError::Unit);
                 }
                 experiment.overrides.insert(unit.clone(), found);
             }
+            Change::AddArm { experiment, arm } => next.adaptive(experiment)?.add(arm)?,
+            Change::RemoveArm { experiment, arm } => next.adaptive(experiment)?.remove(arm)?,
             Change::End(name) => next.end(name)?,
         }
         next.assert_exclusive();
@@ -346,6 +258,11 @@ impl Catalogue {
         found.ok_or_else(|| CatalogueError::Missing("running experiment", name.to_owned()))
     }
 
+    fn adaptive(&mut self, name: &str) -> Result<&mut Experiment, CatalogueError> {
+        let found = self.running(name)?;
+        if found.draft.adaptive.is_some() { Ok(found) } else { Err(CatalogueError::Fixed(name.to_owned())) }
+    }
+
     fn lay_out(&mut self, layers: &[LayerDraft], holdout: Share) -> Result<(), CatalogueError> {
         if !self.layers.is_empty() {
             return Err(CatalogueError::LaidOut);
@@ -366,7 +283,7 @@ impl Catalogue {
 
     fn start(&mut self, draft: &Draft) -> Result<(), CatalogueError> {
         check_name(&draft.name)?;
-        check_arms(draft)?;
+        check_arms(draft, draft.arms.len())?;
         if self.experiments.get(&draft.name).is_some_and(|known| known.running) {
             return Err(CatalogueError::Running(draft.name.clone()));
         }
@@ -391,6 +308,7 @@ impl Catalogue {
             draft: draft.clone(),
             segments,
             overrides: BTreeMap::new(),
+            removed: BTreeSet::new(),
             running: true,
         };
         self.experiments.insert(draft.name.clone(), experiment);
@@ -421,6 +339,26 @@ impl Catalogue {
     }
 }
 
+impl Experiment {
+    /// The number of the arm of this name that is offered.
+    fn find(&self, name: &str) -> Result<usize, CatalogueError> {
+        let found = self.draft.arms.iter().position(|arm| arm.name == name).filter(|arm| self.offers(*arm));
+        found.ok_or_else(|| CatalogueError::Missing("arm", name.to_owned()))
+    }
+
+    fn add(&mut self, arm: &Arm) -> Result<(), CatalogueError> {
+        self.draft.arms.push(arm.clone());
+        check_arms(&self.draft, self.draft.arms.len() - self.removed.len())
+    }
+
+    fn remove(&mut self, name: &str) -> Result<(), CatalogueError> {
+        let arm = self.find(name)?;
+        self.removed.insert(arm);
+        self.overrides.retain(|_, chosen| *chosen != arm);
+        check_arms(&self.draft, self.draft.arms.len() - self.removed.len())
+    }
+}
+
 fn check_name(name: &str) -> Result<(), CatalogueError> {
     let legal = |c: char| c.is_ascii_alphanumeric() || "-_".contains(c);
     if name.is_empty() || !name.chars().all(legal) {
@@ -429,10 +367,10 @@ fn check_name(name: &str) -> Result<(), CatalogueError> {
     Ok(())
 }
 
-fn check_arms(draft: &Draft) -> Result<(), CatalogueError> {
-    let arms = draft.arms.len();
-    if !(2..=64).contains(&arms) {
-        return Err(CatalogueError::Arms(arms));
+/// `offered`: how many of the arms were not removed.
+fn check_arms(draft: &Draft, offered: usize) -> Result<(), CatalogueError> {
+    if !(2..=64).contains(&offered) {
+        return Err(CatalogueError::Arms(offered));
     }
     let mut names = BTreeSet::new();
     for arm in &draft.arms {
@@ -445,8 +383,8 @@ fn check_arms(draft: &Draft) -> Result<(), CatalogueError> {
         }
     }
     let floor = draft.adaptive.map_or(Share::default(), |adaptive| adaptive.floor);
-    if 1.0 < floor.get() * arms as f64 {
-        return Err(CatalogueError::Floor { floor, arms });
+    if 1.0 < floor.get() * offered as f64 {
+        return Err(CatalogueError::Floor { floor, arms: offered });
     }
     Ok(())
 }
@@ -454,6 +392,7 @@ fn check_arms(draft: &Draft) -> Result<(), CatalogueError> {
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
+    use crate::systems::allocator::experiment::{Adaptive, Scheme};
 
     pub fn draft(name: &str, segments: u32) -> Draft {
         let arms = ["a", "b"].map(|name| Arm { name: name.to_owned(), weight: 1.0 }).to_vec();
@@ -470,6 +409,21 @@ pub(super) mod tests {
         }
     }
 
+    /// An adaptive one with this floor, which exposes everybody.
+    pub fn adaptive(name: &str, segments: u32, floor: f64) -> Draft {
+        let adaptive = Some(Adaptive { floor: Share::new(floor) });
+        Draft { ramp: Share::new(1.0), adaptive, ..draft(name, segments) }
+    }
+
+    pub fn add(experiment: &str, arm: &str) -> Change {
+        let arm = Arm { name: arm.to_owned(), weight: 1.0 };
+        Change::AddArm { experiment: experiment.to_owned(), arm }
+    }
+
+    pub fn remove(experiment: &str, arm: &str) -> Change {
+        Change::RemoveArm { experiment: experiment.to_owned(), arm: arm.to_owned() }
+    }
+
     pub fn laid_out(segments: u32) -> Catalogue {
         let layer = LayerDraft { name: "home".to_owned(), unit: Identity::User, segments };
         let change = Change::LayOut { layers: vec![layer], holdout: Share::default() };
@@ -484,7 +438,21 @@ pub(super) mod tests {
 
     #[test]
     fn what_cannot_be_is_refused_with_its_reason() {
-        let base = after(&laid_out(10), &[Change::Start(draft("one", 6))]);
+        let adaptive = adaptive("bandit", 3, 0.3);
+        let base = after(
+            &laid_out(13),
+            &[
+                Change::Start(draft("one", 6)),
+                Change::Start(adaptive),
+                add("bandit", "c"),
+                remove("bandit", "a"),
+            ],
+        );
+        let given = |arm: &str| Change::Override {
+            experiment: "bandit".to_owned(),
+            unit: "u1".to_owned(),
+            arm: arm.to_owned(),
+        };
         let start = |edit: fn(&mut Draft)| {
             let mut draft = draft("two", 2);
             edit(&mut draft);
@@ -517,6 +485,22 @@ pub(super) mod tests {
                 "a floor of 60% is too high for 2 arms",
             ),
             (ramp(0.4), "the ramp cannot fall from 50% to 40%: end the experiment instead"),
+            (
+                add("one", "c"),
+                "`one` has fixed shares, and units would change their arms: end it, and start another",
+            ),
+            (
+                remove("one", "a"),
+                "`one` has fixed shares, and units would change their arms: end it, and start another",
+            ),
+            (add("two", "c"), "there is no running experiment `two`"),
+            (add("bandit", "d.e"), "`d.e` cannot be a name: use letters, digits, `-` and `_`"),
+            (add("bandit", "c"), "`c` stands twice"),
+            (add("bandit", "a"), "`a` stands twice"),
+            (remove("bandit", "a"), "there is no arm `a`"),
+            (remove("bandit", "d"), "there is no arm `d`"),
+            (remove("bandit", "b"), "1 arms are not from 2 to 64"),
+            (given("a"), "there is no arm `a`"),
             (Change::End("two".to_owned()), "there is no running experiment `two`"),
             (
                 Change::LayOut { layers: Vec::new(), holdout: Share::default() },
@@ -561,5 +545,14 @@ pub(super) mod tests {
         assert_ne!(before.salt, now.salt);
         assert_ne!(before.id, now.id);
         assert_eq!(now.segments, [0, 1, 2, 3]);
+    }
+
+    #[test]
+    fn floors_of_as_many_arms_as_are_offered_make_no_more_than_all() {
+        let three = after(&laid_out(4), &[Change::Start(adaptive("one", 4, 0.3)), add("one", "c")]);
+        let refused = three.changed(&add("one", "d")).map_err(|error| error.to_string());
+        assert_eq!(refused, Err("a floor of 30% is too high for 4 arms".to_owned()));
+        let other = after(&three, &[remove("one", "b"), add("one", "d")]);
+        assert_eq!(other.experiments["one"].shares(), [1.0 / 3.0, 0.0, 1.0 / 3.0, 1.0 / 3.0]);
     }
 }

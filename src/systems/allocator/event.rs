@@ -7,7 +7,8 @@ use std::str::FromStr;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use crate::systems::allocator::catalogue::{CatalogueVersion, ExperimentId};
+use crate::systems::allocator::catalogue::CatalogueVersion;
+use crate::systems::allocator::experiment::ExperimentId;
 use crate::systems::allocator::learner::WeightsVersion;
 
 /// An exposure, and the outcome that belongs to it: which life of an app it comes from, and its number there, from 0 on. An app that does

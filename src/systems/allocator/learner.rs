@@ -8,10 +8,10 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::statistics::bandit::weights::floored;
 use crate::statistics::bayes::{Beta, probabilities_best};
-use crate::systems::allocator::catalogue::{Catalogue, ExperimentId};
+use crate::systems::allocator::catalogue::Catalogue;
 use crate::systems::allocator::event::{Event, Kind};
+use crate::systems::allocator::experiment::ExperimentId;
 use crate::systems::allocator::progress::{Progress, Reward};
 use crate::world::property::bug;
 
@@ -100,10 +100,13 @@ impl Learning {
         arms[reward.arm].conversions += u64::from(reward.converted);
     }
 
-    /// Weighs the arms of each adaptive experiment that runs by how likely each is the best, given uniform priors.
+    /// Weighs the arms of each adaptive experiment that runs, those that were removed with 0, the others by how likely each is the best,
+    /// given uniform priors.
     pub fn weigh(&mut self, catalogue: &Catalogue) {
         for experiment in catalogue.experiments.values().filter(|experiment| experiment.running) {
-            let Some(adaptive) = experiment.draft.adaptive else { continue };
+            if experiment.draft.adaptive.is_none() {
+                continue;
+            }
             let Some(belief) = self.beliefs.0.get_mut(&experiment.id) else { continue };
             belief.arms.resize(belief.arms.len().max(experiment.draft.arms.len()), Tally::default());
             let posterior = |(arm, tally): (usize, &Tally)| {
@@ -111,20 +114,15 @@ impl Learning {
                 let open = if bug("E08") { self.progress.waiting(experiment.id, arm) } else { 0 };
                 Beta::UNIFORM.after(tally.conversions as f64, (tally.rewards + open) as f64)
             };
-            let best = probabilities_best(&belief.arms.iter().enumerate().map(posterior).collect::<Vec<_>>());
-            let floor = adaptive.floor.get();
-            belief.weights = if bug("E09") { clipped(&best, floor) } else { floored(&best, floor) };
+            let offered = belief.arms.iter().enumerate().filter(|(arm, _)| experiment.offers(*arm));
+            let best = probabilities_best(&offered.map(posterior).collect::<Vec<_>>());
+            let added = (1..experiment.draft.arms.len()).contains(&belief.weights.len());
+            crate::sometimes!(added, "a learner weighed an arm that was added");
+            belief.weights = experiment.spread(&best);
             let sum: f64 = belief.weights.iter().sum();
             assert!((sum - 1.0).abs() < 1e-9, "weights make {sum}");
         }
     }
-}
-
-/// By the known bug what lies below the floor is lifted to it, and then all are divided by their sum, so that it sinks below it again.
-fn clipped(best: &[f64], floor: f64) -> Vec<f64> {
-    let lifted: Vec<f64> = best.iter().map(|share| share.max(floor)).collect();
-    let sum: f64 = lifted.iter().sum();
-    lifted.iter().map(|share| share / sum).collect()
 }
 
 #[cfg(test)]
@@ -134,9 +132,10 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::systems::allocator::catalogue::tests::{after, draft, laid_out};
-    use crate::systems::allocator::catalogue::{Adaptive, CatalogueVersion, Change};
+    use crate::systems::allocator::catalogue::tests::{add, after, draft, laid_out, remove};
+    use crate::systems::allocator::catalogue::{CatalogueVersion, Change};
     use crate::systems::allocator::event::{EventId, Exposure, Outcome};
+    use crate::systems::allocator::experiment::Adaptive;
 
     const WINDOW: Duration = Duration::from_secs(1);
 
@@ -288,5 +287,18 @@ mod tests {
         learning.weigh(&catalogue);
         let weights = learning.beliefs.weights(ExperimentId::new(1)).expect("it is adaptive");
         assert!((weights[0] - 0.05).abs() < 1e-6 && (weights[1] - 0.95).abs() < 1e-6, "{weights:?}");
+        // Of a third nothing is known: it is the best with a probability of about .7, P(X > 61/202) for a uniform X.
+        let more = after(&catalogue, &[add("one", "c")]);
+        learning.weigh(&more);
+        let weights = learning.beliefs.weights(ExperimentId::new(1)).expect("it is adaptive").to_vec();
+        assert!((weights[2] - 0.05 - 0.85 * 0.698).abs() < 0.01 && weights[0] < 0.0501, "{weights:?}");
+        // A reward of an arm that this catalogue does not know yet is kept.
+        learning.beliefs.0.get_mut(&ExperimentId::new(1)).expect("it is known").arms[2].rewards = 1;
+        learning.weigh(&catalogue);
+        assert_eq!(learning.beliefs.weights(ExperimentId::new(1)).expect("it is adaptive").len(), 2);
+        learning.weigh(&after(&more, &[remove("one", "b")]));
+        let weights = learning.beliefs.weights(ExperimentId::new(1)).expect("it is adaptive");
+        // P(X > Y) for X of Beta(1, 2) and Y of Beta(11, 191).
+        assert!(weights[1] == 0.0 && (weights[2] - 0.05 - 0.9 * 0.894).abs() < 0.005, "{weights:?}");
     }
 }

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::systems::allocator::catalogue::{CatalogueVersion, ExperimentId, Identity};
+use crate::systems::allocator::catalogue::{CatalogueVersion, Identity};
+use crate::systems::allocator::experiment::ExperimentId;
 use crate::systems::allocator::learner::WeightsVersion;
 
 /// Where allocators hear apps.

@@ -9,6 +9,7 @@ pub mod api;
 mod assign;
 mod catalogue;
 mod event;
+mod experiment;
 mod learner;
 mod message;
 mod observer;

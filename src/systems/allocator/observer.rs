@@ -4,8 +4,9 @@ use std::cell::RefCell;
 use std::rc::Rc;
 
 use crate::checkers::experiment::{self, History, Topic};
-use crate::systems::allocator::catalogue::{Catalogue, CatalogueVersion, Identity, Scheme};
+use crate::systems::allocator::catalogue::{Catalogue, CatalogueVersion, Identity};
 use crate::systems::allocator::event::Kind;
+use crate::systems::allocator::experiment::Scheme;
 use crate::systems::allocator::learner::{Beliefs, Learning, WeightsVersion};
 use crate::world::Host;
 

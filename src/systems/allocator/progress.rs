@@ -18,8 +18,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::systems::allocator::catalogue::ExperimentId;
 use crate::systems::allocator::event::{Event, EventId, Kind};
+use crate::systems::allocator::experiment::ExperimentId;
 use crate::world::property::bug;
 
 /// How far the logs were read, and what was read of them that cannot be counted, or must not be counted again.

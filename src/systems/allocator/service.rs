@@ -216,9 +216,10 @@ impl Allocator {
         if bug("E05")
             && let (Some(choice), Reason::Drawn) = (&mut choice, &reason)
             && let Some((_, newest)) = &*self.beliefs.borrow()
-            && let Some(weights) = newest.weights(choice.experiment)
+            && let Some(weight) =
+                newest.weights(choice.experiment).and_then(|weights| weights.get(choice.arm))
         {
-            choice.propensity = weights[choice.arm];
+            choice.propensity = *weight;
         }
         self.host.count("allocator.decisions", 1);
         match reason {

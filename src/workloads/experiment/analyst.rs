@@ -15,7 +15,6 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::base::{Better, Figure, SimTime};
 use crate::checkers::experiment::{Choice, Experiment, History, Id, Said, Topic};
-use crate::experiment::course::loss;
 use crate::experiment::users::{Population, Season};
 use crate::statistics::proportion::{Share, newcombe, pooled};
 use crate::statistics::srm;
@@ -59,23 +58,16 @@ pub struct Shown {
     pub experiment: String,
     /// What was chosen; `None` if no allocator answered, and the visit was shown the control.
     pub choice: Option<Choice>,
-    /// When, in the time of its users.
-    pub at: SimTime,
-    /// When it is clear what comes of it, in the same time.
+    /// When it is clear what comes of it, in the time of its users.
     pub known: SimTime,
     /// The arm.
     pub arm: usize,
+    /// How much worse its rate was than the best of those that were to be offered at that time.
+    pub lost: f64,
     /// Whether it converts.
     pub converts: bool,
     /// Whether it is one of a human.
     pub human: bool,
-}
-
-impl Shown {
-    /// How much worse its arm was than the best at that time.
-    fn loss(&self, population: &Population) -> f64 {
-        loss(population.rates_at(self.at), self.arm)
-    }
 }
 
 /// What the logs hold, by id.
@@ -91,19 +83,14 @@ struct Found {
     outcomes: u64,
 }
 
-/// How much worse the arms of adaptive experiments were than the best at that time, on average over visits of humans, in percentage points.
+/// How much worse the arms of adaptive experiments were than the best that was to be offered at that time, on average over visits of humans, in percentage points.
 /// A visit that no allocator served counts as one that was shown the control.
-pub fn regret(
-    populations: &BTreeMap<String, Population>,
-    adaptive: &BTreeSet<&str>,
-    shown: &[Shown],
-) -> Vec<Figure> {
+pub fn regret(adaptive: &BTreeSet<&str>, shown: &[Shown]) -> Vec<Figure> {
     if adaptive.is_empty() {
         return Vec::new();
     }
     let humans = shown.iter().filter(|shown| shown.human && adaptive.contains(&*shown.experiment));
-    let lost = humans.map(|shown| shown.loss(&populations[&shown.experiment]));
-    let (count, sum) = lost.fold((0u64, 0.0), |(count, sum), lost| (count + 1, sum + lost));
+    let (count, sum) = humans.fold((0u64, 0.0), |(count, sum), shown| (count + 1, sum + shown.lost));
     let value = (0 < count).then(|| 100.0 * sum / count as f64);
     vec![Figure::new("regret per visit", "%", Better::Less, value)]
 }
@@ -330,9 +317,9 @@ mod tests {
             case.shown.push(Shown {
                 experiment: "one".to_owned(),
                 choice: Some(choice(arm)),
-                at: SimTime::ZERO,
                 known: SimTime::ZERO,
                 arm,
+                lost: 0.0,
                 converts,
                 human: true,
             });
@@ -492,22 +479,19 @@ mod tests {
 
     #[test]
     fn regret_is_the_mean_of_what_each_visit_of_a_human_lost() {
-        let model = "per_day = 20\ndays = 1\nbase = \"20%\"\narms = [{ name = \"a\" }, { name = \"b\", rate = \"30%\" }]";
-        let population = Population::new(&toml::from_str(model).expect("a model"));
-        let populations = BTreeMap::from([("one".to_owned(), population)]);
         let shown = |arm, human| Shown {
             experiment: "one".to_owned(),
             choice: None,
-            at: SimTime::ZERO,
             known: SimTime::ZERO,
             arm,
+            lost: [0.1, 0.0][arm],
             converts: false,
             human,
         };
         let all = [shown(0, true), shown(1, true), shown(1, true), shown(1, true), shown(0, false)];
-        let told = regret(&populations, &BTreeSet::from(["one"]), &all);
+        let told = regret(&BTreeSet::from(["one"]), &all);
         let value = told[0].value.expect("there were visits");
         assert!((value - 2.5).abs() < 1e-9, "{value}");
-        assert!(regret(&populations, &BTreeSet::new(), &all).is_empty());
+        assert!(regret(&BTreeSet::new(), &all).is_empty());
     }
 }

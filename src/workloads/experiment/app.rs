@@ -137,11 +137,15 @@ impl App {
     /// Shows an arm; returns what comes of it.
     fn show(&self, due: &Due, choice: Option<checker::Choice>, arm: usize) -> Response {
         let Due { at, experiment, user, visit } = due;
-        let users = self.client.populations[experiment].users(self.client.seed);
+        let population = &self.client.populations[experiment];
+        let users = population.users(self.client.seed);
         let user = users.user(*user);
         let response = users.response(&user, *visit, *at, arm);
         let (converts, human, known) = (response.success, !user.bot, *at + response.delay);
-        let shown = Shown { experiment: experiment.clone(), choice, at: *at, known, arm, converts, human };
+        let rates = population.rates_at(*at);
+        let best = self.client.offers.best(experiment, self.client.real(at.since(SimTime::ZERO)), rates);
+        let lost = (best - rates[arm]).max(0.0);
+        let shown = Shown { experiment: experiment.clone(), choice, known, arm, lost, converts, human };
         self.client.notebook.shown.borrow_mut().push(shown);
         response
     }

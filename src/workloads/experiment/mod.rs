@@ -9,6 +9,7 @@
 
 pub mod analyst;
 mod app;
+mod offers;
 mod staff;
 
 use std::cell::{Cell, RefCell};
@@ -29,6 +30,7 @@ use crate::systems::allocator;
 use crate::systems::allocator::api::{Catalogue, Change, Choice, Draft};
 use crate::workloads::delivery::Delivery;
 use crate::workloads::experiment::analyst::{Logs, Shown, each};
+use crate::workloads::experiment::offers::Offers;
 use crate::workloads::{LocalBoxFuture, Workload};
 use crate::world::{Address, DiskSpec, HostSpec, Tank, watch};
 
@@ -126,19 +128,49 @@ impl Config {
                 Ok(next) => catalogue = next,
                 Err(error) => problems.push(Problem::new(format!("steps.{index}.do"), error.to_string())),
             }
-            let Change::Start(draft) = &step.change else { continue };
-            let arms: Vec<&str> = draft.arms.iter().map(|arm| &*arm.name).collect();
-            let known = self.users.get(&draft.name).map(|model| arm_names(model));
-            if known.as_ref() != Some(&arms) {
-                let known = known.map_or("none".to_owned(), |known| known.join(", "));
-                let (name, arms) = (&draft.name, arms.join(", "));
-                let message = format!("`{name}` has the arms {arms}; its users know {known}");
-                let help =
-                    format!("write [workloads.experiment.users.{name}] with the same arms, in this order");
-                problems.push(Problem::new("users", message).help(help));
+        }
+        problems.extend(self.validate_arms());
+        problems
+    }
+
+    /// Users know the arms of an experiment, those that are added later too, in their order.
+    fn validate_arms(&self) -> Vec<Problem> {
+        let mut problems = Vec::new();
+        for (name, variants) in self.arms() {
+            let known = self.users.get(name).map(|model| arm_names(model));
+            for arms in variants {
+                if known.as_ref() != Some(&arms) {
+                    let known = known.as_ref().map_or("none".to_owned(), |known| known.join(", "));
+                    let message =
+                        format!("`{name}` has the arms {}; its users know {known}", arms.join(", "));
+                    let help = format!(
+                        "write [workloads.experiment.users.{name}] with the same arms, in this order"
+                    );
+                    problems.push(Problem::new("users", message).help(help));
+                }
             }
         }
         problems
+    }
+
+    /// By experiment and start: the arms, with those that are added.
+    fn arms(&self) -> BTreeMap<&str, Vec<Vec<&str>>> {
+        let mut all: BTreeMap<&str, Vec<Vec<&str>>> = BTreeMap::new();
+        for step in &self.steps {
+            match &step.change {
+                Change::Start(draft) => {
+                    let arms = draft.arms.iter().map(|arm| &*arm.name).collect();
+                    all.entry(&draft.name).or_default().push(arms);
+                }
+                Change::AddArm { experiment, arm } => {
+                    if let Some(last) = all.get_mut(&**experiment).and_then(|starts| starts.last_mut()) {
+                        last.push(&arm.name);
+                    }
+                }
+                _ => {}
+            }
+        }
+        all
     }
 
     fn validate_users(&self) -> Vec<Problem> {
@@ -246,6 +278,7 @@ struct Client {
     seed: Seed,
     /// Who comes, by experiment.
     populations: Rc<BTreeMap<String, Population>>,
+    offers: Rc<Offers>,
 }
 
 impl Client {
@@ -298,6 +331,7 @@ impl ExperimentWorkload {
         let population = |(name, model): (&String, &UserModel)| (name.clone(), Population::new(model));
         let client = Client {
             populations: Rc::new(config.users.iter().map(population).collect()),
+            offers: Rc::new(Offers::of(&config.steps)),
             config: Rc::new(config.clone()),
             system: Rc::new(system.clone()),
             servers: Rc::new(servers),
@@ -382,7 +416,7 @@ impl Workload for ExperimentWorkload {
         let drafts: Vec<&Draft> = config.started().collect();
         let mut by_the_logs = analyst::delivered(&history, &logs);
         by_the_logs.extend(analyst::concluded(populations, &drafts, &history, &logs, &shown));
-        let mut figures = analyst::regret(populations, &config.adaptive(), &shown);
+        let mut figures = analyst::regret(&config.adaptive(), &shown);
         if config.by_experiment {
             figures.extend(each::shown(populations, &shown));
             by_the_logs.extend(each::logged(populations, &history, &logs));

@@ -67,8 +67,7 @@ pub(in crate::workloads::experiment) fn shown(
     let mut figures = Vec::new();
     for (experiment, population) in populations {
         let own = || shown.iter().filter(|shown| shown.experiment == *experiment);
-        let humans: Vec<f64> =
-            own().filter(|shown| shown.human).map(|shown| shown.loss(population)).collect();
+        let humans: Vec<f64> = own().filter(|shown| shown.human).map(|shown| shown.lost).collect();
         let (visits, people) = (own().count() as u64, humans.len() as u64);
         let unserved = own().filter(|shown| shown.choice.is_none()).count() as u64;
         let best = humans.iter().filter(|lost| **lost <= SAME).count() as u64;
@@ -164,9 +163,9 @@ mod tests {
         Shown {
             experiment: "one".to_owned(),
             choice: served.then(|| choice(arm)),
-            at: SimTime::ZERO,
             known,
             arm,
+            lost: [0.1, 0.0][arm],
             converts: true,
             human,
         }
