@@ -118,6 +118,8 @@ fn a_file_with_an_experiment_that_cannot_be_is_refused_where_it_is_wrong() {
     };
     let layout = "{ do = { lay_out = { layers = [{ name = \"home\", segments = 4 }] } } }";
     let start = "{ do = { start = { name = \"banner\", layer = \"home\", segments = SIZE, arms = [{ name = \"a\" }, { name = \"b\" }] } } }";
+    let learning = start.replace("segments", "adaptive = {}, segments");
+    let more = "{ do = { add_arm = { experiment = \"banner\", arm = { name = \"c\" } } } }";
     for (name, text, told) in [
         (
             "alloc-free",
@@ -128,6 +130,16 @@ fn a_file_with_an_experiment_that_cannot_be_is_refused_where_it_is_wrong() {
             "alloc-arms",
             experiment(&format!("{layout}, {}", start.replace("SIZE", "2").replace("\"b\"", "\"c\""))),
             "`banner` has the arms a, c; its users know a, b",
+        ),
+        (
+            "alloc-fixed",
+            experiment(&format!("{layout}, {}, {more}", start.replace("SIZE", "2"))),
+            "`banner` has fixed shares, and units would change their arms: end it, and start another",
+        ),
+        (
+            "alloc-more",
+            experiment(&format!("{layout}, {}, {more}", learning.replace("SIZE", "2"))),
+            "`banner` has the arms a, b, c; its users know a, b",
         ),
         ("alloc-users", experiment(layout), "no step starts `banner`"),
         (
@@ -173,6 +185,7 @@ fn experiments_keep_their_promises_in_a_storm_and_every_promise_is_looked_at() {
         "a decision follows from catalogue, weights, unit and what the browser remembers",
         "a unit keeps its arm for the life of an experiment",
         "whoever has no name, or an empty one, is shown no arm",
+        "nobody is shown an arm that was removed",
         "a segment has one holder",
         "a unit is drawn into one experiment of a layer",
         "the propensity told is that of the weights that were used",
@@ -192,6 +205,19 @@ fn experiments_keep_their_promises_in_a_storm_and_every_promise_is_looked_at() {
     ] {
         assert!(looked_at.get(name).is_some_and(|count| 0 < *count), "{name}: {looked_at:?}");
     }
+}
+
+/// A browser remembered an arm that had been added a moment before. An allocator that had not heard of it yet took it for none, and drew another,
+/// which stayed.
+#[test]
+fn an_allocator_that_lags_behind_keeps_whoever_was_drawn_into_an_arm_it_does_not_know() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("scenarios/experiment-arms.toml");
+    let scenario = Scenario::load(&path, &[]).unwrap_or_else(|error| panic!("{}", error.render(false)));
+    let run = execute(&scenario, Seed::new(27), &Options::default(), &mut |_| {});
+    assert_eq!(run.verdict, Verdict::Held, "{:?}", run.violation);
+    let seen = |name: &str| run.checks.iter().any(|check| check.name == name && 0 < check.looked_at);
+    assert!(seen("a unit keeps its arm for the life of an experiment"), "{:?}", run.checks);
+    assert!(seen("nobody is shown an arm that was removed"), "{:?}", run.checks);
 }
 
 #[test]
