@@ -13,7 +13,7 @@ use crate::cli::{
     styled, tell, threads,
 };
 use crate::lab::sweep::{
-    Axis, Journal, JournalError, Limits, Outcome, Plan, Stop, Summary, SweepProgress, figures, sweep,
+    Axis, Journal, JournalError, Limits, Outcome, Plan, Stop, Summary, SweepProgress, figures, refuted, sweep,
 };
 use crate::lab::{Verdict, figure_names};
 use crate::report::{SweepReport, junit};
@@ -163,13 +163,14 @@ pub(super) fn loads(plan: &Plan) -> Result<Vec<Scenario>, u8> {
     reason = "the files of a sweep belong to the user, and are written after it"
 )]
 fn told(folder: &Path, plan: &Plan, outcomes: &[Outcome], stop: Stop, as_asked: &ToldArguments) -> u8 {
-    let summary = Summary::of(outcomes);
+    let figures = &figures(plan, &[], outcomes);
+    let summary = Summary { refuted: refuted(plan, figures), ..Summary::of(outcomes) };
     let scenarios: Vec<Scenario> =
         plan.files.iter().filter_map(|file| Scenario::load(file, &plan.set).ok()).collect();
     let standing = standing(&scenarios);
     let possible = possible(&standing);
     let sites: Vec<Site> = sites::ALL.iter().copied().filter(|site| standing.contains(site.system)).collect();
-    let (figures, wanted) = (&figures(plan, &[], outcomes), &as_asked.figure);
+    let wanted = &as_asked.figure;
     let report =
         SweepReport { plan, summary: &summary, stop, possible: &possible, sites: &sites, figures, wanted };
     let json = report.json() + "\n";

@@ -5,8 +5,10 @@ use std::fmt::{self, Write};
 
 use serde::Serialize;
 
-use crate::lab::sweep::{Ended, FigureTable, Finding, Outcome, Plan, Point, SiteRuns, Stop, Summary};
-use crate::report::cells::{CellDocument, Grid, documents};
+use crate::lab::sweep::{
+    Ended, FigureTable, Finding, Outcome, Plan, Point, Refuted, SiteRuns, Spread, Stop, Summary,
+};
+use crate::report::cells::{CellDocument, Grid, distance, documents, probability};
 use crate::report::command::{command_at, quoted, settings};
 use crate::report::html::escaped;
 use crate::report::text::grouped;
@@ -46,6 +48,7 @@ struct Document<'sweep> {
     job_seconds: f64,
     exit_code: u8,
     findings: Vec<FindingDocument<'sweep>>,
+    refuted: Vec<RefutedDocument<'sweep>>,
     events: &'sweep BTreeMap<String, usize>,
     never: Vec<&'sweep str>,
     coverage: &'sweep BTreeMap<String, BTreeMap<String, usize>>,
@@ -64,6 +67,15 @@ struct FindingDocument<'sweep> {
     example: &'sweep str,
     replay: String,
     shrink: String,
+}
+
+/// P-values that are not spread evenly; `figures` has what was found.
+#[derive(Serialize)]
+struct RefutedDocument<'sweep> {
+    figure: &'sweep str,
+    file: &'sweep std::path::Path,
+    set: &'sweep [String],
+    repeat: String,
 }
 
 impl SweepReport<'_> {
@@ -94,18 +106,7 @@ impl SweepReport<'_> {
 
     /// The command that makes the sweep again, as far as it ran to its end.
     pub(super) fn command(&self) -> String {
-        let Plan { files, set, axes, first, end, shard: (shard, shards) } = self.plan;
-        let files: Vec<String> = files.iter().map(|file| quoted(&file.display().to_string())).collect();
-        let mut command = format!("wavetank sweep {} --seeds {first}..{end}", files.join(" "));
-        command.push_str(&settings(set));
-        for axis in axes {
-            let axis = format!("{}={}", axis.path, axis.values.join(","));
-            command.push_str(&format!(" --axis {}", quoted(&axis)));
-        }
-        if 1 < *shards {
-            command.push_str(&format!(" --shard {shard}/{shards}"));
-        }
-        command
+        command(self.plan)
     }
 
     /// Why it ended, in words.
@@ -121,9 +122,9 @@ impl SweepReport<'_> {
     }
 
     fn write(&self, out: &mut String) -> fmt::Result {
-        let Summary { runs, findings, rechecked, virtual_seconds, job_seconds, .. } = self.summary;
+        let Summary { runs, findings, refuted, rechecked, virtual_seconds, job_seconds, .. } = self.summary;
         let held = self.held();
-        match findings.len() {
+        match findings.len() + refuted.len() {
             0 => writeln!(out, "HELD: all of {} runs kept every promise", grouped(*runs as u64))?,
             1 => {
                 writeln!(out, "1 FINDING in {} runs ({} held)", grouped(*runs as u64), grouped(held as u64))?
@@ -145,6 +146,7 @@ impl SweepReport<'_> {
         }
         writeln!(out)?;
         writeln!(out, "{}", self.why())?;
+        refuted.iter().try_for_each(|refuted| self.write_refuted(out, refuted))?;
         for finding in findings {
             self.write_finding(out, finding)?;
         }
@@ -152,12 +154,66 @@ impl SweepReport<'_> {
         self.told().try_for_each(|figure| grid.write_text(out, figure))?;
         self.write_coverage(out)?;
         self.write_sites(out)?;
+        if let Some(spreads) = self.spreads() {
+            writeln!(out, "\np-values {spreads}")?;
+        }
         writeln!(out, "\nruns     {} held of {}; {rechecked} run twice", held, grouped(*runs as u64))?;
         let speed = if 0.0 < *job_seconds { virtual_seconds / job_seconds } else { 0.0 };
         writeln!(
             out,
             "time     {virtual_seconds:.0}s of virtual time in {job_seconds:.0}s of all jobs ({speed:.0} to 1)"
         )
+    }
+
+    /// How many samples of p-values are spread evenly that must be, in words; `None` if no run tells any.
+    pub(super) fn spreads(&self) -> Option<String> {
+        let all =
+            || self.figures.iter().flat_map(|figure| &figure.cells).flatten().filter_map(|cell| cell.spread);
+        let promised = all().filter(|spread| spread.promised);
+        let (mut of, mut least, mut refuted) = (0u64, 1.0f64, 0);
+        for spread in promised {
+            of += 1;
+            least = least.min(spread.found.p);
+            refuted += u64::from(spread.is_refuted());
+        }
+        let free = all().filter(|spread| !spread.promised).count() as u64;
+        if of + free == 0 {
+            return None;
+        }
+        let (held, level) = (grouped(of - refuted), Spread::LEVEL);
+        let mut text = format!(
+            "{held} of {} samples that must be spread evenly are, the least likely with p {} (refuted below {level:.0e})",
+            grouped(of),
+            probability(least)
+        );
+        if 0 < free {
+            text.push_str(&format!("; {} need not be", grouped(free)));
+        }
+        Some(text)
+    }
+
+    fn write_refuted(&self, out: &mut String, refuted: &Refuted) -> fmt::Result {
+        writeln!(out, "\nREFUTED   {}", claim(refuted))?;
+        writeln!(out, "  in       {}", self.sample(refuted))?;
+        writeln!(
+            out,
+            "  found    {}; one chance in 1e9 is left to an even spread",
+            distance(&refuted.spread)
+        )?;
+        writeln!(out, "  repeat   {}", self.repeat(refuted))
+    }
+
+    /// What was looked at, in words.
+    pub(super) fn sample(&self, Refuted { cell, runs, spread, .. }: &Refuted) -> String {
+        let set = cell.set.iter().map(|set| format!(", {set}")).collect::<String>();
+        let (tests, runs) = (grouped(spread.tests as u64), grouped(*runs as u64));
+        format!("{tests} tests of {runs} runs of {}{set}", cell.file.display())
+    }
+
+    /// The command that makes these runs alone again.
+    pub(super) fn repeat(&self, Refuted { cell, .. }: &Refuted) -> String {
+        let (files, set) = (vec![cell.file.clone()], cell.set.clone());
+        command(&Plan { files, set, axes: Vec::new(), shard: (1, 1), ..self.plan.clone() })
     }
 
     fn write_finding(&self, out: &mut String, finding: &Finding) -> fmt::Result {
@@ -236,6 +292,12 @@ impl SweepReport<'_> {
             replay: command_at("replay", &finding.first),
             shrink: command_at("shrink", &finding.first),
         });
+        let refuted = self.summary.refuted.iter().map(|refuted| RefutedDocument {
+            figure: &refuted.figure,
+            file: &refuted.cell.file,
+            set: &refuted.cell.set,
+            repeat: self.repeat(refuted),
+        });
         let document = Document {
             format: 1,
             files: &self.plan.files,
@@ -247,6 +309,7 @@ impl SweepReport<'_> {
             job_seconds: self.summary.job_seconds,
             exit_code: self.summary.exit_code(),
             findings: findings.collect(),
+            refuted: refuted.collect(),
             events: &self.summary.events,
             never: self.never(),
             coverage: &self.summary.matrix,
@@ -255,6 +318,27 @@ impl SweepReport<'_> {
         };
         serde_json::to_string_pretty(&document).expect("names are text and numbers are finite")
     }
+}
+
+/// The command of a plan.
+fn command(plan: &Plan) -> String {
+    let Plan { files, set, axes, first, end, shard: (shard, shards) } = plan;
+    let files: Vec<String> = files.iter().map(|file| quoted(&file.display().to_string())).collect();
+    let mut command = format!("wavetank sweep {} --seeds {first}..{end}", files.join(" "));
+    command.push_str(&settings(set));
+    for axis in axes {
+        let axis = format!("{}={}", axis.path, axis.values.join(","));
+        command.push_str(&format!(" --axis {}", quoted(&axis)));
+    }
+    if 1 < *shards {
+        command.push_str(&format!(" --shard {shard}/{shards}"));
+    }
+    command
+}
+
+/// What is refuted.
+pub(super) fn claim(refuted: &Refuted) -> String {
+    format!("p-values of {} are spread evenly", refuted.figure)
 }
 
 /// Why many runs ended, in words.

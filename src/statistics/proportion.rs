@@ -3,6 +3,7 @@
 //!
 //! Differences are treated less control, ratios treated to control.
 
+use std::cmp::Ordering;
 use std::f64::consts::PI;
 
 use crate::statistics::normal::{self, Statistic};
@@ -236,6 +237,48 @@ pub struct Exact {
 /// Fisher's exact test, "On the interpretation of χ² from contingency tables, and the calculation of P" (1922). Where the table seen has less
 /// than 10⁻³⁰⁰ of the probability of the likeliest, the p-value is 0.
 pub fn fisher(control: Share, treated: Share) -> Exact {
+    let weights = tables(control, treated);
+    let seen = weights.iter().find(|(x, _)| *x == control.successes).map_or(0.0, |(_, weight)| *weight);
+    let total: f64 = weights.iter().map(|(_, weight)| weight).sum();
+    let rare: f64 =
+        weights.iter().map(|(_, weight)| *weight).filter(|weight| *weight <= seen * AS_LIKELY).sum();
+    let above = control.successes as f64 * treated.failures();
+    let below = treated.successes as f64 * control.failures();
+    let odds_ratio =
+        if control.successes + treated.successes == 0 || control.failures() + treated.failures() == 0.0 {
+            1.0
+        } else {
+            above / below
+        };
+    Exact { odds_ratio, p: (rare / total).min(1.0) }
+}
+
+/// Between which two probabilities the exact p-value of the pooled test lies, given how many succeeded in all: of a larger |z|, and of one at least
+/// as large, which is the p-value. If arms were drawn by chance it is exact however few the trials are, and whatever each would have come to under
+/// either arm. A number drawn evenly from between the two is spread evenly from 0 to 1, which neither of them is: Tocher, "Extension of the
+/// Neyman–Pearson theory of tests to discontinuous variates" (1950). Both are 0 where [`fisher`] is.
+pub fn pooled_exact(control: Share, treated: Share) -> [f64; 2] {
+    let weights = tables(control, treated);
+    // With these margins |z| is in proportion to |x n − n₁ s|: whole numbers, of which equal ones are equal.
+    let (all, successes) = (control.trials + treated.trials, control.successes + treated.successes);
+    let far =
+        |x: u64| (i128::from(x) * i128::from(all) - i128::from(control.trials) * i128::from(successes)).abs();
+    let seen = far(control.successes);
+    let (mut beyond, mut at, mut total) = (0.0, 0.0, 0.0);
+    for (x, weight) in weights {
+        total += weight;
+        match far(x).cmp(&seen) {
+            Ordering::Less => {}
+            Ordering::Equal => at += weight,
+            Ordering::Greater => beyond += weight,
+        }
+    }
+    [beyond / total, ((beyond + at) / total).min(1.0)]
+}
+
+/// How likely each number of successes of control is if it is drawn from all trials without putting any back, in parts of the likeliest; without those
+/// of less than 10⁻³⁰⁰ of that.
+fn tables(control: Share, treated: Share) -> Vec<(u64, f64)> {
     let successes = control.successes + treated.successes;
     let least = successes.saturating_sub(treated.trials);
     let most = successes.min(control.trials);
@@ -264,15 +307,7 @@ pub fn fisher(control: Share, treated: Share) -> Exact {
             break;
         }
     }
-    let seen = weights.iter().find(|(x, _)| *x == control.successes).map_or(0.0, |(_, weight)| *weight);
-    let total: f64 = weights.iter().map(|(_, weight)| weight).sum();
-    let rare: f64 =
-        weights.iter().map(|(_, weight)| *weight).filter(|weight| *weight <= seen * AS_LIKELY).sum();
-    let above = control.successes as f64 * treated.failures();
-    let below = treated.successes as f64 * control.failures();
-    let odds_ratio =
-        if successes == 0 || control.failures() + treated.failures() == 0.0 { 1.0 } else { above / below };
-    Exact { odds_ratio, p: (rare / total).min(1.0) }
+    weights
 }
 
 /// The difference ± z standard errors of [`unpooled`]: Wald's, which covers too seldom at small counts.

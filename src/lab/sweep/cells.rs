@@ -1,10 +1,13 @@
 //! The figures of a sweep, by scenario file and by the values of its axes: what a study of many seeds is made for.
 
-use crate::base::Better;
+use rand::Rng;
+
+use crate::base::{Better, Seed};
 use crate::lab::sweep::{Outcome, Plan, Point};
 use crate::statistics::Interval;
 use crate::statistics::binomial::clustered;
 use crate::statistics::means::{Moments, paired};
+use crate::statistics::rank::{Uniformity, uniformity};
 
 /// How often an interval covers what very many seeds would give.
 pub const CONFIDENCE: f64 = 0.95;
@@ -33,6 +36,48 @@ pub struct Estimate {
     pub runs: usize,
     /// How many trials they have, if they tell shares.
     pub of: Option<u64>,
+    /// How evenly the p-values of these trials are spread, where they are tests that have nothing to find.
+    pub spread: Option<Spread>,
+}
+
+/// How evenly the p-values of tests are spread that have nothing to find: at all levels, and not only at the one whose false positives are counted.
+///
+/// Each is drawn from the gap that its counts leave, by the seed of its run, so that it is spread evenly and not nearly so. Tests are taken for
+/// independent. Those of one run are so if each draws the arms of its users anew.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Spread {
+    /// How many p-values.
+    pub tests: usize,
+    /// Their distance from an even spread, and how likely one as large is.
+    pub found: Uniformity,
+    /// Whether all runs promise it.
+    pub promised: bool,
+}
+
+impl Spread {
+    /// Below which probability a spread that was promised to be even is refuted: low enough for any number of cells.
+    pub const LEVEL: f64 = 1e-9;
+
+    /// Of these runs; `None` if none tells p-values.
+    fn of(name: &str, outcomes: &[&Outcome]) -> Option<Self> {
+        let (mut values, mut promised) = (Vec::new(), true);
+        for outcome in outcomes {
+            let told = outcome.figures.iter().find(|figure| figure.name == name && figure.value.is_some());
+            let Some(calibration) = told.and_then(|figure| figure.calibration.as_ref()) else { continue };
+            // Ways to count that see the same see the same p-values.
+            let mut stream = Seed::new(outcome.point.seed).stream("calibration");
+            values
+                .extend(calibration.p.iter().map(|[low, high]| low + (high - low) * stream.random::<f64>()));
+            promised &= calibration.promised;
+        }
+        let (tests, found) = (values.len(), uniformity(&values));
+        (0 < tests).then_some(Self { tests, found, promised })
+    }
+
+    /// Whether it is not as was promised.
+    pub fn is_refuted(&self) -> bool {
+        self.promised && self.found.p < Self::LEVEL
+    }
 }
 
 /// The cells of a plan: a scenario file each, and a value of each axis.
@@ -65,6 +110,32 @@ pub fn figures(plan: &Plan, wanted: &[String], outcomes: &[Outcome]) -> Vec<Figu
     tables
 }
 
+/// A spread that is not as was promised.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Refuted {
+    /// The figure.
+    pub figure: String,
+    /// Where: the seed is that of the first run.
+    pub cell: Point,
+    /// How many runs tell it.
+    pub runs: usize,
+    /// What was found.
+    pub spread: Spread,
+}
+
+/// What no run by itself shows: p-values that are promised to be spread evenly, and are not.
+pub fn refuted(plan: &Plan, figures: &[FigureTable]) -> Vec<Refuted> {
+    let cells = cells(plan);
+    let all =
+        figures.iter().flat_map(|figure| figure.cells.iter().zip(&cells).map(move |cell| (figure, cell)));
+    all.filter_map(|(figure, (estimate, cell))| {
+        let Estimate { runs, spread, .. } = (*estimate)?;
+        let spread = spread.filter(Spread::is_refuted)?;
+        Some(Refuted { figure: figure.name.clone(), cell: cell.clone(), runs, spread })
+    })
+    .collect()
+}
+
 fn estimate(name: &str, outcomes: &[&Outcome]) -> Option<Estimate> {
     let figures =
         outcomes.iter().filter_map(|outcome| outcome.figures.iter().find(|figure| figure.name == name));
@@ -78,12 +149,13 @@ fn estimate(name: &str, outcomes: &[&Outcome]) -> Option<Estimate> {
     let Some(trials) = trials else {
         let moments = Moments::of(told.iter().map(|(value, _)| [*value]));
         let interval = several.then(|| paired(&moments).interval(CONFIDENCE));
-        return Some(Estimate { value: moments.mean(0), interval, runs, of: None });
+        return Some(Estimate { value: moments.mean(0), interval, runs, of: None, spread: None });
     };
     let successes = |(value, of): (f64, u64)| ((value * of as f64 / 100.0).round() as u64, of);
     let clusters: Vec<(u64, u64)> = told.iter().map(|(value, _)| *value).zip(trials).map(successes).collect();
     let (happened, of) = clusters.iter().fold((0, 0), |sum, cluster| (sum.0 + cluster.0, sum.1 + cluster.1));
     let Interval { low, high } = clustered(&clusters, CONFIDENCE);
     let interval = several.then_some(Interval { low: 100.0 * low, high: 100.0 * high });
-    Some(Estimate { value: 100.0 * happened as f64 / of as f64, interval, runs, of: Some(of) })
+    let (value, spread) = (100.0 * happened as f64 / of as f64, Spread::of(name, outcomes));
+    Some(Estimate { value, interval, runs, of: Some(of), spread })
 }

@@ -6,6 +6,9 @@
 //! and the exposures are held against the weights at 1 % (Pearson's χ²). An A/A test has two arms alike, an A/B test has not. How the records
 //! are counted is what differs ([`Counting`]).
 //!
+//! The p-values of A/A tests are told too, exact ones: which arm a user is shown is drawn by chance whatever becomes of it, and whatever the
+//! pipeline loses of it, so that they are spread evenly over many runs, at all levels. Copies that are counted as users take that away.
+//!
 //! Of chance in the users, an estimate has more than of anything else. So its bias is told against what the same test gives if nothing is
 //! lost on the way between the apps and the logs: from the visits as they were shown, which is unbiased.
 
@@ -13,11 +16,11 @@ pub mod each;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::base::{Better, Figure, SimTime};
+use crate::base::{Better, Calibration, Figure, SimTime};
 use crate::checkers::experiment::{Choice, Experiment, History, Id, Said, Topic};
 use crate::experiment::course::loss;
 use crate::experiment::users::{Population, Season};
-use crate::statistics::proportion::{Share, newcombe, pooled};
+use crate::statistics::proportion::{Share, newcombe, pooled, pooled_exact};
 use crate::statistics::srm;
 use crate::systems::allocator::api::Draft;
 
@@ -169,7 +172,9 @@ pub fn concluded(
             let (logged, truth) = (logs.tallied(*number, counting), populations[&experiment.name].truth());
             conclusions.add(logged, *as_shown, &experiment.shares, truth);
         }
-        figures.extend(conclusions.figures(counting));
+        // A copy counts as one more user, who is no draw of chance.
+        let promised = counting != Counting::Records || !logs.hold_copies();
+        figures.extend(conclusions.figures(counting, promised));
     }
     figures
 }
@@ -213,6 +218,11 @@ impl Logs {
         Self(all)
     }
 
+    /// Whether anything stands in them more than once.
+    fn hold_copies(&self) -> bool {
+        self.0.values().any(|found| 1 < found.exposures || 1 < found.outcomes)
+    }
+
     /// Exposures and conversions of both arms. An outcome without an exposure is of no arm.
     fn tallied(&self, experiment: u32, counting: Counting) -> [(u64, u64); 2] {
         let mut arms = [(0, 0); 2];
@@ -251,6 +261,8 @@ struct Conclusions {
     ratios: Vec<bool>,
     /// Whether arms that are alike were said to differ.
     alike: Vec<bool>,
+    /// The p-values of these tests.
+    alike_p: Vec<[f64; 2]>,
     /// Whether arms that differ were.
     different: Vec<bool>,
     /// Whether the interval covered a difference.
@@ -278,6 +290,7 @@ impl Conclusions {
         let difference = truth[1] - truth[0];
         if difference == 0.0 {
             self.alike.push(verdict(logged));
+            self.alike_p.push(pooled_exact(logged[0], logged[1]));
             return;
         }
         self.different.push(verdict(logged));
@@ -285,17 +298,20 @@ impl Conclusions {
         self.shifted.push((estimate(logged) - estimate(as_shown)) / difference);
     }
 
-    fn figures(&self, counting: Counting) -> Vec<Figure> {
+    /// `promised`: whether its p-values of what is alike must be spread evenly.
+    fn figures(&self, counting: Counting, promised: bool) -> Vec<Figure> {
         let words = counting.words();
         let share = |name: &str, better, of: &[bool]| {
             let happened = of.iter().filter(|happened| **happened).count() as u64;
             Figure::share(format!("{name}, by {words}"), better, happened, of.len() as u64)
         };
+        let calibration =
+            (!self.alike_p.is_empty()).then(|| Calibration { p: self.alike_p.clone(), promised });
         let count = self.shifted.len() as f64;
         let bias = (0.0 < count).then(|| 100.0 * self.shifted.iter().sum::<f64>() / count);
         vec![
             share("ratio alarms", Better::Less, &self.ratios),
-            share("A/A false positives", Better::Less, &self.alike),
+            Figure { calibration, ..share("A/A false positives", Better::Less, &self.alike) },
             share("A/B differences found", Better::More, &self.different),
             share("A/B intervals that cover", Better::More, &self.covered),
             Figure::new(format!("A/B relative bias, by {words}"), "%", Better::Neither, bias),
