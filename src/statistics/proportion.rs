@@ -406,7 +406,11 @@ pub fn non_inferiority(control: Share, treated: Share, margin: f64) -> Statistic
 
 #[cfg(test)]
 mod tests {
+    use rand::Rng;
+
     use super::*;
+    use crate::base::Seed;
+    use crate::statistics::rank::uniformity;
     use crate::statistics::tests::assert_near;
 
     #[test]
@@ -501,5 +505,51 @@ mod tests {
         let (control, treated) = (Share::new(100, 1000), Share::new(130, 1000));
         assert_eq!(non_inferiority(control, treated, 0.0), unpooled(control, treated));
         assert!(non_inferiority(control, treated, 0.05).p_more() < unpooled(control, treated).p_more());
+    }
+
+    #[test]
+    fn the_exact_p_value_of_the_pooled_test_is_counted_by_hand() {
+        let found = |control: (u64, u64), treated: (u64, u64)| {
+            pooled_exact(Share::new(control.0, control.1), Share::new(treated.0, treated.1))
+        };
+        for (name, control, treated, expected) in [
+            ("one of two arms alike: either is as far", (1, 2), (0, 2), [0.0, 1.0]),
+            ("both of one arm: 1 of 6 ways, and 1 on the other side", (2, 2), (0, 2), [0.0, 1.0 / 3.0]),
+            ("one of each", (1, 2), (1, 2), [1.0 / 3.0, 1.0]),
+            ("all of the larger arm: 1 of 4 ways", (3, 3), (0, 1), [0.0, 0.25]),
+            ("all but one of it", (2, 3), (1, 1), [0.25, 1.0]),
+            ("nobody", (0, 5), (0, 5), [0.0, 1.0]),
+        ] {
+            let [low, high] = found(control, treated);
+            assert_near(&format!("{name}, beyond"), low, expected[0], 1e-12);
+            assert_near(&format!("{name}, at least"), high, expected[1], 1e-12);
+        }
+        // Where arms are alike in size, the likelier table is the nearer.
+        let (control, treated) = (Share::new(30, 100), Share::new(45, 100));
+        assert_near("fisher", pooled_exact(control, treated)[1], fisher(control, treated).p, 1e-9);
+    }
+
+    #[test]
+    fn p_values_drawn_from_their_gaps_are_spread_evenly_and_others_of_counts_are_not() {
+        let mut stream = Seed::new(1).stream("gaps");
+        let (mut drawn, mut exact, mut approximate) = (Vec::new(), Vec::new(), Vec::new());
+        for _ in 0..3000 {
+            // 60 users, of whom 12 succeed whatever they see, into two arms by a coin.
+            let mut arms = [(0, 0); 2];
+            for user in 0..60 {
+                let arm = &mut arms[usize::from(stream.random::<bool>())];
+                arm.1 += 1;
+                arm.0 += u64::from(user < 12);
+            }
+            let [control, treated] = arms.map(|(successes, trials)| Share::new(successes, trials));
+            let [low, high] = pooled_exact(control, treated);
+            drawn.push(low + (high - low) * stream.random::<f64>());
+            exact.push(high);
+            approximate.push(pooled(control, treated).p());
+        }
+        assert!(0.01 < uniformity(&drawn).p, "{:?}", uniformity(&drawn));
+        for lumpy in [exact, approximate] {
+            assert!(uniformity(&lumpy).p < 1e-6, "{:?}", uniformity(&lumpy));
+        }
     }
 }

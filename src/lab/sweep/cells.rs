@@ -159,3 +159,91 @@ fn estimate(name: &str, outcomes: &[&Outcome]) -> Option<Estimate> {
     let (value, spread) = (100.0 * happened as f64 / of as f64, Spread::of(name, outcomes));
     Some(Estimate { value, interval, runs, of: Some(of), spread })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::{Calibration, Figure};
+    use crate::lab::sweep::{Ended, Summary, sample};
+    use crate::statistics::proportion::{Share, pooled_exact};
+
+    const NAME: &str = "A/A false positives";
+
+    fn plan() -> Plan {
+        let (files, set, axes) = (vec!["scenarios/a.toml".into()], Vec::new(), Vec::new());
+        Plan { files, set, axes, first: 1, end: 301, shard: (1, 1) }
+    }
+
+    /// Runs of six A/A tests each, 40 users an arm of whom one in five converts; `counts` says of an arm's user how often it stands in the logs, and
+    /// whether with its outcome.
+    fn runs(promised: bool, counts: impl Fn(usize, u64) -> (u64, bool)) -> Vec<Outcome> {
+        let run = |seed| {
+            let mut stream = Seed::new(seed).stream("users");
+            let mut arm = |arm| {
+                let (mut successes, mut trials) = (0, 0);
+                for user in 0..40 {
+                    let (times, whole) = counts(arm, user);
+                    trials += times;
+                    successes += times * u64::from(stream.random::<f64>() < 0.2 && whole);
+                }
+                Share::new(successes, trials)
+            };
+            let p = (0..6).map(|_| pooled_exact(arm(0), arm(1))).collect();
+            let calibration = Some(Calibration { p, promised });
+            let mut outcome = sample::outcome(seed, None);
+            outcome.figures = vec![Figure { calibration, ..Figure::share(NAME, Better::Less, 0, 6) }];
+            outcome
+        };
+        (1..301).map(run).collect()
+    }
+
+    fn spread(outcomes: &[Outcome]) -> Spread {
+        let tables = figures(&plan(), &[], outcomes);
+        tables[0].cells[0].and_then(|cell| cell.spread).expect("there are p-values")
+    }
+
+    #[test]
+    fn p_values_of_a_platform_that_keeps_arms_alike_are_spread_evenly() {
+        let alike = runs(true, |_, _| (1, true));
+        let found = spread(&alike);
+        assert_eq!(found.tests, 1800);
+        assert!(0.01 < found.found.p && !found.is_refuted(), "{found:?}");
+        // Losses that know nothing of arms are none of its business.
+        assert!(!spread(&runs(true, |_, user| (1, user % 2 == 0))).is_refuted());
+        assert_eq!(refuted(&plan(), &figures(&plan(), &[], &alike)), []);
+    }
+
+    #[test]
+    fn who_counts_users_twice_or_loses_outcomes_of_one_arm_is_refuted() {
+        for (name, distorted) in [
+            ("every user counts three times", runs(true, |_, _| (3, true))),
+            ("half of one arm's outcomes are lost", runs(true, |arm, user| (1, arm == 0 || user % 2 == 0))),
+        ] {
+            let found = spread(&distorted);
+            assert!(found.is_refuted(), "{name}: {found:?}");
+            let refuted = refuted(&plan(), &figures(&plan(), &[], &distorted));
+            assert_eq!(
+                (refuted.len(), refuted[0].figure.as_str(), refuted[0].runs),
+                (1, NAME, 300),
+                "{name}"
+            );
+            let summary = Summary { refuted, ..Summary::of(&distorted) };
+            assert_eq!((summary.ended[&Ended::Held], summary.exit_code()), (300, 1), "{name}");
+        }
+        let free = spread(&runs(false, |_, _| (3, true)));
+        assert!(free.found.p < Spread::LEVEL && !free.is_refuted(), "{free:?}");
+    }
+
+    #[test]
+    fn one_run_that_promises_nothing_takes_the_promise_from_all_and_runs_without_a_value_tell_nothing() {
+        let mut outcomes = runs(true, |_, _| (1, true));
+        let figure = |outcome: &mut Outcome| outcome.figures.remove(0);
+        let untold = Figure { value: None, ..figure(&mut outcomes[0]) };
+        outcomes[0].figures.push(untold);
+        assert_eq!(spread(&outcomes).tests, 1794);
+        if let Some(calibration) = &mut outcomes[1].figures[0].calibration {
+            calibration.promised = false;
+        }
+        assert!(!spread(&outcomes).promised);
+    }
+}

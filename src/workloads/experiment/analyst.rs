@@ -391,8 +391,12 @@ mod tests {
             Logs::of(&self.history).tallied(1, counting)
         }
 
-        /// What is concluded where the second arm is as good as its rate says.
+        /// What is concluded where the second arm is as good as its rate says, by name.
         fn figures(&self, rate: &str) -> BTreeMap<String, Option<f64>> {
+            self.told(rate).into_iter().map(|figure| (figure.name, figure.value)).collect()
+        }
+
+        fn told(&self, rate: &str) -> Vec<Figure> {
             let model = format!(
                 "per_day = 20\ndays = 1\nbase = \"20%\"\narms = [{{ name = \"a\" }}, {{ name = \"b\", rate = \"{rate}\" }}]"
             );
@@ -402,7 +406,7 @@ mod tests {
             let logs = Logs::of(&self.history);
             let mut figures = concluded(&populations, &[&draft], &self.history, &logs, &self.shown);
             figures.extend(delivered(&self.history, &logs));
-            figures.into_iter().map(|figure| (figure.name, figure.value)).collect()
+            figures
         }
     }
 
@@ -464,6 +468,34 @@ mod tests {
         assert_eq!(lost.tallied(Counting::Records), [(10, 2), (20, 8)]);
         lost.history.sent((1, 50), none);
         assert_eq!(lost.figures("80%")["exposures lost"], Some(100.0 / 31.0));
+    }
+
+    #[test]
+    fn p_values_are_told_of_what_is_alike_and_promised_where_nothing_counts_twice() {
+        let promised = |case: &Case| {
+            let told = case.told("20%").into_iter();
+            let told = told.filter_map(|figure| Some((figure.name, figure.calibration?)));
+            told.collect::<BTreeMap<String, Calibration>>()
+        };
+        let mut case = case([2, 9]);
+        let whole = promised(&case);
+        // Of 11 conversions among 20 users, at most 2 or at least 9 in the first ten: 2 (45 · 10 + 10 · 1) of 167,960 ways, and beyond it the 10.
+        let expected = [20.0 / 167_960.0, 920.0 / 167_960.0];
+        for words in Counting::ALL.map(Counting::words) {
+            let found = &whole[&format!("A/A false positives, by {words}")];
+            let near = (0..2).all(|end| (found.p[0][end] - expected[end]).abs() < 1e-12);
+            assert!(near && found.p.len() == 1 && found.promised, "{words}: {found:?}");
+        }
+        assert_eq!(whole.len(), 3);
+        let differing = case.told("90%");
+        assert!(differing.iter().all(|figure| figure.calibration.is_none()), "{differing:?}");
+        case.write(10, Said::Outcome(true));
+        let copied = promised(&case);
+        let told =
+            |counting: Counting| copied[&format!("A/A false positives, by {}", counting.words())].clone();
+        assert!(!told(Counting::Records).promised);
+        assert!(told(Counting::Ids).promised && told(Counting::Pairs).promised);
+        assert_ne!(told(Counting::Records).p, told(Counting::Ids).p);
     }
 
     #[test]
