@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt::{self, Write};
 
-use crate::lab::sweep::{Estimate, Finding, Outcome, Refuted, SiteRuns, Summary};
+use crate::lab::sweep::{Estimate, Finding, Outcome, PValues, SiteRuns, Summary};
 use crate::report::cells::{Grid, distance, heading, heading_of_spread, words, words_of_spread};
 use crate::report::command::command_at;
 use crate::report::html::chart::histogram;
@@ -20,7 +20,7 @@ impl SweepReport<'_> {
         let title = self.finding();
         page(&title, |out| {
             self.write_verdict(out, &title)?;
-            self.summary.refuted.iter().try_for_each(|refuted| self.write_refuted_section(out, refuted))?;
+            self.summary.refuted().try_for_each(|refuted| self.write_refuted_section(out, refuted))?;
             self.summary.findings.iter().try_for_each(|finding| self.write_finding_section(out, finding))?;
             self.write_cells(out)?;
             self.write_matrix(out)?;
@@ -34,7 +34,7 @@ impl SweepReport<'_> {
     /// How the sweep came out, as a sentence.
     fn finding(&self) -> String {
         let runs = grouped(self.summary.runs as u64);
-        match self.summary.findings.len() + self.summary.refuted.len() {
+        match self.summary.wrongs() {
             0 if self.summary.runs == 0 => "No run has ended".to_owned(),
             0 => format!("Every promise was kept in {runs} runs"),
             1 => format!("1 finding in {runs} runs"),
@@ -43,7 +43,7 @@ impl SweepReport<'_> {
     }
 
     fn write_verdict(&self, out: &mut String, title: &str) -> fmt::Result {
-        let held = self.summary.findings.is_empty() && self.summary.refuted.is_empty();
+        let held = self.summary.wrongs() == 0;
         let (shade, words) = match (held, self.summary.runs) {
             (true, 0) => ("odd", "EMPTY"),
             (true, _) => ("good", "HELD"),
@@ -68,7 +68,7 @@ impl SweepReport<'_> {
         )
     }
 
-    fn write_refuted_section(&self, out: &mut String, refuted: &Refuted) -> fmt::Result {
+    fn write_refuted_section(&self, out: &mut String, refuted: &PValues) -> fmt::Result {
         writeln!(
             out,
             "<h2>refuted: {}</h2>\n<p>{}.</p>",
