@@ -117,10 +117,10 @@ fn p_values_that_are_not_spread_evenly_refute_what_every_run_kept() {
     let journal = folder.join("sweep-out/runs.jsonl");
     let text = fs::read_to_string(&journal).expect("a sweep wrote it");
     // As if each run had made twenty A/A tests.
-    let told = |p: [f64; 2], promised: bool, code: u8| {
+    let told = |p: [f64; 2], promised: bool, code: i32| {
         let line = |line: &str| {
             let mut line: serde_json::Value = serde_json::from_str(line).expect("a line is JSON");
-            if let Some(figures) = line["ended"]["figures"].as_array_mut() {
+            if let Some(serde_json::Value::Array(figures)) = line.pointer_mut("/ended/figures") {
                 let calibration = serde_json::json!({ "p": vec![p; 20], "promised": promised });
                 figures.push(serde_json::json!({
                     "name": "A/A false positives", "unit": "%", "better": "less", "value": 5.0, "of": 20, "calibration": calibration,
