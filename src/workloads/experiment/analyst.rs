@@ -165,6 +165,9 @@ pub fn concluded(
         .filter(|(_, experiment)| is_fixed(experiment) && names.contains(&*experiment.name))
         .map(|(number, experiment)| (number, experiment, without_loss(shown, number)))
         .collect();
+    // Arms that are alike on average need not be so among those whom an experiment is for.
+    let of_one_kind = |name: &str| populations[name].model().segments.is_empty();
+    let all_alike = subjects.iter().all(|(_, experiment, _)| of_one_kind(&experiment.name));
     let mut figures = Vec::new();
     for counting in Counting::ALL.into_iter().filter(|_| !names.is_empty()) {
         let mut conclusions = Conclusions::default();
@@ -173,7 +176,7 @@ pub fn concluded(
             conclusions.add(logged, *as_shown, &experiment.shares, truth);
         }
         // A copy counts as one more user, who is no draw of chance.
-        let promised = counting != Counting::Records || !logs.hold_copies();
+        let promised = all_alike && (counting != Counting::Records || !logs.hold_copies());
         figures.extend(conclusions.figures(counting, promised));
     }
     figures
