@@ -400,8 +400,13 @@ mod tests {
         }
 
         fn told(&self, rate: &str) -> Vec<Figure> {
+            self.told_of(rate, "")
+        }
+
+        /// The same, with more that is said of users.
+        fn told_of(&self, rate: &str, more: &str) -> Vec<Figure> {
             let model = format!(
-                "per_day = 20\ndays = 1\nbase = \"20%\"\narms = [{{ name = \"a\" }}, {{ name = \"b\", rate = \"{rate}\" }}]"
+                "per_day = 20\ndays = 1\nbase = \"20%\"\narms = [{{ name = \"a\" }}, {{ name = \"b\", rate = \"{rate}\" }}]\n{more}"
             );
             let model = toml::from_str(&model).expect("a model");
             let populations = BTreeMap::from([("one".to_owned(), Population::new(&model))]);
@@ -492,6 +497,9 @@ mod tests {
         assert_eq!(whole.len(), 3);
         let differing = case.told("90%");
         assert!(differing.iter().all(|figure| figure.calibration.is_none()), "{differing:?}");
+        let kinds = "segments = [{ name = \"all\", share = \"100%\", lifts = [\"+0%\", \"+0%\"] }]";
+        let mut of_kinds = case.told_of("20%", kinds).into_iter().filter_map(|figure| figure.calibration);
+        assert!(of_kinds.all(|calibration| !calibration.promised), "arms may differ among a kind of users");
         case.write(10, Said::Outcome(true));
         let copied = promised(&case);
         let told =
