@@ -64,7 +64,8 @@ Examples:
 
 Each run is a process of its own: one that hangs, dies or eats memory costs one seed, and is a finding. What has ended is in
 FOLDER/runs.jsonl at once; FOLDER/sweep.json holds the summary.
-Exit codes: 0 all held, 1 promises broken or processes given up, 3 some did not converge, 4 two runs of one seed differ, 2 bad input.";
+P-values of A/A tests must be spread evenly over all runs. That is tested (Kolmogorov-Smirnov), and refuted below a probability of 1e-9.
+Exit codes: 0 all held, 1 promises broken, p-values not spread evenly, or processes given up, 3 some did not converge, 4 two runs of one seed differ, 2 bad input.";
 
 const HUNT_EXAMPLES: &str = "\
 Examples:
@@ -127,8 +128,7 @@ const REPRODUCE_EXAMPLES: &str = "\
 Examples:
   wavetank reproduce                                        what there is
   wavetank reproduce peeking                                one of them, as Markdown
-  wavetank reproduce all --out known.md                     all of them, into a file
-  wavetank reproduce detectors --out reports/detectors.md   how often detectors of invalid experiments alarm in vain, as committed
+  wavetank reproduce all --out reports/reproductions.md     all of them, as committed
 
 The numbers are the same on any machine and with any number of --jobs.
 Exit codes: 0 told, whether they reproduce or not; 2 bad input.";

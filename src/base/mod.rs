@@ -9,7 +9,7 @@ pub mod seed;
 pub mod time;
 pub mod units;
 
-pub use figure::{Better, Figure};
+pub use figure::{Better, Calibration, Figure};
 pub use id::HostId;
 pub use problem::Problem;
 pub use seed::{Seed, Stream};

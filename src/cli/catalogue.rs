@@ -8,7 +8,7 @@ use crate::cli::{Documented, print, tell};
 use crate::lab::Verdict;
 use crate::report;
 use crate::report::tables::Told;
-use crate::scenario::{Project, Scenario, ScenarioError, Study, Visitors};
+use crate::scenario::{Glance, Kind, Project, Scenario, ScenarioError, Study, Visitors};
 use crate::systems::bugs::BUGS;
 use crate::systems::sites;
 use crate::world::Site;
@@ -20,29 +20,19 @@ pub(super) fn list(folder: &Path) -> u8 {
         tell(&format!("cannot list {}: {error}\n", folder.display()));
         return Verdict::BAD_INPUT;
     }
-    let files: Vec<PathBuf> = files.into_iter().filter(|file| has_title(file)).collect();
+    let seen = files.into_iter().map(|file| (Glance::at(&file), file));
+    let files: Vec<(Kind, PathBuf)> =
+        seen.filter(|(glance, _)| glance.titled).map(|(glance, file)| (glance.kind, file)).collect();
     if files.is_empty() {
         tell(&format!("there is no scenario in {}\n", folder.display()));
     }
-    for file in files {
-        if Study::is_one(&file) {
-            print(
-                &Study::load(&file, &[])
-                    .map_or_else(|error| unreadable(&error, "compare", &file), |study| strategies(&study)),
-            );
-            continue;
-        }
-        if Project::is_one(&file) {
-            print(
-                &Project::load(&file, &[])
-                    .map_or_else(|error| unreadable(&error, "impact", &file), |project| asks(&project)),
-            );
-            continue;
-        }
-        match Scenario::load(&file, &[]) {
-            Ok(scenario) => print(&entry(&scenario)),
-            Err(error) => print(&unreadable(&error, "run", &file)),
-        }
+    for (kind, file) in files {
+        let (told, verb) = match kind {
+            Kind::Scenario => (Scenario::load(&file, &[]).map(|scenario| entry(&scenario)), "run"),
+            Kind::Study => (Study::load(&file, &[]).map(|study| strategies(&study)), "compare"),
+            Kind::Project => (Project::load(&file, &[]).map(|project| asks(&project)), "impact"),
+        };
+        print(&told.unwrap_or_else(|error| unreadable(&error, verb, &file)));
     }
     Verdict::Held.exit_code()
 }
@@ -61,13 +51,6 @@ fn collect(folder: &Path, files: &mut Vec<PathBuf>) -> io::Result<()> {
         }
     }
     Ok(())
-}
-
-/// A file without a title is a part that scenarios include, or no scenario at all. One that is not even TOML is told as wrong.
-#[expect(clippy::disallowed_methods, reason = "scenario files belong to the user, outside any run")]
-fn has_title(file: &Path) -> bool {
-    let text = std::fs::read_to_string(file).unwrap_or_default();
-    toml::from_str::<toml::Table>(&text).map_or(true, |table| table.contains_key("title"))
 }
 
 fn unreadable(error: &ScenarioError, verb: &str, file: &Path) -> String {

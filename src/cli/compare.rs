@@ -9,11 +9,11 @@ use crate::lab::compare::{Comparison, HELD, metrics};
 use crate::lab::sweep::{Axis, Plan};
 use crate::lab::{Verdict, figure_names};
 use crate::report::CompareReport;
-use crate::scenario::Study;
+use crate::scenario::{Glance, Kind};
 
 /// Carries the command out; returns its exit code.
 pub(super) fn run(arguments: &CompareArguments) -> u8 {
-    if Study::is_one(&arguments.file) {
+    if Glance::at(&arguments.file).kind == Kind::Study {
         return strategies::run(arguments);
     }
     let (plan, axis, baseline) = match asked(arguments) {

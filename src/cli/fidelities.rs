@@ -1,6 +1,5 @@
 //! `wavetank compare --platform`: strategies without a platform, and carried out by platforms under the same seeds.
 
-use std::collections::BTreeSet;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -11,7 +10,7 @@ use crate::lab::Verdict;
 use crate::lab::fidelities::compare;
 use crate::lab::sweep::{Journal, Plan, Stop};
 use crate::report::FidelitiesReport;
-use crate::scenario::{Carried, Draft, Study};
+use crate::scenario::{Carried, Draft, Study, distinct};
 
 /// What a file of strategies holds: settings of these keys are its own, all others those of the platforms.
 const OF_STRATEGIES: [&str; 6] = ["title", "seed", "streams", "users", "log", "strategies"];
@@ -83,18 +82,9 @@ fn misplaced(arguments: &CompareArguments) -> Option<(&'static str, &'static str
 
 /// Where the scenario of each platform is written, by the name of its file.
 fn places(out: &Path, carried: &[Carried]) -> Vec<PathBuf> {
-    let mut taken = BTreeSet::new();
-    let place = |carried: &Carried| {
-        let stem = carried.platform.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-        let mut name = stem.clone();
-        let mut number = 2;
-        while !taken.insert(name.clone()) {
-            name = format!("{stem}-{number}");
-            number += 1;
-        }
-        out.join(name + ".toml")
-    };
-    carried.iter().map(place).collect()
+    let stem =
+        |carried: &Carried| carried.platform.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+    distinct(carried.iter().map(stem)).into_iter().map(|name| out.join(name + ".toml")).collect()
 }
 
 /// Writes the scenarios, and runs what has not been run.

@@ -13,10 +13,11 @@ use crate::cli::{
     styled, tell, threads,
 };
 use crate::lab::sweep::{
-    Axis, Journal, JournalError, Limits, Outcome, Plan, Stop, Summary, SweepProgress, figures, sweep,
+    Axis, Journal, JournalError, Limits, Outcome, Plan, Stop, Summary, SweepProgress, figures, p_values,
+    sweep,
 };
 use crate::lab::{Verdict, figure_names};
-use crate::report::{SweepReport, junit};
+use crate::report::SweepReport;
 use crate::scenario::{Scenario, advice};
 use crate::systems::{self, sites};
 use crate::world::{Site, property};
@@ -163,19 +164,20 @@ pub(super) fn loads(plan: &Plan) -> Result<Vec<Scenario>, u8> {
     reason = "the files of a sweep belong to the user, and are written after it"
 )]
 fn told(folder: &Path, plan: &Plan, outcomes: &[Outcome], stop: Stop, as_asked: &ToldArguments) -> u8 {
-    let summary = Summary::of(outcomes);
+    let figures = &figures(plan, &[], outcomes);
+    let summary = Summary { p_values: p_values(plan, figures), ..Summary::of(outcomes) };
     let scenarios: Vec<Scenario> =
         plan.files.iter().filter_map(|file| Scenario::load(file, &plan.set).ok()).collect();
     let standing = standing(&scenarios);
     let possible = possible(&standing);
     let sites: Vec<Site> = sites::ALL.iter().copied().filter(|site| standing.contains(site.system)).collect();
-    let (figures, wanted) = (&figures(plan, &[], outcomes), &as_asked.figure);
+    let wanted = &as_asked.figure;
     let report =
         SweepReport { plan, summary: &summary, stop, possible: &possible, sites: &sites, figures, wanted };
     let json = report.json() + "\n";
     let mut written = std::fs::write(folder.join("sweep.json"), &json);
     if let (Ok(()), Some(xml)) = (&written, &as_asked.junit) {
-        written = std::fs::write(xml, junit(outcomes));
+        written = std::fs::write(xml, report.junit(outcomes));
     }
     if let (Ok(()), Some(page)) = (&written, &as_asked.html) {
         written = create_parent(page).and_then(|()| write_page(page, &report.html(outcomes)));

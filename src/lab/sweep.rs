@@ -20,7 +20,7 @@ use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
-pub use cells::{CONFIDENCE, Estimate, FigureTable, cells, figures};
+pub use cells::{CONFIDENCE, Estimate, FigureTable, PValues, Spread, cells, figures, p_values};
 pub use journal::{Journal, JournalError};
 #[cfg(test)]
 pub(crate) use summary::tests as sample;

@@ -7,10 +7,11 @@ use std::path::Path;
 use serde::Serialize;
 
 use crate::base::Better;
-use crate::lab::sweep::{Estimate, FigureTable, Plan, cells};
+use crate::lab::sweep::{Estimate, FigureTable, Plan, Spread, cells};
 use crate::report::command::stem;
 use crate::report::text::grouped;
 use crate::statistics::Interval;
+use crate::statistics::rank::Uniformity;
 
 /// Rows, columns, and what stands in them.
 pub(super) struct Grid {
@@ -31,6 +32,27 @@ pub(super) struct CellDocument<'sweep> {
     runs: usize,
     #[serde(skip_serializing_if = "Option::is_none")]
     of: Option<u64>,
+    /// How evenly p-values are spread.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    spread: Option<SpreadDocument>,
+}
+
+/// How evenly p-values are spread, as JSON has it.
+#[derive(Serialize)]
+struct SpreadDocument {
+    tests: usize,
+    distance: f64,
+    p: f64,
+    promised: bool,
+    refuted: bool,
+}
+
+impl From<Spread> for SpreadDocument {
+    fn from(spread: Spread) -> Self {
+        let (Spread { tests, found: Uniformity { distance, p }, promised }, refuted) =
+            (spread, spread.is_refuted());
+        Self { tests, distance, p, promised, refuted }
+    }
 }
 
 impl Grid {
@@ -53,9 +75,16 @@ impl Grid {
 
     pub(super) fn write_text(&self, out: &mut String, figure: &FigureTable) -> fmt::Result {
         let told: Vec<String> = figure.cells.iter().map(|cell| words(cell.as_ref())).collect();
+        self.write_table(out, &heading(figure), &told)?;
+        let Some(heading) = heading_of_spread(figure) else { return Ok(()) };
+        let told: Vec<String> = figure.cells.iter().map(|cell| words_of_spread(cell.as_ref())).collect();
+        self.write_table(out, &heading, &told)
+    }
+
+    fn write_table(&self, out: &mut String, heading: &str, told: &[String]) -> fmt::Result {
         let label = self.rows.iter().map(|row| row.chars().count()).max().unwrap_or(0);
         let width = told.iter().chain(&self.columns).map(|text| text.chars().count()).max().unwrap_or(0);
-        writeln!(out, "\n{}", heading(figure))?;
+        writeln!(out, "\n{heading}")?;
         let line = |name: &str, texts: &[String]| {
             let texts = texts.iter().map(|text| format!("  {text:<width$}")).collect::<String>();
             format!("  {name:<label$}{}", texts.trim_end())
@@ -74,7 +103,7 @@ pub(super) fn documents<'sweep>(plan: &Plan, figures: &'sweep [FigureTable]) -> 
     let all =
         figures.iter().flat_map(|figure| figure.cells.iter().zip(&cells).map(move |cell| (figure, cell)));
     all.filter_map(|(figure, (estimate, cell))| {
-        let Estimate { value, interval, runs, of } = (*estimate)?;
+        let Estimate { value, interval, runs, of, spread } = (*estimate)?;
         Some(CellDocument {
             file: cell.file.display().to_string(),
             set: cell.set.clone(),
@@ -85,6 +114,7 @@ pub(super) fn documents<'sweep>(plan: &Plan, figures: &'sweep [FigureTable]) -> 
             interval: interval.map(|Interval { low, high }| [low, high]),
             runs,
             of,
+            spread: spread.map(SpreadDocument::from),
         })
     })
     .collect()
@@ -103,6 +133,37 @@ pub(super) fn heading(figure: &FigureTable) -> String {
     let trials = trials.map_or(String::new(), |trials| format!(", {trials} trials"));
     let unit = if figure.unit.is_empty() { String::new() } else { format!(", {}", figure.unit) };
     format!("{}{unit} ({runs}{trials})", figure.name)
+}
+
+/// What a table of the p-values of a figure's trials is called, if it has any.
+pub(super) fn heading_of_spread(figure: &FigureTable) -> Option<String> {
+    let told: Vec<usize> =
+        figure.cells.iter().flatten().filter_map(|cell| Some(cell.spread?.tests)).collect();
+    let (least, most) = (told.iter().min()?, told.iter().max()?);
+    let least = if least == most { String::new() } else { format!("{} to ", grouped(*least as u64)) };
+    let tests = format!("{least}{} tests", grouped(*most as u64));
+    Some(format!("{}: p-values, their distance D from an even spread ({tests})", figure.name))
+}
+
+/// What stands in a cell of it.
+pub(super) fn words_of_spread(estimate: Option<&Estimate>) -> String {
+    let Some(spread) = estimate.and_then(|estimate| estimate.spread) else { return "–".to_owned() };
+    let mark = match (spread.is_refuted(), spread.promised) {
+        (true, _) => ", REFUTED",
+        (false, true) => "",
+        (false, false) => ", not promised",
+    };
+    format!("{}{mark}", distance(&spread))
+}
+
+/// The distance of p-values from an even spread, and how likely one as large is.
+pub(super) fn distance(Spread { found: Uniformity { distance, p }, .. }: &Spread) -> String {
+    format!("D {distance:.3}, p {}", probability(*p))
+}
+
+/// A probability, however small.
+pub(super) fn probability(p: f64) -> String {
+    if p < 0.001 { format!("{p:.0e}") } else { format!("{p:.3}") }
 }
 
 /// What stands in a cell: an estimate and its interval, as exact as that makes sense.

@@ -35,7 +35,7 @@ pub use json::schema as run_schema;
 pub use refused::bad_input;
 pub use reproduction::markdown as reproductions;
 pub use strategies::StrategiesReport;
-pub use sweep::{SweepReport, junit};
+pub use sweep::SweepReport;
 pub use timeline::View;
 
 /// A run, ready to be told.

@@ -33,7 +33,10 @@ pub fn markdown(findings: &[(&str, Finding)]) -> String {
 fn put_table(text: &mut String, table: &Table) {
     put(
         text,
-        format_args!("\n### {}\n\n| | here | 95 % interval | sample | published | source | |\n", table.title),
+        format_args!(
+            "\n### {}\n\n| | here | 95 % interval | sample | published or stated | source | |\n",
+            table.title
+        ),
     );
     text.push_str("|---|---|---|---|---|---|---|\n");
     for row in &table.rows {

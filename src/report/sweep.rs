@@ -5,8 +5,10 @@ use std::fmt::{self, Write};
 
 use serde::Serialize;
 
-use crate::lab::sweep::{Ended, FigureTable, Finding, Outcome, Plan, Point, SiteRuns, Stop, Summary};
-use crate::report::cells::{CellDocument, Grid, documents};
+use crate::lab::sweep::{
+    Ended, FigureTable, Finding, Outcome, PValues, Plan, Point, SiteRuns, Spread, Stop, Summary,
+};
+use crate::report::cells::{CellDocument, Grid, distance, documents, probability};
 use crate::report::command::{command_at, quoted, settings};
 use crate::report::html::escaped;
 use crate::report::text::grouped;
@@ -46,6 +48,7 @@ struct Document<'sweep> {
     job_seconds: f64,
     exit_code: u8,
     findings: Vec<FindingDocument<'sweep>>,
+    refuted: Vec<RefutedDocument<'sweep>>,
     events: &'sweep BTreeMap<String, usize>,
     never: Vec<&'sweep str>,
     coverage: &'sweep BTreeMap<String, BTreeMap<String, usize>>,
@@ -64,6 +67,15 @@ struct FindingDocument<'sweep> {
     example: &'sweep str,
     replay: String,
     shrink: String,
+}
+
+/// P-values that are not spread evenly; `figures` has what was found.
+#[derive(Serialize)]
+struct RefutedDocument<'sweep> {
+    figure: &'sweep str,
+    file: &'sweep std::path::Path,
+    set: &'sweep [String],
+    repeat: String,
 }
 
 impl SweepReport<'_> {
@@ -94,18 +106,7 @@ impl SweepReport<'_> {
 
     /// The command that makes the sweep again, as far as it ran to its end.
     pub(super) fn command(&self) -> String {
-        let Plan { files, set, axes, first, end, shard: (shard, shards) } = self.plan;
-        let files: Vec<String> = files.iter().map(|file| quoted(&file.display().to_string())).collect();
-        let mut command = format!("wavetank sweep {} --seeds {first}..{end}", files.join(" "));
-        command.push_str(&settings(set));
-        for axis in axes {
-            let axis = format!("{}={}", axis.path, axis.values.join(","));
-            command.push_str(&format!(" --axis {}", quoted(&axis)));
-        }
-        if 1 < *shards {
-            command.push_str(&format!(" --shard {shard}/{shards}"));
-        }
-        command
+        command(self.plan)
     }
 
     /// Why it ended, in words.
@@ -123,7 +124,7 @@ impl SweepReport<'_> {
     fn write(&self, out: &mut String) -> fmt::Result {
         let Summary { runs, findings, rechecked, virtual_seconds, job_seconds, .. } = self.summary;
         let held = self.held();
-        match findings.len() {
+        match self.summary.wrongs() {
             0 => writeln!(out, "HELD: all of {} runs kept every promise", grouped(*runs as u64))?,
             1 => {
                 writeln!(out, "1 FINDING in {} runs ({} held)", grouped(*runs as u64), grouped(held as u64))?
@@ -145,6 +146,7 @@ impl SweepReport<'_> {
         }
         writeln!(out)?;
         writeln!(out, "{}", self.why())?;
+        self.summary.refuted().try_for_each(|refuted| self.write_refuted(out, refuted))?;
         for finding in findings {
             self.write_finding(out, finding)?;
         }
@@ -152,12 +154,59 @@ impl SweepReport<'_> {
         self.told().try_for_each(|figure| grid.write_text(out, figure))?;
         self.write_coverage(out)?;
         self.write_sites(out)?;
+        if let Some(spreads) = self.spreads() {
+            writeln!(out, "\np-values {spreads}")?;
+        }
         writeln!(out, "\nruns     {} held of {}; {rechecked} run twice", held, grouped(*runs as u64))?;
         let speed = if 0.0 < *job_seconds { virtual_seconds / job_seconds } else { 0.0 };
         writeln!(
             out,
             "time     {virtual_seconds:.0}s of virtual time in {job_seconds:.0}s of all jobs ({speed:.0} to 1)"
         )
+    }
+
+    /// How many samples of p-values are spread evenly that must be, in words; `None` if no run tells any.
+    pub(super) fn spreads(&self) -> Option<String> {
+        let all = &self.summary.p_values;
+        let (promised, free): (Vec<&PValues>, Vec<&PValues>) =
+            all.iter().partition(|one| one.spread.promised);
+        if all.is_empty() {
+            return None;
+        }
+        let least = promised.iter().map(|one| one.spread.found.p).fold(1.0, f64::min);
+        let refuted = self.summary.refuted().count();
+        let needless = if free.is_empty() { String::new() } else { format!("; {} need not be", free.len()) };
+        Some(format!(
+            "{} of {} samples that must be spread evenly are, the least likely with p {} (refuted below {:.0e}){needless}",
+            promised.len() - refuted,
+            promised.len(),
+            probability(least),
+            Spread::LEVEL
+        ))
+    }
+
+    fn write_refuted(&self, out: &mut String, refuted: &PValues) -> fmt::Result {
+        writeln!(out, "\nREFUTED   {}", claim(refuted))?;
+        writeln!(out, "  in       {}", self.sample(refuted))?;
+        writeln!(
+            out,
+            "  found    {}; one chance in 1e9 is left to an even spread",
+            distance(&refuted.spread)
+        )?;
+        writeln!(out, "  repeat   {}", self.repeat(refuted))
+    }
+
+    /// What was looked at, in words.
+    pub(super) fn sample(&self, PValues { cell, runs, spread, .. }: &PValues) -> String {
+        let set = cell.set.iter().map(|set| format!(", {set}")).collect::<String>();
+        let (tests, runs) = (grouped(spread.tests as u64), grouped(*runs as u64));
+        format!("{tests} tests of {runs} runs of {}{set}", cell.file.display())
+    }
+
+    /// The command that makes these runs alone again.
+    pub(super) fn repeat(&self, PValues { cell, .. }: &PValues) -> String {
+        let (files, set) = (vec![cell.file.clone()], cell.set.clone());
+        command(&Plan { files, set, axes: Vec::new(), shard: (1, 1), ..self.plan.clone() })
     }
 
     fn write_finding(&self, out: &mut String, finding: &Finding) -> fmt::Result {
@@ -236,6 +285,12 @@ impl SweepReport<'_> {
             replay: command_at("replay", &finding.first),
             shrink: command_at("shrink", &finding.first),
         });
+        let refuted = self.summary.refuted().map(|refuted| RefutedDocument {
+            figure: &refuted.figure,
+            file: &refuted.cell.file,
+            set: &refuted.cell.set,
+            repeat: self.repeat(refuted),
+        });
         let document = Document {
             format: 1,
             files: &self.plan.files,
@@ -247,6 +302,7 @@ impl SweepReport<'_> {
             job_seconds: self.summary.job_seconds,
             exit_code: self.summary.exit_code(),
             findings: findings.collect(),
+            refuted: refuted.collect(),
             events: &self.summary.events,
             never: self.never(),
             coverage: &self.summary.matrix,
@@ -255,6 +311,83 @@ impl SweepReport<'_> {
         };
         serde_json::to_string_pretty(&document).expect("names are text and numbers are finite")
     }
+
+    /// The runs as JUnit XML: a suite for each scenario file, a case for each run. And a suite for p-values, of which all runs together tell.
+    pub fn junit(&self, outcomes: &[Outcome]) -> String {
+        let mut suites: BTreeMap<String, Vec<&Outcome>> = BTreeMap::new();
+        for outcome in outcomes {
+            suites.entry(outcome.point.file.display().to_string()).or_default().push(outcome);
+        }
+        let mut out = String::from("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<testsuites>\n");
+        for (file, mut outcomes) in suites {
+            outcomes.sort_by(|one, other| one.point.cmp(&other.point));
+            let failures = outcomes.iter().filter(|outcome| outcome.trouble.is_some()).count();
+            let seconds: f64 = outcomes.iter().map(|outcome| outcome.wall_seconds).sum();
+            let (name, tests) = (escaped(&file), outcomes.len());
+            out.push_str(&format!(
+            "  <testsuite name=\"{name}\" tests=\"{tests}\" failures=\"{failures}\" time=\"{seconds:.3}\">\n"
+        ));
+            for outcome in outcomes {
+                let Point { seed, set, .. } = &outcome.point;
+                let case = escaped(&[&[format!("seed {seed}")], set.as_slice()].concat().join(", "));
+                let time = outcome.wall_seconds;
+                let open = format!("    <testcase classname=\"{name}\" name=\"{case}\" time=\"{time:.3}\"");
+                match &outcome.trouble {
+                    None => out.push_str(&format!("{open}/>\n")),
+                    Some(trouble) => out.push_str(&format!(
+                        "{open}>\n      <failure type=\"{}\" message=\"{}\">{}</failure>\n    </testcase>\n",
+                        trouble.ended.words(),
+                        escaped(&trouble.what),
+                        escaped(&format!("{}\n{}", trouble.example, command_at("replay", &outcome.point))),
+                    )),
+                }
+            }
+            out.push_str("  </testsuite>\n");
+        }
+        out.push_str(&self.junit_of_p_values());
+        out + "</testsuites>\n"
+    }
+
+    fn junit_of_p_values(&self) -> String {
+        let promised = || self.summary.p_values.iter().filter(|one| one.spread.promised);
+        let (tests, failures) = (promised().count(), self.summary.refuted().count());
+        if tests == 0 {
+            return String::new();
+        }
+        let mut out = format!("  <testsuite name=\"p-values\" tests=\"{tests}\" failures=\"{failures}\">\n");
+        for one in promised() {
+            let (claim, place) = (escaped(&claim(one)), escaped(&self.sample(one)));
+            let open = format!("    <testcase classname=\"{claim}\" name=\"{place}\"");
+            if one.spread.is_refuted() {
+                let told = escaped(&format!("{}\n{}", distance(&one.spread), self.repeat(one)));
+                out.push_str(&format!("{open}>\n      <failure type=\"refuted\" message=\"{claim}\">{told}</failure>\n    </testcase>\n"));
+            } else {
+                out.push_str(&format!("{open}/>\n"));
+            }
+        }
+        out + "  </testsuite>\n"
+    }
+}
+
+/// The command of a plan.
+fn command(plan: &Plan) -> String {
+    let Plan { files, set, axes, first, end, shard: (shard, shards) } = plan;
+    let files: Vec<String> = files.iter().map(|file| quoted(&file.display().to_string())).collect();
+    let mut command = format!("wavetank sweep {} --seeds {first}..{end}", files.join(" "));
+    command.push_str(&settings(set));
+    for axis in axes {
+        let axis = format!("{}={}", axis.path, axis.values.join(","));
+        command.push_str(&format!(" --axis {}", quoted(&axis)));
+    }
+    if 1 < *shards {
+        command.push_str(&format!(" --shard {shard}/{shards}"));
+    }
+    command
+}
+
+/// What is refuted.
+pub(super) fn claim(refuted: &PValues) -> String {
+    format!("p-values of {} are spread evenly", refuted.figure)
 }
 
 /// Why many runs ended, in words.
@@ -265,41 +398,6 @@ pub(super) fn why(stop: Stop) -> &'static str {
         Stop::Stable => "stopped: nothing new came for as many runs as were asked for",
         Stop::Budget => "stopped: the time was up",
     }
-}
-
-/// The runs as JUnit XML: a suite for each scenario file, a case for each run.
-pub fn junit(outcomes: &[Outcome]) -> String {
-    let mut suites: BTreeMap<String, Vec<&Outcome>> = BTreeMap::new();
-    for outcome in outcomes {
-        suites.entry(outcome.point.file.display().to_string()).or_default().push(outcome);
-    }
-    let mut out = String::from("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<testsuites>\n");
-    for (file, mut outcomes) in suites {
-        outcomes.sort_by(|one, other| one.point.cmp(&other.point));
-        let failures = outcomes.iter().filter(|outcome| outcome.trouble.is_some()).count();
-        let seconds: f64 = outcomes.iter().map(|outcome| outcome.wall_seconds).sum();
-        let (name, tests) = (escaped(&file), outcomes.len());
-        out.push_str(&format!(
-            "  <testsuite name=\"{name}\" tests=\"{tests}\" failures=\"{failures}\" time=\"{seconds:.3}\">\n"
-        ));
-        for outcome in outcomes {
-            let Point { seed, set, .. } = &outcome.point;
-            let case = escaped(&[&[format!("seed {seed}")], set.as_slice()].concat().join(", "));
-            let time = outcome.wall_seconds;
-            let open = format!("    <testcase classname=\"{name}\" name=\"{case}\" time=\"{time:.3}\"");
-            match &outcome.trouble {
-                None => out.push_str(&format!("{open}/>\n")),
-                Some(trouble) => out.push_str(&format!(
-                    "{open}>\n      <failure type=\"{}\" message=\"{}\">{}</failure>\n    </testcase>\n",
-                    trouble.ended.words(),
-                    escaped(&trouble.what),
-                    escaped(&format!("{}\n{}", trouble.example, command_at("replay", &outcome.point))),
-                )),
-            }
-        }
-        out.push_str("  </testsuite>\n");
-    }
-    out + "</testsuites>\n"
 }
 
 #[cfg(test)]
@@ -383,7 +481,18 @@ mod tests {
 
     #[test]
     fn junit_counts_failures_and_escapes_names() {
-        insta::assert_snapshot!(junit(&outcomes()), @r#"
+        let (plan, summary) = (plan(), Summary::of(&outcomes()));
+        let (possible, sites, figures, wanted) = (&[], &[], &[], &[]);
+        let report = SweepReport {
+            plan: &plan,
+            summary: &summary,
+            stop: Stop::Complete,
+            possible,
+            sites,
+            figures,
+            wanted,
+        };
+        insta::assert_snapshot!(report.junit(&outcomes()), @r#"
         <?xml version="1.0" encoding="UTF-8"?>
         <testsuites>
           <testsuite name="scenarios/a.toml" tests="3" failures="2" time="1.500">

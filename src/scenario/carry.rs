@@ -246,20 +246,23 @@ fn pace(users: &UserModel, batch: u64, speed_up: f64) -> Result<Span, Problem> {
 
 /// Names as a catalogue takes them, each of its own: `Thompson, nightly` becomes `thompson-nightly`.
 fn names<'text>(texts: impl Iterator<Item = &'text str>) -> Vec<String> {
-    let mut taken = BTreeSet::new();
-    let mut names = Vec::new();
-    for text in texts {
+    distinct(texts.map(|text| {
         let letter = |c: char| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { ' ' };
         let words: String = text.chars().map(letter).collect();
         let plain = words.split_whitespace().collect::<Vec<_>>().join("-");
-        let plain = if plain.is_empty() { "unnamed".to_owned() } else { plain };
+        if plain.is_empty() { "unnamed".to_owned() } else { plain }
+    }))
+}
+
+/// Names each of its own: those that are taken get a number, from 2 on.
+pub fn distinct(names: impl Iterator<Item = String>) -> Vec<String> {
+    let mut taken = BTreeSet::new();
+    let own = |plain: String| {
         let numbered = (2..).map(|number| format!("{plain}-{number}"));
-        let name = [plain.clone()].into_iter().chain(numbered).find(|name| !taken.contains(name));
-        let name = name.expect("there are numbers without end");
-        taken.insert(name.clone());
-        names.push(name);
-    }
-    names
+        let name = [plain.clone()].into_iter().chain(numbered).find(|name| taken.insert(name.clone()));
+        name.expect("there are numbers without end")
+    };
+    names.map(own).collect()
 }
 
 /// What is set in the experiment workload of a scenario.

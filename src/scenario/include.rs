@@ -77,6 +77,12 @@ impl Files {
         }
     }
 
+    /// The table of the file that was read first, and none inside if it is not TOML; none at all if it could not be read.
+    pub(super) fn own(&self) -> Option<Option<DeTable<'_>>> {
+        let (table, errors) = DeTable::parse_recoverable(self.sources.text(*self.order.last()?));
+        Some(errors.is_empty().then(|| table.into_inner()))
+    }
+
     /// All files laid over one another, without their `include` keys.
     pub(super) fn merged(&self) -> DeTable<'_> {
         let mut merged = DeTable::new();

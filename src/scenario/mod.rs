@@ -9,6 +9,7 @@ mod data;
 mod draft;
 mod error;
 mod file;
+mod glance;
 mod include;
 mod nearest;
 mod project;
@@ -30,10 +31,11 @@ use crate::world::ClockConfig;
 use crate::world::fault::operator::OPERATOR;
 use crate::world::fault::{FaultKind, FaultPlan, FaultRule, PlannedKind};
 
-pub use carry::Carried;
+pub use carry::{Carried, distinct};
 pub use draft::Draft;
 pub use error::{Mistake, ScenarioError, Warning};
 pub use file::{Acts, Expect, SettleForm, Systems, Workloads, Zones};
+pub use glance::{Glance, Kind};
 pub use nearest::{advice, nearest};
 pub use project::Project;
 pub use study::{Study, Visitors};
@@ -302,14 +304,6 @@ impl Scenario {
     pub fn schema() -> Schema {
         schemars::schema_for!(ScenarioFile)
     }
-}
-
-/// Whether a file, or what it includes, has any of these keys. One that cannot be read has none.
-fn has_any(path: &Path, keys: &[&str]) -> bool {
-    let mut files = Files::default();
-    let read = files.read(path).is_empty();
-    let table = files.merged();
-    read && keys.iter().any(|key| table.contains_key(*key))
 }
 
 /// Reads a scenario file and what it includes, applies overrides, and hands over the one table that results.

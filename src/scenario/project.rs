@@ -9,7 +9,7 @@ use crate::base::Problem;
 use crate::experiment::impact::{Cost, Evidence, GapModel, Reward};
 use crate::scenario::error::{Mistake, ScenarioError};
 use crate::scenario::read::Document;
-use crate::scenario::{check, data, has_any, with_document};
+use crate::scenario::{check, data, with_document};
 
 /// A project whose impact can be estimated.
 #[derive(Clone, Debug)]
@@ -73,11 +73,6 @@ impl Project {
             let (title, reward, cost) = (file.title, file.reward, file.cost);
             Ok(Self { path: path.to_owned(), title, overrides: overrides.to_vec(), evidence, reward, cost })
         })
-    }
-
-    /// Whether a file is one of a project: it has `gap`, `reward` or `cost`. One that cannot be read is none.
-    pub fn is_one(path: &Path) -> bool {
-        has_any(path, &["gap", "reward", "cost"])
     }
 
     /// What such a file may hold, as a JSON Schema for editors.

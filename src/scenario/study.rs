@@ -12,7 +12,7 @@ use crate::experiment::strategy::Strategy;
 use crate::experiment::users::UserModel;
 use crate::scenario::error::{Mistake, ScenarioError};
 use crate::scenario::read::Document;
-use crate::scenario::{check, data, has_any, with_document};
+use crate::scenario::{check, data, with_document};
 
 /// Streams of one strategy at most, and strategies.
 const STREAMS_MAX: u64 = 1_000_000;
@@ -140,11 +140,6 @@ impl Study {
         };
         let mistakes = check::told(study.validate(), document);
         if mistakes.is_empty() { Ok(study) } else { Err(mistakes) }
-    }
-
-    /// Whether a file is one of strategies: it has `users`, `log` or `strategies`. One that cannot be read is none.
-    pub fn is_one(path: &Path) -> bool {
-        has_any(path, &["users", "log", "strategies"])
     }
 
     /// What such a file may hold, as a JSON Schema for editors.

@@ -1,4 +1,4 @@
-//! Means of two arms, and what is made of means: ratios, relative differences, and means adjusted by what was known before.
+//! Means of two arms, and what is made of means: ratios, relative differences, and differences put together from strata.
 //!
 //! Everything starts from [`Moments`], which merge. Differences are treated less control.
 
@@ -98,7 +98,7 @@ impl<const K: usize> Moments<K> {
     }
 
     /// The covariance of two numbers made of means that change so with each quantity: gᵀ Σ h, of one user.
-    fn covariance_along(&self, one: &[f64; K], other: &[f64; K]) -> f64 {
+    pub(super) fn covariance_along(&self, one: &[f64; K], other: &[f64; K]) -> f64 {
         let mut sum = 0.0;
         for (row, g) in one.iter().enumerate() {
             for (column, h) in other.iter().enumerate() {
@@ -164,13 +164,13 @@ impl ArmMean {
     }
 
     /// The variance of the estimate; 0 of nobody.
-    fn error(&self) -> f64 {
+    pub(super) fn error(&self) -> f64 {
         if self.users == 0 { 0.0 } else { self.variance / self.users as f64 }
     }
 }
 
 /// A ratio, and how it changes with its numerator and its denominator; all 0 where the denominator is.
-fn ratio(over: f64, under: f64) -> (f64, [f64; 2]) {
+pub(super) fn ratio(over: f64, under: f64) -> (f64, [f64; 2]) {
     if under == 0.0 {
         return (0.0, [0.0; 2]);
     }
@@ -261,7 +261,7 @@ pub fn welch(control: &ArmMean, treated: &ArmMean) -> Difference {
 /// (e₁ + e₂)² / (e₁²/(n₁ − 1) + e₂²/(n₂ − 1)) with eᵢ the variance of an estimate times its scale: Satterthwaite, "An approximate distribution of
 /// estimates of variance components" (1946). An arm of one user, which has no variance of its own, counts as without error; infinite where
 /// neither has an error.
-fn welch_degrees(control: &ArmMean, treated: &ArmMean, scales: [f64; 2]) -> f64 {
+pub(super) fn welch_degrees(control: &ArmMean, treated: &ArmMean, scales: [f64; 2]) -> f64 {
     let errors = [(control, scales[0]), (treated, scales[1])].map(|(arm, scale)| (arm, arm.error() * scale));
     let sum: f64 = errors.iter().map(|(_, error)| error).sum();
     let squares: f64 = errors
@@ -391,136 +391,8 @@ fn together(parts: impl Iterator<Item = ArmMean> + Clone) -> ArmMean {
     ArmMean { users, value, variance }
 }
 
-/// What is left of a difference after what was known before the experiment is taken out: CUPED of Deng, Xu, Kohavi and Walker, "Improving the
-/// sensitivity of online controlled experiments by utilizing pre-experiment data" (2013).
-#[derive(Clone, Copy, PartialEq, Debug)]
-pub struct Adjusted {
-    /// By how much a unit more before is a unit more after, θ.
-    pub theta: f64,
-    /// The adjusted mean of control, m − θ (m_before − that of both arms).
-    pub control: ArmMean,
-    /// The adjusted mean of treated.
-    pub treated: ArmMean,
-    /// The difference relative to the mean of control *without* adjustment, as the gbstats library has it: what was before is no part of what
-    /// is compared with. (tea-tasting divides by the adjusted mean; that is [`relative`] of both arms.)
-    pub relative: Difference,
-}
-
-impl Adjusted {
-    /// The absolute difference.
-    pub fn absolute(&self) -> Difference {
-        welch(&self.control, &self.treated)
-    }
-}
-
-/// Adjusts the first quantity by the second, which was known before: θ = Cov / Var over the users of both arms thrown together; 0 where what was
-/// before does not vary.
-pub fn cuped(control: &Moments<2>, treated: &Moments<2>) -> Adjusted {
-    let mut together = *control;
-    together.merge(treated);
-    let theta = quotient(together.covariance(0, 1), together.variance(1));
-    let part = |moments: &Moments<2>| Part {
-        count: moments.count,
-        after: moments.mean(0),
-        before: moments.mean(1),
-        after_variance: moments.variance(0),
-        before_variance: moments.variance(1),
-        covariance: moments.covariance(0, 1),
-    };
-    adjust(theta, &part(control), &part(treated), together.mean(1), Slope::Unadjusted)
-}
-
-/// Whose θ a ratio is adjusted with.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum RatioTheta {
-    /// The covariances of the ratios of both arms to the variances of both, as the gbstats library has it: an effect does not change θ.
-    WithinArms,
-    /// Of the users of both arms thrown together, as tea-tasting has it.
-    Together,
-}
-
-/// Adjusts the ratio of the first quantity to the second by that of the third to the fourth, which were known before, by the delta method over all
-/// four.
-pub fn cuped_ratio(control: &Moments<4>, treated: &Moments<4>, theta: RatioTheta) -> Adjusted {
-    let mut together = *control;
-    together.merge(treated);
-    let (one, other, both) = (ratio_part(control), ratio_part(treated), ratio_part(&together));
-    let theta = match theta {
-        RatioTheta::WithinArms => {
-            quotient(one.covariance + other.covariance, one.before_variance + other.before_variance)
-        }
-        RatioTheta::Together => quotient(both.covariance, both.before_variance),
-    };
-    adjust(theta, &one, &other, both.before, Slope::Adjusted)
-}
-
-/// What an arm shows after and before.
-struct Part {
-    count: u64,
-    after: f64,
-    before: f64,
-    after_variance: f64,
-    before_variance: f64,
-    covariance: f64,
-}
-
-fn ratio_part(moments: &Moments<4>) -> Part {
-    let (after, slope) = ratio(moments.mean(0), moments.mean(1));
-    let (before, slope_before) = ratio(moments.mean(2), moments.mean(3));
-    let (along, along_before) =
-        ([slope[0], slope[1], 0.0, 0.0], [0.0, 0.0, slope_before[0], slope_before[1]]);
-    Part {
-        count: moments.count,
-        after,
-        before,
-        after_variance: moments.covariance_along(&along, &along),
-        before_variance: moments.covariance_along(&along_before, &along_before),
-        covariance: moments.covariance_along(&along, &along_before),
-    }
-}
-
-/// Which relative difference tells how the relative difference changes with control. They differ by what arms differ before, which is expected to
-/// be 0; the gbstats library takes the first for means and the second, which is exact, for ratios.
-#[derive(Clone, Copy)]
-enum Slope {
-    Unadjusted,
-    Adjusted,
-}
-
-fn adjust(theta: f64, control: &Part, treated: &Part, before: f64, slope: Slope) -> Adjusted {
-    // What varies of scale × after − θ × before.
-    let variance = |part: &Part, scale: f64| {
-        let spread = scale * scale * part.after_variance - 2.0 * theta * scale * part.covariance;
-        (spread + theta * theta * part.before_variance).max(0.0)
-    };
-    let arm = |part: &Part| ArmMean {
-        users: part.count,
-        value: part.after - theta * (part.before - before),
-        variance: variance(part, 1.0),
-    };
-    let (adjusted_control, adjusted_treated) = (arm(control), arm(treated));
-    // Control counts in both numerator and denominator: the slope is −(1 + the relative difference).
-    let grown = match slope {
-        Slope::Unadjusted => treated.after,
-        Slope::Adjusted => control.after + adjusted_treated.value - adjusted_control.value,
-    };
-    let growth = quotient(grown, control.after);
-    let of_control = ArmMean { variance: variance(control, growth), ..adjusted_control };
-    let error = (adjusted_treated.error() + of_control.error()).sqrt();
-    Adjusted {
-        theta,
-        control: adjusted_control,
-        treated: adjusted_treated,
-        relative: Difference {
-            estimate: quotient(adjusted_treated.value - adjusted_control.value, control.after.abs()),
-            standard_error: quotient(error, control.after.abs()),
-            degrees_of_freedom: welch_degrees(&adjusted_control, &adjusted_treated, [1.0; 2]),
-        },
-    }
-}
-
 /// 0 where the denominator is.
-fn quotient(over: f64, under: f64) -> f64 {
+pub(super) fn quotient(over: f64, under: f64) -> f64 {
     if under == 0.0 { 0.0 } else { over / under }
 }
 
@@ -530,6 +402,7 @@ mod tests {
 
     use super::*;
     use crate::base::{Seed, Stream};
+    use crate::statistics::cuped::cuped;
     use crate::statistics::descriptive;
     use crate::statistics::tests::assert_near;
 
@@ -584,10 +457,6 @@ mod tests {
         let nothing = relative(&arm(5, 0.0, 1.0), &arm(5, 2.0, 1.0));
         assert_eq!((nothing.estimate, nothing.standard_error, nothing.p()), (0.0, 0.0, 1.0));
         assert_eq!(ArmMean::of_ratio(&nobody), arm(0, 0.0, 0.0));
-        let found = cuped(&nobody, &nobody);
-        assert_eq!((found.theta, found.absolute().p(), found.relative.p()), (0.0, 1.0, 1.0));
-        let found = cuped_ratio(&Moments::default(), &Moments::default(), RatioTheta::Together);
-        assert_eq!((found.theta, found.relative.p()), (0.0, 1.0));
         let all = relative_interval_of_logarithms(&arm(5, -1.0, 1.0), &one, 0.95);
         assert_eq!(all, Interval { low: -1.0, high: f64::INFINITY });
     }

@@ -12,6 +12,7 @@ pub mod bayes;
 pub mod beta;
 pub mod binomial;
 pub mod bootstrap;
+pub mod cuped;
 pub mod descriptive;
 pub mod dice;
 pub mod gamma;

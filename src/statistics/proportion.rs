@@ -3,6 +3,7 @@
 //!
 //! Differences are treated less control, ratios treated to control.
 
+use std::cmp::Ordering;
 use std::f64::consts::PI;
 
 use crate::statistics::normal::{self, Statistic};
@@ -236,6 +237,48 @@ pub struct Exact {
 /// Fisher's exact test, "On the interpretation of χ² from contingency tables, and the calculation of P" (1922). Where the table seen has less
 /// than 10⁻³⁰⁰ of the probability of the likeliest, the p-value is 0.
 pub fn fisher(control: Share, treated: Share) -> Exact {
+    let weights = tables(control, treated);
+    let seen = weights.iter().find(|(x, _)| *x == control.successes).map_or(0.0, |(_, weight)| *weight);
+    let total: f64 = weights.iter().map(|(_, weight)| weight).sum();
+    let rare: f64 =
+        weights.iter().map(|(_, weight)| *weight).filter(|weight| *weight <= seen * AS_LIKELY).sum();
+    let above = control.successes as f64 * treated.failures();
+    let below = treated.successes as f64 * control.failures();
+    let odds_ratio =
+        if control.successes + treated.successes == 0 || control.failures() + treated.failures() == 0.0 {
+            1.0
+        } else {
+            above / below
+        };
+    Exact { odds_ratio, p: (rare / total).min(1.0) }
+}
+
+/// Between which two probabilities the exact p-value of the pooled test lies, given how many succeeded in all: of a larger |z|, and of one at least
+/// as large, which is the p-value. If arms were drawn by chance it is exact however few the trials are, and whatever each would have come to under
+/// either arm. A number drawn evenly from between the two is spread evenly from 0 to 1, which neither of them is: Tocher, "Extension of the
+/// Neyman–Pearson theory of tests to discontinuous variates" (1950). Both are 0 where [`fisher`] is.
+pub fn pooled_exact(control: Share, treated: Share) -> [f64; 2] {
+    let weights = tables(control, treated);
+    // With these margins |z| is in proportion to |x n − n₁ s|: whole numbers, of which equal ones are equal.
+    let (all, successes) = (control.trials + treated.trials, control.successes + treated.successes);
+    let far =
+        |x: u64| (i128::from(x) * i128::from(all) - i128::from(control.trials) * i128::from(successes)).abs();
+    let seen = far(control.successes);
+    let (mut beyond, mut at, mut total) = (0.0, 0.0, 0.0);
+    for (x, weight) in weights {
+        total += weight;
+        match far(x).cmp(&seen) {
+            Ordering::Less => {}
+            Ordering::Equal => at += weight,
+            Ordering::Greater => beyond += weight,
+        }
+    }
+    [beyond / total, ((beyond + at) / total).min(1.0)]
+}
+
+/// How likely each number of successes of control is if it is drawn from all trials without putting any back, in parts of the likeliest; without those
+/// of less than 10⁻³⁰⁰ of that.
+fn tables(control: Share, treated: Share) -> Vec<(u64, f64)> {
     let successes = control.successes + treated.successes;
     let least = successes.saturating_sub(treated.trials);
     let most = successes.min(control.trials);
@@ -264,15 +307,7 @@ pub fn fisher(control: Share, treated: Share) -> Exact {
             break;
         }
     }
-    let seen = weights.iter().find(|(x, _)| *x == control.successes).map_or(0.0, |(_, weight)| *weight);
-    let total: f64 = weights.iter().map(|(_, weight)| weight).sum();
-    let rare: f64 =
-        weights.iter().map(|(_, weight)| *weight).filter(|weight| *weight <= seen * AS_LIKELY).sum();
-    let above = control.successes as f64 * treated.failures();
-    let below = treated.successes as f64 * control.failures();
-    let odds_ratio =
-        if successes == 0 || control.failures() + treated.failures() == 0.0 { 1.0 } else { above / below };
-    Exact { odds_ratio, p: (rare / total).min(1.0) }
+    weights
 }
 
 /// The difference ± z standard errors of [`unpooled`]: Wald's, which covers too seldom at small counts.
@@ -371,7 +406,11 @@ pub fn non_inferiority(control: Share, treated: Share, margin: f64) -> Statistic
 
 #[cfg(test)]
 mod tests {
+    use rand::Rng;
+
     use super::*;
+    use crate::base::Seed;
+    use crate::statistics::rank::uniformity;
     use crate::statistics::tests::assert_near;
 
     #[test]
@@ -466,5 +505,51 @@ mod tests {
         let (control, treated) = (Share::new(100, 1000), Share::new(130, 1000));
         assert_eq!(non_inferiority(control, treated, 0.0), unpooled(control, treated));
         assert!(non_inferiority(control, treated, 0.05).p_more() < unpooled(control, treated).p_more());
+    }
+
+    #[test]
+    fn the_exact_p_value_of_the_pooled_test_is_counted_by_hand() {
+        let found = |control: (u64, u64), treated: (u64, u64)| {
+            pooled_exact(Share::new(control.0, control.1), Share::new(treated.0, treated.1))
+        };
+        for (name, control, treated, expected) in [
+            ("one of two arms alike: either is as far", (1, 2), (0, 2), [0.0, 1.0]),
+            ("both of one arm: 1 of 6 ways, and 1 on the other side", (2, 2), (0, 2), [0.0, 1.0 / 3.0]),
+            ("one of each", (1, 2), (1, 2), [1.0 / 3.0, 1.0]),
+            ("all of the larger arm: 1 of 4 ways", (3, 3), (0, 1), [0.0, 0.25]),
+            ("all but one of it", (2, 3), (1, 1), [0.25, 1.0]),
+            ("nobody", (0, 5), (0, 5), [0.0, 1.0]),
+        ] {
+            let [low, high] = found(control, treated);
+            assert_near(&format!("{name}, beyond"), low, expected[0], 1e-12);
+            assert_near(&format!("{name}, at least"), high, expected[1], 1e-12);
+        }
+        // Where arms are alike in size, the likelier table is the nearer.
+        let (control, treated) = (Share::new(30, 100), Share::new(45, 100));
+        assert_near("fisher", pooled_exact(control, treated)[1], fisher(control, treated).p, 1e-9);
+    }
+
+    #[test]
+    fn p_values_drawn_from_their_gaps_are_spread_evenly_and_others_of_counts_are_not() {
+        let mut stream = Seed::new(1).stream("gaps");
+        let (mut drawn, mut exact, mut approximate) = (Vec::new(), Vec::new(), Vec::new());
+        for _ in 0..3000 {
+            // 60 users, of whom 12 succeed whatever they see, into two arms by a coin.
+            let mut arms = [(0, 0); 2];
+            for user in 0..60 {
+                let arm = &mut arms[usize::from(stream.random::<bool>())];
+                arm.1 += 1;
+                arm.0 += u64::from(user < 12);
+            }
+            let [control, treated] = arms.map(|(successes, trials)| Share::new(successes, trials));
+            let [low, high] = pooled_exact(control, treated);
+            drawn.push(low + (high - low) * stream.random::<f64>());
+            exact.push(high);
+            approximate.push(pooled(control, treated).p());
+        }
+        assert!(0.01 < uniformity(&drawn).p, "{:?}", uniformity(&drawn));
+        for lumpy in [exact, approximate] {
+            assert!(uniformity(&lumpy).p < 1e-6, "{:?}", uniformity(&lumpy));
+        }
     }
 }

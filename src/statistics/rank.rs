@@ -1,5 +1,6 @@
 //! Tests that look at the order of values alone, and the shifts that belong to them.
 
+use crate::statistics::descriptive::quantile;
 use crate::statistics::normal::Statistic;
 
 /// What the test of Wilcoxon found.
@@ -119,13 +120,10 @@ pub fn hodges_lehmann_of_two(first: &[f64], second: &[f64]) -> f64 {
     median(first.iter().flat_map(|one| second.iter().map(move |other| other - one)).collect())
 }
 
+/// 0 of nothing.
 fn median(mut values: Vec<f64>) -> f64 {
-    if values.is_empty() {
-        return 0.0;
-    }
     values.sort_by(f64::total_cmp);
-    let middle = values.len() / 2;
-    if values.len() % 2 == 1 { values[middle] } else { 0.5 * (values[middle - 1] + values[middle]) }
+    if values.is_empty() { 0.0 } else { quantile(&values, 0.5) }
 }
 
 /// The largest distance between the distributions of two samples: Smirnov, "On the estimation of the discrepancy between empirical curves of

@@ -3,7 +3,7 @@
 //!
 //! Each raises a false alarm with the probability at which its p-value is compared, at large counts; the tests show it by simulation. Several
 //! detectors on one experiment are several questions: compare their p-values through [`crate::statistics::multiple`]. How large counts must be
-//! is measured in `reports/detectors.md`: near the limits told below, 5 % may be 4.3 or 5.5 %.
+//! is measured in `reports/reproductions.md`: near the limits told below, 5 % may be 4.3 or 5.5 %.
 
 use crate::statistics::linear::least_squares;
 use crate::statistics::{Interval, beta, gamma, normal};

@@ -1,13 +1,14 @@
 //! Tests, intervals and sample sizes against scipy, statsmodels, gbstats, tea-tasting and spotify-confidence.
 
 use serde_json::Value;
-use wavetank::statistics::means::{ArmMean, Difference, Moments, RatioTheta};
+use wavetank::statistics::cuped::RatioTheta;
+use wavetank::statistics::means::{ArmMean, Difference, Moments};
 use wavetank::statistics::normal::Statistic;
 use wavetank::statistics::power::{Demand, Shares, Sizes};
 use wavetank::statistics::proportion::{self, Share};
 use wavetank::statistics::rate::{self, Rate};
 use wavetank::statistics::stratified::{Table, cochran_mantel_haenszel};
-use wavetank::statistics::{Interval, beta, binomial, gamma, means, multiple, normal, power, rank};
+use wavetank::statistics::{Interval, beta, binomial, cuped, gamma, means, multiple, normal, power, rank};
 
 use crate::reference::{Row, rows};
 
@@ -312,7 +313,7 @@ fn cuped() {
     for row in rows("cuped") {
         let control = users(&row, ["control_post", "control_pre"]);
         let treated = users(&row, ["treat_post", "treat_pre"]);
-        let found = means::cuped(&control, &treated);
+        let found = cuped::cuped(&control, &treated);
         row.check("theta", found.theta);
         match row.function.as_str() {
             "CUPED (pooled theta over both arms), Welch t, relative" => {
@@ -333,7 +334,7 @@ const TREATED: [&str; 4] = ["treat_post", "treat_den", "treat_pre", "treat_den_p
 fn cuped_ratios() {
     for row in rows("cuped_ratio") {
         let (control, treated) = (users(&row, CONTROL), users(&row, TREATED));
-        let found = means::cuped_ratio(&control, &treated, RatioTheta::WithinArms);
+        let found = cuped::cuped_ratio(&control, &treated, RatioTheta::WithinArms);
         match row.function.as_str() {
             "ratio metric with CUPED, relative" => check_difference(&row, &found.relative),
             "ratio metric with CUPED, absolute" => check_difference(&row, &found.absolute()),
@@ -349,7 +350,7 @@ fn tea_tasting() {
             "Mean (Welch t)" => (arm(&row, "control_post"), arm(&row, "treat_post")),
             "Mean + CUPED" | "Mean with CUPED" => {
                 let control = users(&row, ["control_post", "control_pre"]);
-                let found = means::cuped(&control, &users(&row, ["treat_post", "treat_pre"]));
+                let found = cuped::cuped(&control, &users(&row, ["treat_post", "treat_pre"]));
                 (found.control, found.treated)
             }
             "RatioOfMeans delta method" => (
@@ -358,7 +359,7 @@ fn tea_tasting() {
             ),
             "RatioOfMeans + CUPED" => {
                 let (control, treated) = (users(&row, CONTROL), users(&row, TREATED));
-                let found = means::cuped_ratio(&control, &treated, RatioTheta::Together);
+                let found = cuped::cuped_ratio(&control, &treated, RatioTheta::Together);
                 (found.control, found.treated)
             }
             _ => unknown(&row),

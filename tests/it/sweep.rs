@@ -110,6 +110,59 @@ fn parts_of_a_sweep_put_together_are_the_whole() {
 }
 
 #[test]
+fn p_values_that_are_not_spread_evenly_refute_what_every_run_kept() {
+    let folder = stage("sweep_refuted");
+    let swept = sweep(&folder, &[]);
+    assert_eq!((swept.code, swept.out.contains("p-values")), (0, false), "{}", swept.out);
+    let journal = folder.join("sweep-out/runs.jsonl");
+    let text = fs::read_to_string(&journal).expect("a sweep wrote it");
+    // As if each run had made twenty A/A tests.
+    let told = |p: [f64; 2], promised: bool, code: i32| {
+        let line = |line: &str| {
+            let mut line: serde_json::Value = serde_json::from_str(line).expect("a line is JSON");
+            if let Some(serde_json::Value::Array(figures)) = line.pointer_mut("/ended/figures") {
+                let calibration = serde_json::json!({ "p": vec![p; 20], "promised": promised });
+                figures.push(serde_json::json!({
+                    "name": "A/A false positives", "unit": "%", "better": "less", "value": 5.0, "of": 20, "calibration": calibration,
+                }));
+            }
+            line.to_string() + "\n"
+        };
+        fs::write(&journal, text.lines().map(line).collect::<String>()).expect("it is ours");
+        let page = folder.join("page.html");
+        let merge = ["merge", "sweep-out", "--html", "page.html", "--figure", "A/A", "--junit", "junit.xml"];
+        let merged = wavetank(&folder, &merge);
+        assert_eq!(merged.code, code, "{}{}", merged.out, merged.err);
+        let read = |file| fs::read_to_string(file).expect("the sweep wrote it");
+        (
+            merged.out,
+            read(page),
+            json(&wavetank(&folder, &["merge", "sweep-out", "--format", "json"])),
+            read(folder.join("junit.xml")),
+        )
+    };
+    let (text, page, document, junit) = told([0.0, 1.0], true, 0);
+    assert!(text.starts_with("HELD: all of 6 runs"), "{text}");
+    assert!(text.contains("p-values 1 of 1 samples that must be spread evenly are"), "{text}");
+    assert!(page.contains("their distance D from an even spread (120 tests)"), "{page}");
+    assert_eq!(document["refuted"].as_array().map(Vec::len), Some(0));
+    assert!(junit.contains("<testsuite name=\"p-values\" tests=\"1\" failures=\"0\">"), "{junit}");
+    let (text, page, document, junit) = told([0.0, 0.5], true, 1);
+    assert!(text.starts_with("1 FINDING in 6 runs (6 held)"), "{text}");
+    assert!(text.contains("REFUTED   p-values of A/A false positives are spread evenly"), "{text}");
+    assert!(text.contains("repeat   wavetank sweep s.toml --seeds 1..7 --set acts.stir=1s"), "{text}");
+    assert!(text.contains("p-values 0 of 1 samples"), "{text}");
+    assert!(page.contains("<h1>1 finding in 6 runs</h1>") && page.contains("refuted: p-values of"), "{page}");
+    assert_eq!(
+        (&document["refuted"][0]["figure"], &document["exit_code"]),
+        (&"A/A false positives".into(), &1.into())
+    );
+    assert!(junit.contains("<testsuite name=\"p-values\" tests=\"1\" failures=\"1\">"), "{junit}");
+    let (text, ..) = told([0.0, 0.5], false, 0);
+    assert!(text.contains("not promised") && text.contains("; 1 need not be"), "{text}");
+}
+
+#[test]
 fn a_sweep_ends_early_when_it_is_told_to() {
     let folder = stage("sweep_early");
     let failing = ["--jobs", "1", "--time-out", "1ms", "--stop-after-failures", "2"];

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 
-use crate::lab::sweep::{Ended, Outcome, Point, Reach, Trouble};
+use crate::lab::sweep::{Ended, Outcome, PValues, Point, Reach, Trouble};
 
 /// Runs that failed in the same way.
 #[derive(Clone, Debug, PartialEq)]
@@ -39,6 +39,8 @@ pub struct Summary {
     pub ended: BTreeMap<Ended, usize>,
     /// The rarest first: they are what a sweep is made for.
     pub findings: Vec<Finding>,
+    /// What no run by itself shows, as [`super::p_values`] tells it.
+    pub p_values: Vec<PValues>,
     /// In how many runs each event happened.
     pub events: BTreeMap<String, usize>,
     /// In how many runs each event happened under each kind of fault.
@@ -54,7 +56,7 @@ pub struct Summary {
 }
 
 impl Summary {
-    /// Puts runs together. Their order does not matter.
+    /// Puts runs together, without p-values. Their order does not matter.
     pub fn of(outcomes: &[Outcome]) -> Self {
         let mut outcomes: Vec<&Outcome> = outcomes.iter().collect();
         outcomes.sort_by(|one, other| one.point.cmp(&other.point));
@@ -62,6 +64,7 @@ impl Summary {
             runs: outcomes.len(),
             ended: BTreeMap::new(),
             findings: Vec::new(),
+            p_values: Vec::new(),
             events: BTreeMap::new(),
             matrix: BTreeMap::new(),
             sites: BTreeMap::new(),
@@ -109,13 +112,25 @@ impl Summary {
         summary
     }
 
-    /// The exit code of the whole: 0 if every run held, else that of the worst: 4 where two runs differ, 1 where a promise was broken
-    /// or a process had to be given up, 3 where something did not come to rest, 2 where nothing could be run.
+    /// P-values that must be spread evenly, and are not.
+    pub fn refuted(&self) -> impl Iterator<Item = &PValues> {
+        self.p_values.iter().filter(|p_values| p_values.spread.is_refuted())
+    }
+
+    /// How many things are wrong: findings of runs, and what is refuted.
+    pub fn wrongs(&self) -> usize {
+        self.findings.len() + self.refuted().count()
+    }
+
+    /// The exit code of the whole: 0 if every run held, else that of the worst: 4 where two runs differ, 1 where a promise was broken,
+    /// by a run or by all together, or a process had to be given up, 3 where something did not come to rest, 2 where nothing could be run.
     pub fn exit_code(&self) -> u8 {
         let any = |wanted: &[Ended]| wanted.iter().any(|ended| self.ended.contains_key(ended));
         if any(&[Ended::NotDeterministic]) {
             4
-        } else if any(&[Ended::Violated, Ended::Hung, Ended::OutOfMemory, Ended::Died]) {
+        } else if any(&[Ended::Violated, Ended::Hung, Ended::OutOfMemory, Ended::Died])
+            || self.refuted().next().is_some()
+        {
             1
         } else if any(&[Ended::NotConverged]) {
             3

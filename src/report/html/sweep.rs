@@ -3,12 +3,12 @@
 use std::collections::BTreeMap;
 use std::fmt::{self, Write};
 
-use crate::lab::sweep::{Finding, Outcome, SiteRuns, Summary};
-use crate::report::cells::{Grid, heading, words};
+use crate::lab::sweep::{Estimate, Finding, Outcome, PValues, SiteRuns, Summary};
+use crate::report::cells::{Grid, distance, heading, heading_of_spread, words, words_of_spread};
 use crate::report::command::command_at;
 use crate::report::html::chart::histogram;
 use crate::report::html::{Cell, Row, escaped, page, table};
-use crate::report::sweep::SweepReport;
+use crate::report::sweep::{SweepReport, claim};
 use crate::report::text::{grouped, with_unit};
 
 /// From which share of the runs on a cell is so dark that its text is white.
@@ -20,6 +20,7 @@ impl SweepReport<'_> {
         let title = self.finding();
         page(&title, |out| {
             self.write_verdict(out, &title)?;
+            self.summary.refuted().try_for_each(|refuted| self.write_refuted_section(out, refuted))?;
             self.summary.findings.iter().try_for_each(|finding| self.write_finding_section(out, finding))?;
             self.write_cells(out)?;
             self.write_matrix(out)?;
@@ -33,7 +34,7 @@ impl SweepReport<'_> {
     /// How the sweep came out, as a sentence.
     fn finding(&self) -> String {
         let runs = grouped(self.summary.runs as u64);
-        match self.summary.findings.len() {
+        match self.summary.wrongs() {
             0 if self.summary.runs == 0 => "No run has ended".to_owned(),
             0 => format!("Every promise was kept in {runs} runs"),
             1 => format!("1 finding in {runs} runs"),
@@ -42,7 +43,7 @@ impl SweepReport<'_> {
     }
 
     fn write_verdict(&self, out: &mut String, title: &str) -> fmt::Result {
-        let held = self.summary.findings.is_empty();
+        let held = self.summary.wrongs() == 0;
         let (shade, words) = match (held, self.summary.runs) {
             (true, 0) => ("odd", "EMPTY"),
             (true, _) => ("good", "HELD"),
@@ -67,6 +68,18 @@ impl SweepReport<'_> {
         )
     }
 
+    fn write_refuted_section(&self, out: &mut String, refuted: &PValues) -> fmt::Result {
+        writeln!(
+            out,
+            "<h2>refuted: {}</h2>\n<p>{}.</p>",
+            escaped(&claim(refuted)),
+            escaped(&self.sample(refuted))
+        )?;
+        writeln!(out, "<pre class=\"command\">{}</pre>", escaped(&self.repeat(refuted)))?;
+        let found = distance(&refuted.spread);
+        writeln!(out, "<pre class=\"wrong\">{found}; one chance in 1e9 is left to an even spread</pre>")
+    }
+
     fn write_finding_section(&self, out: &mut String, finding: &Finding) -> fmt::Result {
         let trouble = &finding.trouble;
         let (count, runs) = (grouped(finding.count as u64), grouped(self.summary.runs as u64));
@@ -88,13 +101,21 @@ impl SweepReport<'_> {
         let heads: Vec<String> = columns.iter().map(|column| format!("#{column}")).collect();
         let heads: Vec<&str> = ["runs"].into_iter().chain(heads.iter().map(String::as_str)).collect();
         for figure in self.told() {
-            let rows = rows.iter().zip(figure.cells.chunks(columns.len())).map(|(row, cells)| {
-                let cells = cells.iter().map(|cell| Cell::Number(words(cell.as_ref())));
-                Row::new([Cell::Text(row)].into_iter().chain(cells).collect::<Vec<_>>())
-            });
-            table(out, heading(figure), &heads, rows)?;
+            let rows = |words: fn(Option<&Estimate>) -> String| {
+                rows.iter().zip(figure.cells.chunks(columns.len())).map(move |(row, cells)| {
+                    let cells = cells.iter().map(|cell| Cell::Number(words(cell.as_ref())));
+                    Row::new([Cell::Text(row)].into_iter().chain(cells).collect::<Vec<_>>())
+                })
+            };
+            table(out, heading(figure), &heads, rows(words))?;
+            if let Some(heading) = heading_of_spread(figure) {
+                table(out, heading, &heads, rows(words_of_spread))?;
+            }
         }
-        Ok(())
+        match self.spreads() {
+            Some(spreads) => writeln!(out, "<p class=\"quiet\">P-values: {}.</p>", escaped(&spreads)),
+            None => Ok(()),
+        }
     }
 
     /// Which events happened under which faults: the darker, the more runs; a hatched cell is what no run has tried.

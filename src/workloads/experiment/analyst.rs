@@ -6,6 +6,9 @@
 //! and the exposures are held against the weights at 1 % (Pearson's χ²). An A/A test has two arms alike, an A/B test has not. How the records
 //! are counted is what differs ([`Counting`]).
 //!
+//! The p-values of A/A tests are told too, exact ones: which arm a user is shown is drawn by chance whatever becomes of it, and whatever the
+//! pipeline loses of it, so that they are spread evenly over many runs, at all levels. Copies that are counted as users take that away.
+//!
 //! Of chance in the users, an estimate has more than of anything else. So its bias is told against what the same test gives if nothing is
 //! lost on the way between the apps and the logs: from the visits as they were shown, which is unbiased.
 
@@ -13,10 +16,10 @@ pub mod each;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::base::{Better, Figure, SimTime};
+use crate::base::{Better, Calibration, Figure, SimTime};
 use crate::checkers::experiment::{Choice, Experiment, History, Id, Said, Topic};
 use crate::experiment::users::{Population, Season};
-use crate::statistics::proportion::{Share, newcombe, pooled};
+use crate::statistics::proportion::{Share, newcombe, pooled, pooled_exact};
 use crate::statistics::srm;
 use crate::systems::allocator::api::Draft;
 
@@ -149,6 +152,9 @@ pub fn concluded(
         .filter(|(_, experiment)| is_fixed(experiment) && names.contains(&*experiment.name))
         .map(|(number, experiment)| (number, experiment, without_loss(shown, number)))
         .collect();
+    // Arms that are alike on average need not be so among those whom an experiment is for.
+    let of_one_kind = |name: &str| populations[name].model().segments.is_empty();
+    let all_alike = subjects.iter().all(|(_, experiment, _)| of_one_kind(&experiment.name));
     let mut figures = Vec::new();
     for counting in Counting::ALL.into_iter().filter(|_| !names.is_empty()) {
         let mut conclusions = Conclusions::default();
@@ -156,7 +162,9 @@ pub fn concluded(
             let (logged, truth) = (logs.tallied(*number, counting), populations[&experiment.name].truth());
             conclusions.add(logged, *as_shown, &experiment.shares, truth);
         }
-        figures.extend(conclusions.figures(counting));
+        // A copy counts as one more user, who is no draw of chance.
+        let promised = all_alike && (counting != Counting::Records || !logs.hold_copies());
+        figures.extend(conclusions.figures(counting, promised));
     }
     figures
 }
@@ -200,6 +208,11 @@ impl Logs {
         Self(all)
     }
 
+    /// Whether anything stands in them more than once.
+    fn hold_copies(&self) -> bool {
+        self.0.values().any(|found| 1 < found.exposures || 1 < found.outcomes)
+    }
+
     /// Exposures and conversions of both arms. An outcome without an exposure is of no arm.
     fn tallied(&self, experiment: u32, counting: Counting) -> [(u64, u64); 2] {
         let mut arms = [(0, 0); 2];
@@ -238,6 +251,8 @@ struct Conclusions {
     ratios: Vec<bool>,
     /// Whether arms that are alike were said to differ.
     alike: Vec<bool>,
+    /// The p-values of these tests.
+    alike_p: Vec<[f64; 2]>,
     /// Whether arms that differ were.
     different: Vec<bool>,
     /// Whether the interval covered a difference.
@@ -265,6 +280,7 @@ impl Conclusions {
         let difference = truth[1] - truth[0];
         if difference == 0.0 {
             self.alike.push(verdict(logged));
+            self.alike_p.push(pooled_exact(logged[0], logged[1]));
             return;
         }
         self.different.push(verdict(logged));
@@ -272,17 +288,20 @@ impl Conclusions {
         self.shifted.push((estimate(logged) - estimate(as_shown)) / difference);
     }
 
-    fn figures(&self, counting: Counting) -> Vec<Figure> {
+    /// `promised`: whether its p-values of what is alike must be spread evenly.
+    fn figures(&self, counting: Counting, promised: bool) -> Vec<Figure> {
         let words = counting.words();
         let share = |name: &str, better, of: &[bool]| {
             let happened = of.iter().filter(|happened| **happened).count() as u64;
             Figure::share(format!("{name}, by {words}"), better, happened, of.len() as u64)
         };
+        let calibration =
+            (!self.alike_p.is_empty()).then(|| Calibration { p: self.alike_p.clone(), promised });
         let count = self.shifted.len() as f64;
         let bias = (0.0 < count).then(|| 100.0 * self.shifted.iter().sum::<f64>() / count);
         vec![
             share("ratio alarms", Better::Less, &self.ratios),
-            share("A/A false positives", Better::Less, &self.alike),
+            Figure { calibration, ..share("A/A false positives", Better::Less, &self.alike) },
             share("A/B differences found", Better::More, &self.different),
             share("A/B intervals that cover", Better::More, &self.covered),
             Figure::new(format!("A/B relative bias, by {words}"), "%", Better::Neither, bias),
@@ -362,10 +381,19 @@ mod tests {
             Logs::of(&self.history).tallied(1, counting)
         }
 
-        /// What is concluded where the second arm is as good as its rate says.
+        /// What is concluded where the second arm is as good as its rate says, by name.
         fn figures(&self, rate: &str) -> BTreeMap<String, Option<f64>> {
+            self.told(rate).into_iter().map(|figure| (figure.name, figure.value)).collect()
+        }
+
+        fn told(&self, rate: &str) -> Vec<Figure> {
+            self.told_of(rate, "")
+        }
+
+        /// The same, with more that is said of users.
+        fn told_of(&self, rate: &str, more: &str) -> Vec<Figure> {
             let model = format!(
-                "per_day = 20\ndays = 1\nbase = \"20%\"\narms = [{{ name = \"a\" }}, {{ name = \"b\", rate = \"{rate}\" }}]"
+                "per_day = 20\ndays = 1\nbase = \"20%\"\narms = [{{ name = \"a\" }}, {{ name = \"b\", rate = \"{rate}\" }}]\n{more}"
             );
             let model = toml::from_str(&model).expect("a model");
             let populations = BTreeMap::from([("one".to_owned(), Population::new(&model))]);
@@ -373,7 +401,7 @@ mod tests {
             let logs = Logs::of(&self.history);
             let mut figures = concluded(&populations, &[&draft], &self.history, &logs, &self.shown);
             figures.extend(delivered(&self.history, &logs));
-            figures.into_iter().map(|figure| (figure.name, figure.value)).collect()
+            figures
         }
     }
 
@@ -435,6 +463,37 @@ mod tests {
         assert_eq!(lost.tallied(Counting::Records), [(10, 2), (20, 8)]);
         lost.history.sent((1, 50), none);
         assert_eq!(lost.figures("80%")["exposures lost"], Some(100.0 / 31.0));
+    }
+
+    #[test]
+    fn p_values_are_told_of_what_is_alike_and_promised_where_nothing_counts_twice() {
+        let promised = |case: &Case| {
+            let told = case.told("20%").into_iter();
+            let told = told.filter_map(|figure| Some((figure.name, figure.calibration?)));
+            told.collect::<BTreeMap<String, Calibration>>()
+        };
+        let mut case = case([2, 9]);
+        let whole = promised(&case);
+        // Of 11 conversions among 20 users, at most 2 or at least 9 in the first ten: 2 (45 · 10 + 10 · 1) of 167,960 ways, and beyond it the 10.
+        let expected = [20.0 / 167_960.0, 920.0 / 167_960.0];
+        for words in Counting::ALL.map(Counting::words) {
+            let found = &whole[&format!("A/A false positives, by {words}")];
+            let near = (0..2).all(|end| (found.p[0][end] - expected[end]).abs() < 1e-12);
+            assert!(near && found.p.len() == 1 && found.promised, "{words}: {found:?}");
+        }
+        assert_eq!(whole.len(), 3);
+        let differing = case.told("90%");
+        assert!(differing.iter().all(|figure| figure.calibration.is_none()), "{differing:?}");
+        let kinds = "segments = [{ name = \"all\", share = \"100%\", lifts = [\"+0%\", \"+0%\"] }]";
+        let mut of_kinds = case.told_of("20%", kinds).into_iter().filter_map(|figure| figure.calibration);
+        assert!(of_kinds.all(|calibration| !calibration.promised), "arms may differ among a kind of users");
+        case.write(10, Said::Outcome(true));
+        let copied = promised(&case);
+        let told =
+            |counting: Counting| copied[&format!("A/A false positives, by {}", counting.words())].clone();
+        assert!(!told(Counting::Records).promised);
+        assert!(told(Counting::Ids).promised && told(Counting::Pairs).promised);
+        assert_ne!(told(Counting::Records).p, told(Counting::Ids).p);
     }
 
     #[test]
