@@ -1,0 +1,245 @@
+//! What a stream tells by epoch, and what an arm's effect is by it.
+//!
+//! An epoch is a day of the users of one segment: within it a strategy's shares of arms hardly move, and who gets which arm is chance. Over
+//! many epochs it is not, where a strategy learns: an arm that rises in favour has its visits late, or in the segment that likes it, and
+//! another has them early. Means over all visits of an arm then compare days and segments as well as arms (Simpson's paradox), and an arm that
+//! had bad luck is not asked again, so that its mean stays too low. So two estimates stand side by side:
+//!
+//! - *pooled*: the share of successes among all visits of the arm, less that of the control: what people report;
+//! - *by epoch*: that difference within each epoch, weighted by all visits of the epoch, whatever they were shown (post-stratification: Holt and
+//!   Smith, 1979; "epoch-weighted improvement" of Optimizely's Stats Accelerator).
+//!
+//! Both estimate, at the decision, the average over all visits until then (those of bots too, whom no arm changes) of the rate of the arm at the
+//! hour and in the segment of the visit, less that of the control: what equal shares of the same visits would estimate.
+//!
+//! Of days in which the arm or the control has fewer than [`KNOWN_MIN`] known outcomes, each is one epoch together with the days after it, until
+//! both have as many; the last such days join the epoch before them. Within these shares do move, and some of the error comes back. A
+//! segment that never gets that far has no estimate, nor has then the whole. Neither estimate allows for a stream that stops because of what it
+//! saw.
+
+use crate::base::SimTime;
+use crate::experiment::users::{DAY, HOUR};
+use crate::statistics::means::Difference;
+
+/// How many known outcomes of an arm an epoch has at least: of fewer, no variance can be told.
+pub const KNOWN_MIN: u32 = 2;
+
+/// What is known of one arm in one epoch.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(super) struct Cell {
+    /// Users who got the arm then, or visits if each gets an arm of its own.
+    pub(super) assigned: u32,
+    /// Visits of the epoch whose outcome is known, if only later.
+    pub(super) known: u32,
+    /// How many of them succeeded.
+    pub(super) successes: u32,
+}
+
+impl Cell {
+    fn add(&mut self, other: Self) {
+        self.assigned += other.assigned;
+        self.known += other.known;
+        self.successes += other.successes;
+    }
+
+    pub(super) fn rate(&self) -> f64 {
+        f64::from(self.successes) / f64::from(self.known)
+    }
+
+    /// The variance of the rate, by so many known outcomes less `lost` degrees of freedom.
+    fn variance(&self, lost: u32) -> f64 {
+        let rate = self.rate();
+        rate * (1.0 - rate) / f64::from(self.known - lost)
+    }
+}
+
+/// The effect of an arm against the control in one stream, and two estimates of it, for independent visits.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub struct Effect {
+    /// The true one, averaged over all visits until the decision.
+    pub truth: f64,
+    /// By all visits of each arm.
+    pub pooled: Difference,
+    /// By epoch, weighted by all visits of each.
+    pub by_epoch: Difference,
+}
+
+/// What a stream tells by epoch, until its decision.
+#[derive(Clone, PartialEq, Debug)]
+pub(super) struct Epochs<'run> {
+    /// By hour, segment and arm. Rates that never change may be those of one hour.
+    rates: &'run [f64],
+    arms: usize,
+    segments: usize,
+    days: usize,
+    /// The hour in which the stream is, and when it ends.
+    hour: usize,
+    hour_end: SimTime,
+    /// By day, segment and arm.
+    cells: Vec<Cell>,
+    /// Visits, by day and segment.
+    visits: Vec<u32>,
+    /// Visits of humans, by hour and segment as rates are.
+    humans: Vec<u32>,
+}
+
+impl<'run> Epochs<'run> {
+    /// Before the first visit of a stream until `end`.
+    pub(super) fn new(rates: &'run [f64], arms: usize, segments: usize, end: SimTime) -> Self {
+        let days = end.as_nanos().div_ceil(DAY).max(1) as usize;
+        Self {
+            rates,
+            arms,
+            segments,
+            days,
+            hour: 0,
+            hour_end: SimTime::from_nanos(HOUR),
+            cells: vec![Cell::default(); days * segments * arms],
+            visits: vec![0; days * segments],
+            humans: vec![0; rates.len() / arms],
+        }
+    }
+
+    /// Time goes on.
+    #[inline]
+    pub(super) fn come_to(&mut self, at: SimTime) {
+        while self.hour_end <= at {
+            self.hour += 1;
+            self.hour_end = SimTime::from_nanos((self.hour as u64 + 1) * HOUR);
+        }
+    }
+
+    /// The day it is.
+    #[inline]
+    pub(super) fn day(&self) -> usize {
+        (self.hour / 24).min(self.days - 1)
+    }
+
+    /// Where the rates of now stand, by segment.
+    #[inline]
+    fn row(&self, segment: usize) -> usize {
+        let hours = self.humans.len() / self.segments;
+        self.hour.min(hours - 1) * self.segments + segment
+    }
+
+    /// The rates of all arms now, for the humans of a segment.
+    #[inline]
+    pub(super) fn rates(&self, segment: usize) -> &'run [f64] {
+        let row = self.row(segment) * self.arms;
+        &self.rates[row..row + self.arms]
+    }
+
+    #[inline]
+    fn epoch(&self, day: usize, segment: usize) -> usize {
+        day * self.segments + segment
+    }
+
+    /// Somebody is assigned to an arm now.
+    #[inline]
+    pub(super) fn assign(&mut self, segment: usize, arm: usize) {
+        let place = self.epoch(self.day(), segment) * self.arms + arm;
+        self.cells[place].assigned += 1;
+    }
+
+    /// Somebody comes now.
+    #[inline]
+    pub(super) fn visit(&mut self, segment: usize, human: bool) {
+        let (epoch, row) = (self.epoch(self.day(), segment), self.row(segment));
+        self.visits[epoch] += 1;
+        self.humans[row] += u32::from(human);
+    }
+
+    /// The outcome of a visit of that day becomes known.
+    #[inline]
+    pub(super) fn know(&mut self, day: usize, segment: usize, arm: usize, success: bool) {
+        let place = self.epoch(day, segment) * self.arms + arm;
+        self.cells[place].known += 1;
+        self.cells[place].successes += u32::from(success);
+    }
+
+    /// What is known of an arm on a day, over all segments.
+    pub(super) fn on_day(&self, day: usize, arm: usize) -> Cell {
+        self.sum((0..self.segments).map(|segment| self.epoch(day, segment)), arm)
+    }
+
+    /// What is known of an arm in a segment, over all days.
+    pub(super) fn of_segment(&self, segment: usize, arm: usize) -> Cell {
+        self.sum((0..self.days).map(|day| self.epoch(day, segment)), arm)
+    }
+
+    fn sum(&self, epochs: impl Iterator<Item = usize>, arm: usize) -> Cell {
+        let mut sum = Cell::default();
+        epochs.for_each(|epoch| sum.add(self.cells[epoch * self.arms + arm]));
+        sum
+    }
+
+    /// How many days there are, arms, and segments.
+    pub(super) fn counts(&self) -> [usize; 3] {
+        [self.days, self.arms, self.segments]
+    }
+
+    /// The effect of an arm; nothing if one of the two estimates cannot be told.
+    pub(super) fn effect(&self, arm: usize) -> Option<Effect> {
+        let visits: u64 = self.visits.iter().map(|visits| u64::from(*visits)).sum();
+        let mut lifted = 0.0;
+        for (humans, rates) in self.humans.iter().zip(self.rates.chunks(self.arms)) {
+            lifted += f64::from(*humans) * (rates[arm] - rates[0]);
+        }
+        let mut by_epoch = (0.0, 0.0);
+        for segment in 0..self.segments {
+            for Stratum { visits: own, pair: [control, treated] } in self.strata(segment, arm)? {
+                let weight = own as f64 / visits as f64;
+                by_epoch.0 += weight * (treated.rate() - control.rate());
+                by_epoch.1 += weight * weight * (treated.variance(1) + control.variance(1));
+            }
+        }
+        let [control, treated] = [0, arm].map(|arm| self.sum(0..self.visits.len(), arm));
+        let difference = |(estimate, variance): (f64, f64)| Difference {
+            estimate,
+            standard_error: variance.sqrt(),
+            degrees_of_freedom: f64::INFINITY,
+        };
+        (0 < control.known.min(treated.known)).then(|| Effect {
+            truth: lifted / visits as f64,
+            pooled: difference((
+                treated.rate() - control.rate(),
+                treated.variance(0) + control.variance(0),
+            )),
+            by_epoch: difference(by_epoch),
+        })
+    }
+
+    /// The epochs of a segment, large enough for an arm and the control to be compared in each; nothing if there is none.
+    fn strata(&self, segment: usize, arm: usize) -> Option<Vec<Stratum>> {
+        let mut strata: Vec<Stratum> = Vec::with_capacity(self.days);
+        let mut open = Stratum::default();
+        for day in 0..self.days {
+            let epoch = self.epoch(day, segment);
+            let of = |arm: usize| self.cells[epoch * self.arms + arm];
+            open.add(&Stratum { visits: u64::from(self.visits[epoch]), pair: [of(0), of(arm)] });
+            if open.pair.iter().all(|cell| KNOWN_MIN <= cell.known) {
+                strata.push(std::mem::take(&mut open));
+            }
+        }
+        match strata.last_mut() {
+            Some(last) => last.add(&open),
+            None if 0 < open.visits => return None,
+            None => {}
+        }
+        Some(strata)
+    }
+}
+
+/// Epochs that are compared as one: all visits, and what is known of the control and of an arm.
+#[derive(Default)]
+struct Stratum {
+    visits: u64,
+    pair: [Cell; 2],
+}
+
+impl Stratum {
+    fn add(&mut self, other: &Self) {
+        self.visits += other.visits;
+        self.pair.iter_mut().zip(&other.pair).for_each(|(own, other)| own.add(*other));
+    }
+}
