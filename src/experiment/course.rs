@@ -331,7 +331,8 @@ impl Recorder<'_> {
     pub(super) fn told(self) -> Course {
         assert_eq!(self.looked, self.rule.looks().len(), "the last look is at the end");
         assert_eq!(self.regret.len(), CHECKPOINTS, "the last checkpoint is at the end");
-        let Ended { decision, at, visits, covers, effects, detected } = self.ended.expect("the last look decides");
+        let Ended { decision, at, visits, covers, effects, detected } =
+            self.ended.expect("the last look decides");
         Course {
             regret: self.regret,
             allocation: self.allocation,

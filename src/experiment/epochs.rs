@@ -12,17 +12,21 @@
 //! Both estimate, at the decision, the average over all visits until then (those of bots too, whom no arm changes) of the rate of the arm at the
 //! hour and in the segment of the visit, less that of the control: what equal shares of the same visits would estimate.
 //!
-//! Of days in which the arm or the control has fewer than [`KNOWN_MIN`] known outcomes, each is one epoch together with the days after it, until
-//! both have as many; the last such days join the epoch before them. Within these shares do move, and some of the error comes back. A
-//! segment that never gets that far has no estimate, nor has then the whole. Neither estimate allows for a stream that stops because of what it
-//! saw.
+//! Days in which the arm or the control has fewer than [`KNOWN_MIN`] known outcomes are one epoch together with the days after them, until both
+//! have as many; the last such days join the epoch before them. A segment that never gets that far has no estimate, nor has then the whole.
+//!
+//! The estimate by epoch is unbiased where shares are constant within an epoch, as under a policy that learns once a day or less often, and
+//! each arm keeps a share, as with a floor. Where a policy learns from each visit, an arm of few visits has fewer of them after bad luck within the
+//! day too; and where an arm is given up, its days are put together. Then it may be off further than the pooled one, with a larger error; and no
+//! weights mend what stopping on a good day does to either.
 
 use crate::base::SimTime;
 use crate::experiment::users::{DAY, HOUR};
 use crate::statistics::means::Difference;
 
-/// How many known outcomes of an arm an epoch has at least: of fewer, no variance can be told.
-pub const KNOWN_MIN: u32 = 2;
+/// How many known outcomes an epoch has at least, of an arm and of the control. With two, enough for a variance, single visits of an arm that
+/// was nearly given up stand for whole days: errors were up to twice as large, and intervals held the truth in 45 to 60 % instead of 90 %.
+pub const KNOWN_MIN: u32 = 10;
 
 /// What is known of one arm in one epoch.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -201,10 +205,7 @@ impl<'run> Epochs<'run> {
         };
         (0 < control.known.min(treated.known)).then(|| Effect {
             truth: lifted / visits as f64,
-            pooled: difference((
-                treated.rate() - control.rate(),
-                treated.variance(0) + control.variance(0),
-            )),
+            pooled: difference((treated.rate() - control.rate(), treated.variance(0) + control.variance(0))),
             by_epoch: difference(by_epoch),
         })
     }

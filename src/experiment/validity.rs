@@ -4,7 +4,7 @@
 //! A detector is asked only where its error is stated. What it would alarm for by right is known here, so that an alarm is either an error or
 //! a find.
 
-use crate::experiment::epochs::{Cell, Epochs};
+use crate::experiment::epochs::{Cell, Epochs, KNOWN_MIN};
 use crate::experiment::strategy::{Allocate, Strategy, Unit};
 use crate::experiment::users::Population;
 use crate::statistics::seasons::{Observation, seasonal_interaction};
@@ -17,9 +17,6 @@ pub const ALARM: f64 = 0.05;
 
 /// How many users a cell of a table is expected to have at least, or an arm.
 const EXPECTED_MIN: f64 = 5.0;
-
-/// How many outcomes of an arm and of the control are known of a day that is asked for its effect.
-const DAY_MIN: u32 = 10;
 
 /// A detector of invalid experiments.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -175,7 +172,7 @@ fn alike(rows: Vec<Vec<u64>>) -> Option<f64> {
 fn days_of(epochs: &Epochs<'_>, arm: usize) -> Vec<(usize, [Cell; 2])> {
     let [days, ..] = epochs.counts();
     let pair = |day: usize| (day, [0, arm].map(|arm| epochs.on_day(day, arm)));
-    (0..days).map(pair).filter(|(_, pair)| pair.iter().all(|cell| DAY_MIN <= cell.known)).collect()
+    (0..days).map(pair).filter(|(_, pair)| pair.iter().all(|cell| KNOWN_MIN <= cell.known)).collect()
 }
 
 /// The p-value of a trend of the effect over days. Each day has the variance that all days together make likely: by its own rates, days of

@@ -118,29 +118,122 @@ mod tests {
         Trust::of(&strategy, &population, &courses)
     }
 
+    /// Both arms get better by the day, as under a campaign that grows.
+    const RISING: &str = "per_day = 500\ndays = 20\nbase = \"20%\"\n\
+                          arms = [{ name = \"a\", drift = 0.05 }, { name = \"b\", rate = \"25%\", drift = 0.05 }]";
+
+    /// An effect that stays, or is another at first.
+    const STEADY: &str = "per_day = 500\ndays = 28\nbase = \"20%\"\narms = [{ name = \"a\" }, { name = \"b\", rate = \"25%\" }]";
+
+    const NIGHTLY: &str = "allocate = \"thompson\"\nbatch = 500\nfloor = \"5%\"";
+
+    fn estimated(trust: &Trust) -> Estimated {
+        trust.effects[0].expect("streams that could tell")
+    }
+
     #[test]
-    fn explore() {
-        let drift = "per_day = 500\ndays = 20\nbase = \"20%\"\narms = [{ name = \"a\", drift = 0.05 }, { name = \"b\", rate = \"25%\", drift = 0.05 }]";
-        let flat = "per_day = 500\ndays = 28\nbase = \"20%\"\narms = [{ name = \"a\" }, { name = \"b\", rate = \"25%\" }]";
-        let alike = "per_day = 500\ndays = 28\nbase = \"10%\"\narms = [{ name = \"a\" }, { name = \"b\" }]";
-        let novel = format!("{flat}\nnovelty = {{ amplitude = 2.0, half_life = \"2d\" }}");
-        let averse = format!("{flat}\nnovelty = {{ amplitude = -1.5, half_life = \"3d\" }}");
-        for (name, users) in [("drift", drift), ("flat", flat), ("alike", alike), ("novel", &novel), ("averse", &averse)] {
-            for strategy in ["stop = \"fixed-horizon\"", "allocate = \"thompson\"", "allocate = \"thompson\"\nbatch = 500\nfloor = \"5%\"", "allocate = \"ucb1\"", "stop = { msprt = { tau = \"5%\" } }"] {
-                let found = trust(users, strategy, 200);
-                println!("{name} {strategy:?}");
-                for effect in found.effects.iter().flatten() {
-                    for off in [effect.pooled, effect.by_epoch] {
-                        println!("  {} bias {:.4} [{:.4},{:.4}] error {:.4} cover {:.3}", effect.streams, off.bias.value, off.bias.interval.low, off.bias.interval.high, off.error.value, off.coverage.map_or(9.0, |c| c.value()));
-                    }
-                }
-                for (detector, answer) in &found.detectors {
-                    match answer {
-                        Answer::NotAsked(why) => println!("  {}: {why}", detector.name()),
-                        Answer::Asked { alarms, stated, finds } => println!("  {}: {:.3} [{:.3},{:.3}] of {} {stated:?} {finds:?}", detector.name(), alarms.value(), alarms.interval.low, alarms.interval.high, alarms.of),
-                    }
-                }
+    fn moving_shares_and_rising_rates_deceive_the_pooled_estimate_and_not_the_one_by_epoch() {
+        let Estimated { streams, pooled, by_epoch } = estimated(&trust(RISING, NIGHTLY, 100));
+        assert_eq!(streams, 100);
+        // The better arm has its visits late, when all rates are high.
+        assert!(0.03 < pooled.bias.interval.low, "{pooled:?}");
+        assert!(by_epoch.bias.interval.contains(0.0), "{by_epoch:?}");
+        assert!(by_epoch.error.interval.high < pooled.error.interval.low, "{pooled:?} {by_epoch:?}");
+        let covered = |off: &Off| off.coverage.expect("visits are independent").value();
+        assert!(covered(&pooled) < 0.5 && 0.85 < covered(&by_epoch), "{pooled:?} {by_epoch:?}");
+    }
+
+    #[test]
+    fn under_equal_shares_both_estimates_are_one() {
+        for users in [RISING, STEADY] {
+            let Estimated { pooled, by_epoch, .. } =
+                estimated(&trust(users, "stop = \"fixed-horizon\"", 100));
+            for off in [pooled, by_epoch] {
+                assert!(off.bias.interval.contains(0.0), "{off:?}");
+                assert!(0.88 < off.coverage.expect("visits are independent").value(), "{off:?}");
+            }
+            let apart = (pooled.bias.value - by_epoch.bias.value).abs();
+            assert!(apart < 0.1 * by_epoch.error.value, "{pooled:?} {by_epoch:?}");
+        }
+    }
+
+    #[test]
+    fn who_goes_by_segments_deceives_the_pooled_estimate_and_not_the_one_by_epoch() {
+        // Of those who like anything more get the better arm, and others the control.
+        let users = "per_day = 1000\ndays = 20\nbase = \"20%\"\narms = [{ name = \"a\" }, { name = \"b\" }]\n\
+                     segments = [{ name = \"cold\", share = \"50%\", lifts = [\"-50%\", \"-70%\"] }, \
+                     { name = \"warm\", share = \"50%\", lifts = [\"+50%\", \"+70%\"] }]";
+        let by_segment = "allocate = { lin-ts = { v = 0.3 } }\nbatch = 1000\nfloor = \"5%\"";
+        let found = trust(users, by_segment, 40);
+        let Estimated { pooled, by_epoch, .. } = estimated(&found);
+        assert!(0.1 < pooled.bias.interval.low && by_epoch.bias.interval.contains(0.0), "{found:?}");
+        assert!(0.9 < alarms(&found, Detector::SharesBySegment).value(), "{found:?}");
+        let found = trust(users, "allocate = \"thompson\"\nbatch = 1000\nfloor = \"5%\"", 100);
+        let rate = alarms(&found, Detector::SharesBySegment);
+        assert!(rate.of == 100 && rate.interval.contains(ALARM), "whoever comes is chance: {rate:?}");
+    }
+
+    #[test]
+    fn where_users_come_again_and_keep_their_arm_no_visit_is_taken_for_independent() {
+        let users = format!(
+            "{STEADY}\nheterogeneity = 1.0\nreturning = {{ share = \"50%\", visits = 4, gap = \"1d\" }}"
+        );
+        let found = trust(&users, "stop = \"fixed-horizon\"", 40);
+        let Estimated { pooled, by_epoch, .. } = estimated(&found);
+        assert!(pooled.coverage.is_none() && by_epoch.coverage.is_none(), "{found:?}");
+        assert!(pooled.bias.interval.contains(0.0) && by_epoch.bias.interval.contains(0.0), "{found:?}");
+        // Users are counted where they are assigned, once: counts of visits would alarm far more often.
+        let rate = alarms(&found, Detector::SampleRatio);
+        assert!(rate.of == 40 && rate.interval.contains(ALARM), "{rate:?}");
+        for (detector, answer) in &found.detectors[3..] {
+            assert!(matches!(answer, Answer::NotAsked(_)), "{detector:?}: {answer:?}");
+        }
+    }
+
+    fn alarms(trust: &Trust, detector: Detector) -> Rate {
+        let (_, answer) = trust.detectors.iter().find(|(of, _)| *of == detector).expect("all are there");
+        match answer {
+            Answer::Asked { alarms, .. } => *alarms,
+            Answer::NotAsked(reason) => panic!("{detector:?}: {reason}"),
+        }
+    }
+
+    #[test]
+    fn detectors_alarm_as_rarely_as_stated_where_nothing_is_wrong() {
+        // 15 of 300 are expected at 5 %; 4 to 28 but for once in a thousand.
+        for strategy in ["stop = \"fixed-horizon\"", "allocate = { shares = [\"80%\", \"20%\"] }", NIGHTLY] {
+            let found = trust(STEADY, strategy, 300);
+            for (detector, answer) in &found.detectors {
+                let Answer::Asked { alarms, stated: Stated::At, finds: None } = answer else { continue };
+                assert!((4..=28).contains(&alarms.happened), "{strategy}, {detector:?}: {alarms:?}");
+                assert_eq!(alarms.of, 300, "{strategy}, {detector:?}");
+            }
+            let asked = found.detectors.iter().filter(|(_, answer)| {
+                matches!(answer, Answer::Asked { stated: Stated::At, finds: None, .. })
+            });
+            assert_eq!(asked.count(), if strategy == NIGHTLY { 2 } else { 4 }, "{strategy}: {found:?}");
+        }
+        let found = trust(STEADY, "stop = { msprt = { tau = \"2%\" } }", 300);
+        let ratio = alarms(&found, Detector::SampleRatio);
+        assert!(ratio.of == 300 && ratio.happened <= 28, "at most as often, whenever it stops: {ratio:?}");
+    }
+
+    #[test]
+    fn what_is_new_is_found_and_moving_shares_are() {
+        for (novelty, least) in
+            [("amplitude = 2.0, half_life = \"2d\"", 0.6), ("amplitude = -1.5, half_life = \"3d\"", 0.4)]
+        {
+            let users = format!("{STEADY}\nnovelty = {{ {novelty} }}");
+            for strategy in ["stop = \"fixed-horizon\"", NIGHTLY] {
+                let found = trust(&users, strategy, 100);
+                let rate = alarms(&found, Detector::EffectByDay);
+                let least = if strategy == NIGHTLY { 0.7 * least } else { least };
+                assert!(least < rate.interval.low + 0.1, "{novelty}, {strategy}: {rate:?}");
+                assert!(0.2 < rate.interval.low, "{novelty}, {strategy}: {rate:?}");
             }
         }
+        let found = trust(STEADY, NIGHTLY, 40);
+        assert_eq!(alarms(&found, Detector::SharesByDay).happened, 40);
+        assert!(matches!(found.detectors[0].1, Answer::NotAsked(_)), "{found:?}");
     }
 }

@@ -136,7 +136,8 @@ impl Population {
     /// Whether what an arm does against the control, in points, differs from day to day, averaged over segments.
     pub fn effect_changes(&self) -> bool {
         let effects = |day: &[f64]| -> Vec<f64> {
-            let of = |arm: usize| day.chunks(self.arms).map(|rates| rates[arm] - rates[0]).sum::<f64>() / 24.0;
+            let of =
+                |arm: usize| day.chunks(self.arms).map(|rates| rates[arm] - rates[0]).sum::<f64>() / 24.0;
             (0..self.arms).map(of).collect()
         };
         let mut days = self.averages.chunks(24 * self.arms).map(effects);
