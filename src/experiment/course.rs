@@ -314,7 +314,7 @@ impl Recorder<'_> {
             self.epochs.visit(segment, human);
         }
         if human {
-            let loss = loss(self.epochs.rates(segment), arm);
+            let loss = self.epochs.loss(segment, arm);
             self.lost += loss;
             self.humans += 1;
             self.worse += u64::from(SAME < loss);

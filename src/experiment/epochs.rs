@@ -76,9 +76,12 @@ pub(super) struct Epochs<'run> {
     arms: usize,
     segments: usize,
     days: usize,
-    /// The hour in which the stream is, and when it ends.
-    hour: usize,
+    /// When the hour ends in which the stream is, the day it is, and where its rates begin among the rows of all.
     hour_end: SimTime,
+    day: usize,
+    row: usize,
+    /// By segment: the rate of its best arm in this hour.
+    best: Vec<f64>,
     /// By day, segment and arm.
     cells: Vec<Cell>,
     /// Visits, by day and segment.
@@ -91,46 +94,53 @@ impl<'run> Epochs<'run> {
     /// Before the first visit of a stream until `end`.
     pub(super) fn new(rates: &'run [f64], arms: usize, segments: usize, end: SimTime) -> Self {
         let days = end.as_nanos().div_ceil(DAY).max(1) as usize;
-        Self {
+        let mut epochs = Self {
             rates,
             arms,
             segments,
             days,
-            hour: 0,
-            hour_end: SimTime::from_nanos(HOUR),
+            hour_end: SimTime::ZERO,
+            day: 0,
+            row: 0,
+            best: vec![0.0; segments],
             cells: vec![Cell::default(); days * segments * arms],
             visits: vec![0; days * segments],
             humans: vec![0; rates.len() / arms],
-        }
+        };
+        epochs.come_to(SimTime::ZERO);
+        epochs
     }
 
     /// Time goes on.
     #[inline]
     pub(super) fn come_to(&mut self, at: SimTime) {
-        while self.hour_end <= at {
-            self.hour += 1;
-            self.hour_end = SimTime::from_nanos((self.hour as u64 + 1) * HOUR);
+        if self.hour_end <= at {
+            self.begin_hour(at.as_nanos() / HOUR);
+        }
+    }
+
+    #[cold]
+    fn begin_hour(&mut self, hour: u64) {
+        let rows = self.humans.len() / self.segments;
+        self.hour_end = SimTime::from_nanos((hour + 1) * HOUR);
+        self.day = (hour as usize / 24).min(self.days - 1);
+        self.row = (hour as usize).min(rows - 1) * self.segments;
+        let rates = self.rates[self.row * self.arms..].chunks(self.arms);
+        for (best, rates) in self.best.iter_mut().zip(rates) {
+            *best = rates.iter().copied().fold(0.0, f64::max);
         }
     }
 
     /// The day it is.
     #[inline]
     pub(super) fn day(&self) -> usize {
-        (self.hour / 24).min(self.days - 1)
+        self.day
     }
 
-    /// Where the rates of now stand, by segment.
+    /// How much worse an arm is now than the best one, for the humans of a segment.
     #[inline]
-    fn row(&self, segment: usize) -> usize {
-        let hours = self.humans.len() / self.segments;
-        self.hour.min(hours - 1) * self.segments + segment
-    }
-
-    /// The rates of all arms now, for the humans of a segment.
-    #[inline]
-    pub(super) fn rates(&self, segment: usize) -> &'run [f64] {
-        let row = self.row(segment) * self.arms;
-        &self.rates[row..row + self.arms]
+    pub(super) fn loss(&self, segment: usize, arm: usize) -> f64 {
+        self.best[segment] - self.rates[(self.row + segment) * self.arms + arm]
     }
 
     #[inline]
@@ -141,16 +151,16 @@ impl<'run> Epochs<'run> {
     /// Somebody is assigned to an arm now.
     #[inline]
     pub(super) fn assign(&mut self, segment: usize, arm: usize) {
-        let place = self.epoch(self.day(), segment) * self.arms + arm;
+        let place = self.epoch(self.day, segment) * self.arms + arm;
         self.cells[place].assigned += 1;
     }
 
     /// Somebody comes now.
     #[inline]
     pub(super) fn visit(&mut self, segment: usize, human: bool) {
-        let (epoch, row) = (self.epoch(self.day(), segment), self.row(segment));
+        let epoch = self.epoch(self.day, segment);
         self.visits[epoch] += 1;
-        self.humans[row] += u32::from(human);
+        self.humans[self.row + segment] += u32::from(human);
     }
 
     /// The outcome of a visit of that day becomes known.
