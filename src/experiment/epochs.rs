@@ -25,7 +25,8 @@ use crate::experiment::users::{DAY, HOUR};
 use crate::statistics::means::Difference;
 
 /// How many known outcomes an epoch has at least, of an arm and of the control. With two, enough for a variance, single visits of an arm that
-/// was nearly given up stand for whole days: errors were up to twice as large, and intervals held the truth in 45 to 60 % instead of 90 %.
+/// was nearly given up stand for whole days: where Thompson sampling learns at once and has no floor, from an effect that users dislike at
+/// first, the error was 9.6 points instead of 4.9, and intervals held the truth in 57 % of streams instead of 89 %.
 pub const KNOWN_MIN: u32 = 10;
 
 /// What is known of one arm in one epoch.

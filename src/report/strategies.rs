@@ -537,18 +537,8 @@ impl<'study> StrategyDocument<'study> {
             right: found.right.as_ref().map(RateDocument::of),
             false_alarms: found.false_alarms.as_ref().map(RateDocument::of),
             coverage: found.coverage.as_ref().map(RateDocument::of),
-            estimates: found
-                .trust
-                .iter()
-                .flat_map(|trust| &trust.effects)
-                .map(|effect| effect.as_ref().map(EstimatedDocument::of))
-                .collect(),
-            detectors: found
-                .trust
-                .iter()
-                .flat_map(|trust| &trust.detectors)
-                .map(DetectorDocument::of)
-                .collect(),
+            estimates: EstimatedDocument::all(found),
+            detectors: DetectorDocument::all(found),
             earned: found.earned.as_ref().map(|earned| EarnedDocument {
                 matched: MeanDocument::of(&earned.matched),
                 rate: MeanDocument::of(&earned.rate),

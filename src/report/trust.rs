@@ -174,7 +174,13 @@ pub(super) struct DetectorDocument {
 }
 
 impl EstimatedDocument {
-    pub(super) fn of(estimated: &Estimated) -> Self {
+    /// By arm but the control; nothing of a log.
+    pub(super) fn all(found: &Found) -> Vec<Option<Self>> {
+        let effects = found.trust.iter().flat_map(|trust| &trust.effects);
+        effects.map(|effect| effect.as_ref().map(Self::of)).collect()
+    }
+
+    fn of(estimated: &Estimated) -> Self {
         let off = |off: &Off| OffDocument {
             bias: MeanDocument::of(&off.bias),
             error: MeanDocument::of(&off.error),
@@ -186,7 +192,12 @@ impl EstimatedDocument {
 }
 
 impl DetectorDocument {
-    pub(super) fn of((detector, answer): &(Detector, Answer)) -> Self {
+    /// Of each detector; nothing of a log.
+    pub(super) fn all(found: &Found) -> Vec<Self> {
+        found.trust.iter().flat_map(|trust| &trust.detectors).map(Self::of).collect()
+    }
+
+    fn of((detector, answer): &(Detector, Answer)) -> Self {
         let mut document = Self {
             name: detector.name(),
             alarms: None,

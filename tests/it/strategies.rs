@@ -96,6 +96,17 @@ fn who_peeks_is_wrong_far_more_often_than_said_and_a_sequential_test_is_not() {
     assert_eq!(told["visits"], 2 * 200 * 6000);
     let shared = told["strategies"][1]["against_first"]["mean"].as_f64();
     assert_eq!(shared, Some(0.0), "nothing is lost among arms that are alike");
+    for (index, strategy) in told["strategies"].as_array().expect("a list").iter().enumerate() {
+        let [ratio, segments] = [0, 2].map(|detector| &strategy["detectors"][detector]);
+        assert_eq!(ratio["at_most"], true, "it stops when it likes: {ratio}");
+        assert!(ratio["alarms"]["interval"][0].as_f64().is_some_and(|low| low < 0.05), "{ratio}");
+        assert_eq!(segments["not_asked"], "there are no segments");
+        let estimate = &strategy["estimates"][0];
+        let coverage = |of: &str| estimate[of]["coverage"]["share"].as_f64().expect("a number");
+        // Whoever stops on a good day has no intervals that hold, however they are weighted.
+        let held = if index == 0 { 0.0..0.85 } else { 0.88..1.0 };
+        assert!(held.contains(&coverage("pooled")) && held.contains(&coverage("by_epoch")), "{estimate}");
+    }
 }
 
 #[test]
@@ -280,9 +291,14 @@ fn the_summary_has_an_interval_at_each_number_and_the_page_shows_it() {
     "#);
     #[expect(clippy::disallowed_methods, reason = "the test reads a page of the user's")]
     let page = std::fs::read_to_string(folder.join("out/page.html")).expect("it was written");
-    for text in
-        ["<h1>", "Mean regret of all strategies", "Regret against one look", "wavetank compare s.toml"]
-    {
+    for text in [
+        "<h1>",
+        "Mean regret of all strategies",
+        "Regret against one look",
+        "Estimates of the effect of better against control are off by more than chance under 0 of 4",
+        "How often detectors of invalid experiments alarm",
+        "wavetank compare s.toml",
+    ] {
         assert!(page.contains(text), "{text}: {page}");
     }
     assert_eq!(
@@ -397,6 +413,8 @@ fn a_log_is_replayed_and_tells_who_would_have_earned_more_than_chance() {
         assert!(
             told["strategies"][strategy]["false_alarms"].is_null()
                 && told["strategies"][strategy]["coverage"].is_null()
+                && told["strategies"][strategy]["estimates"].is_null()
+                && told["strategies"][strategy]["detectors"].is_null()
         );
     }
     // By fixed shares all impressions count alike: the random policy's rate, but for the order.

@@ -232,7 +232,14 @@ impl StrategiesReport<'_> {
             self.estimated(),
             rows.len()
         );
-        writeln!(out, "<h2>{}</h2>\n<div class=\"forest\">", escaped(&title))?;
+        writeln!(out, "<h2>{}</h2>\n<div class=\"key\">", escaped(&title))?;
+        for (way, words) in
+            [(Way::Otherwise, "off by more than chance"), (Way::Unsure, "by chance, if at all")]
+        {
+            let mark = way.mark(11.0, 7.5);
+            write!(out, "<span><svg viewBox=\"0 0 22 15\" aria-hidden=\"true\">{mark}</svg>{words}</span>")?;
+        }
+        writeln!(out, "<span>lines: 95% intervals</span></div>\n<div class=\"forest\">")?;
         let all = rows.iter().flat_map(|(_, of)| of);
         let axis = forest_axis(all.map(|(_, off)| hundredfold(off.bias).1), 100.0);
         for (found, of) in &rows {
@@ -243,13 +250,12 @@ impl StrategiesReport<'_> {
                 let row = Some(hundredfold(off.bias));
                 forest_row(out, &axis, row, way, &format!("{}, {name}: {told}", found.name))?;
                 let coverage = off.coverage.as_ref().map(rate);
-                let coverage =
-                    coverage.map_or(String::new(), |rate| format!("its interval held the truth in {rate}"));
+                let coverage = coverage.map_or(String::new(), |rate| format!("coverage {rate}"));
                 write_value(out, &told, &coverage)?;
             }
         }
         write!(out, "<div></div><div>")?;
-        forest_scale(out, &axis, "bias in points, with 95% intervals")?;
+        forest_scale(out, &axis, "mean of estimate less truth, in points")?;
         writeln!(out, "</div><div></div>\n</div>")
     }
 
