@@ -31,27 +31,18 @@ impl StrategiesReport<'_> {
 
     /// How far estimates are off, and how often detectors alarm.
     pub(super) fn tables_of_trust(&self) -> Vec<Table> {
-        let off = |off: &Off| {
+        let row = |found: &Found, weights: &str, streams: u64, off: &Off| {
             let coverage = off.coverage.as_ref().map_or("-".to_owned(), rate);
-            [points(off.bias), points(off.error), coverage]
+            let (bias, error) = (points(off.bias), points(off.error));
+            vec![found.name.clone(), weights.to_owned(), bias, error, coverage, grouped(streams)]
         };
-        let row = |(found, Estimated { streams, pooled, by_epoch }): (&Found, Estimated)| {
-            let cells = [vec![found.name.clone()], off(&pooled).into(), off(&by_epoch).into()];
-            cells.concat().into_iter().chain([grouped(streams)]).collect()
+        let rows = |(found, Estimated { streams, pooled, by_epoch }): (&Found, Estimated)| {
+            [row(found, "pooled", streams, &pooled), row(found, "by epoch", streams, &by_epoch)]
         };
         let estimates = Table {
             title: format!("how far its estimate of {} is off, in points", self.estimated()),
-            heads: vec![
-                "strategy",
-                "pooled: bias",
-                "error",
-                "coverage",
-                "by epoch: bias",
-                "error",
-                "coverage",
-                "streams",
-            ],
-            rows: self.estimates().map(row).collect(),
+            heads: vec!["strategy", "weights", "bias", "error", "coverage", "streams"],
+            rows: self.estimates().flat_map(rows).collect(),
         };
         let asked = |answer: &Answer| matches!(answer, Answer::Asked { .. });
         let detectors: Vec<usize> = (0..Detector::ALL.len())
@@ -77,16 +68,16 @@ impl StrategiesReport<'_> {
     fn alarmed(&self, answer: &Answer) -> String {
         let Answer::Asked { alarms, stated, finds } = answer else { return "not asked".to_owned() };
         let should = match (finds, stated) {
-            (Some(_), _) => "to find".to_owned(),
-            (None, Stated::At) => percent(ALARM),
-            (None, Stated::AtMost) => format!("at most {}", percent(ALARM)),
+            (Some(_), _) => " *".to_owned(),
+            (None, Stated::At) => format!(" / {}", percent(ALARM)),
+            (None, Stated::AtMost) => format!(" / \u{2264}{}", percent(ALARM)),
         };
         let of = if alarms.of < self.findings.streams {
             format!(" of {}", grouped(alarms.of))
         } else {
             String::new()
         };
-        format!("{}{of} / {should}", rate(alarms))
+        format!("{}{of}{should}", rate(alarms))
     }
 
     /// What a reader must know to judge these numbers.
@@ -127,12 +118,11 @@ impl StrategiesReport<'_> {
         }
         let mut note = format!(
             "Detectors look at one stream until its decision, without the truth, and alarm at p < {ALARM}. After the slash stands how often \
-             they state to alarm in vain, in large samples; or that there is something to find"
+             they state to alarm in vain, in large samples."
         );
         if !found.is_empty() {
-            note.push_str(&format!(" ({})", found.join(", ")));
+            note.push_str(&format!(" *: there is something to find ({}).", found.join(", ")));
         }
-        note.push('.');
         let all = self.findings.strategies.len();
         for (detector, reason, names) in not_asked {
             let of = if names.len() == all { String::new() } else { format!(" of {}", names.join(", ")) };

@@ -41,8 +41,9 @@ impl StrategiesReport<'_> {
                 let mut title = told.title.clone();
                 title[..1].make_ascii_uppercase();
                 // Words stand to the left, numbers to the right.
-                let is_words =
-                    |column: usize| ["controls", "chosen", "shown at the end"].contains(&told.heads[column]);
+                let is_words = |column: usize| {
+                    ["controls", "chosen", "shown at the end", "weights"].contains(&told.heads[column])
+                };
                 let head = |(index, head): (usize, &&str)| {
                     if index == 0 || is_words(index) { (*head).to_owned() } else { format!("#{head}") }
                 };
