@@ -5,7 +5,7 @@ use std::collections::BinaryHeap;
 
 use crate::base::{Seed, SimTime};
 use crate::experiment::allocation::Visitor;
-use crate::experiment::course::{Course, Prepared, Recorder};
+use crate::experiment::course::{Course, Given, Prepared, Recorder, Stage};
 use crate::experiment::users::{Population, User, Users};
 use crate::statistics::dice::Dice;
 
@@ -19,10 +19,17 @@ impl Prepared<'_> {
     /// The same, of so many users who are the unit if they keep their arm, or of visits.
     fn course_of(&self, population: &Population, seed: Seed, users: Option<u64>) -> Course {
         let dice = Dice::new(&mut seed.stream("experiment/allocation"));
+        let stage = Stage {
+            truth: population.truth(),
+            rates: population.rates(),
+            end: population.end(),
+            users,
+            segments: population.segments(),
+        };
         let mut stream = Stream {
             users: population.users(seed),
             population,
-            recorder: self.begin(population.truth(), population.end(), users, population.segments(), dice),
+            recorder: self.begin(stage, dice),
             sticky: self.strategy().sticky,
             late: BinaryHeap::new(),
         };
@@ -38,6 +45,7 @@ struct Late {
     visit: u64,
     visitor: Visitor,
     arm: usize,
+    day: usize,
     success: bool,
     /// The bits of the probability with which the arm was chosen.
     probability: u64,
@@ -113,8 +121,9 @@ impl Stream<'_> {
     fn mature(&mut self, at: SimTime) {
         while self.late.peek().is_some_and(|Reverse(late)| late.at <= at) {
             let Some(Reverse(late)) = self.late.pop() else { return };
-            let probability = f64::from_bits(late.probability);
-            self.recorder.know(late.visitor, late.arm, late.success, probability);
+            let Late { visitor, arm, day, success, probability, .. } = late;
+            let probability = f64::from_bits(probability);
+            self.recorder.know(&Given { visitor, arm, day, probability }, success);
         }
     }
 
@@ -122,18 +131,20 @@ impl Stream<'_> {
     #[inline]
     fn visit(&mut self, user: &User, visit: u32, at: SimTime, kept: Option<(usize, f64)>) -> (usize, f64) {
         let assignment = || if self.sticky { user.assignment() } else { user.assignment_of(visit) };
-        let (arm, probability) = self.recorder.choose(user.segment, kept, assignment);
-        self.recorder.shown(arm, (!user.bot).then(|| self.population.rates_of(user.segment, at)));
         let visitor = Visitor { user: user.number, segment: user.segment };
+        let given = self.recorder.choose(visitor, kept, assignment);
+        self.recorder.shown(&given, !user.bot);
+        let Given { arm, day, probability, .. } = given;
         let response = self.users.response(user, visit, at, arm);
         if response.delay.is_zero() {
-            self.recorder.know(visitor, arm, response.success, probability);
+            self.recorder.know(&given, response.success);
         } else {
             self.late.push(Reverse(Late {
                 at: at + response.delay,
                 visit: self.recorder.visits(),
                 visitor,
                 arm,
+                day,
                 success: response.success,
                 probability: probability.to_bits(),
             }));

@@ -4,10 +4,12 @@
 
 use crate::base::SimTime;
 use crate::experiment::allocation::{Allocator, Lesson, Visitor};
+use crate::experiment::epochs::{Effect, Epochs};
 use crate::experiment::stopping::{Decision, Rule};
 use crate::experiment::strategy::{Strategy, Unit};
 use crate::experiment::tally::{Seen, Tally};
 use crate::experiment::users::evenly;
+use crate::experiment::validity::Detector;
 use crate::statistics::Interval;
 use crate::statistics::bandit::Outcome;
 use crate::statistics::dice::Dice;
@@ -46,6 +48,21 @@ pub struct Course {
     pub false_alarm: bool,
     /// Whether all of its intervals contain the truth; nothing if it could not give one of each arm.
     pub covers: Option<bool>,
+    /// What each arm but the control did until then, and what was estimated of it; nothing of one that nothing could be estimated of.
+    pub effects: Vec<Option<Effect>>,
+    /// The p-value of each detector, as [`Detector::ALL`] lists them; nothing of one that was not asked.
+    pub detected: [Option<f64>; Detector::ALL.len()],
+}
+
+/// The arm whose difference from the control stands for all of them: the best of the others by the truth, the first of several.
+pub fn contrast(truth: &[f64]) -> usize {
+    let mut best = 1;
+    for (arm, rate) in truth.iter().enumerate().skip(2) {
+        if truth[best] < *rate {
+            best = arm;
+        }
+    }
+    best
 }
 
 /// How much worse an arm is than the best of these.
@@ -86,25 +103,22 @@ impl<'strategy> Prepared<'strategy> {
         self.strategy
     }
 
-    /// A course that begins now. `truth` is the rate of each arm that a decision should go by; `users` is how many there will be, if some come
-    /// more than once, and `segments` of how many kinds they are.
-    pub(super) fn begin<'run>(
-        &'run self,
-        truth: &'run [f64],
-        end: SimTime,
-        users: Option<u64>,
-        segments: usize,
-        dice: Dice,
-    ) -> Recorder<'run> {
+    /// A course that begins now.
+    pub(super) fn begin<'run>(&'run self, stage: Stage<'run>, dice: Dice) -> Recorder<'run> {
+        let Stage { truth, rates, end, users, segments } = stage;
         let arms = truth.len();
+        let unit = self.strategy.unit(users.is_some());
         Recorder {
+            strategy: self.strategy,
+            unit,
             rule: &self.rule,
             truth,
             end,
+            epochs: Epochs::new(rates, arms, segments, end),
             allocator: Allocator::new(self.strategy, arms, segments, dice),
             batch: self.strategy.batch,
             tallies: vec![Tally::default(); arms],
-            seen: match (self.strategy.unit(users.is_some()), users) {
+            seen: match (unit, users) {
                 (Unit::User, Some(users)) => vec![Seen::default(); users as usize],
                 _ => Vec::new(),
             },
@@ -124,19 +138,50 @@ impl<'strategy> Prepared<'strategy> {
     }
 }
 
+/// Where a course takes place.
+pub(super) struct Stage<'run> {
+    /// The rate of each arm that a decision should go by.
+    pub(super) truth: &'run [f64],
+    /// By hour, segment and arm: the rate among humans. Rates that never change may be those of one hour.
+    pub(super) rates: &'run [f64],
+    /// When it ends.
+    pub(super) end: SimTime,
+    /// How many users there will be, if some come more than once.
+    pub(super) users: Option<u64>,
+    /// Of how many kinds they are.
+    pub(super) segments: usize,
+}
+
+/// A visit that was given an arm.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub(super) struct Given {
+    pub(super) visitor: Visitor,
+    pub(super) arm: usize,
+    /// On which day.
+    pub(super) day: usize,
+    /// With which probability the arm was chosen.
+    pub(super) probability: f64,
+}
+
 /// How a stream ended, at which look.
 struct Ended {
     decision: Decision,
     at: SimTime,
     visits: u64,
     covers: Option<bool>,
+    effects: Vec<Option<Effect>>,
+    detected: [Option<f64>; Detector::ALL.len()],
 }
 
 /// A course on its way.
 pub(super) struct Recorder<'run> {
+    strategy: &'run Strategy,
+    unit: Unit,
     rule: &'run Rule,
     truth: &'run [f64],
     end: SimTime,
+    /// What is known by day and segment.
+    epochs: Epochs<'run>,
     allocator: Allocator,
     batch: u64,
     /// What is known.
@@ -182,12 +227,25 @@ impl Recorder<'_> {
         // Of several, all must.
         let all: Option<Vec<bool>> = intervals.iter().zip(&self.truth[1..]).map(covers).collect();
         let covers = all.map(|all| all.into_iter().all(|covers| covers));
-        self.ended = Some(Ended { decision, at, visits: self.visits, covers });
+        let effects = (1..self.truth.len()).map(|arm| self.epochs.effect(arm)).collect();
+        let (visits, detected) = (self.visits, self.detect());
+        self.ended = Some(Ended { decision, at, visits, covers, effects, detected });
     }
 
-    /// Notes how things stand at each checkpoint until a time.
+    /// What each detector says that is asked.
+    fn detect(&self) -> [Option<f64>; Detector::ALL.len()] {
+        let (strategy, arm) = (self.strategy, contrast(self.truth));
+        let [_, _, segments] = self.epochs.counts();
+        Detector::ALL.map(|detector| {
+            let asked = detector.refusal(strategy, self.unit, segments).is_none();
+            asked.then(|| detector.p(strategy, &self.epochs, arm)).flatten()
+        })
+    }
+
+    /// Comes to a time, and notes how things stood at each checkpoint until then.
     #[inline]
     pub(super) fn tell_until(&mut self, at: SimTime) {
+        self.epochs.come_to(at);
         while self.checkpoint < CHECKPOINTS && evenly(self.end, self.checkpoint, CHECKPOINTS) <= at {
             self.regret.push(self.lost);
             let all: u64 = self.shown.iter().sum();
@@ -197,14 +255,16 @@ impl Recorder<'_> {
         }
     }
 
-    /// An outcome of a visitor becomes known, of a visit whose arm was chosen with this probability.
+    /// The outcome of a visit becomes known.
     #[inline]
-    pub(super) fn know(&mut self, visitor: Visitor, arm: usize, success: bool, probability: f64) {
+    pub(super) fn know(&mut self, given: &Given, success: bool) {
+        let Given { visitor, arm, day, probability } = *given;
         let tally = &mut self.tallies[arm];
         if self.ended.is_some() {
             tally.add(success);
             return;
         }
+        self.epochs.know(day, visitor.segment, arm, success);
         match self.seen.get_mut(visitor.user as usize) {
             Some(seen) => tally.add_of(seen, success),
             None => tally.add(success),
@@ -218,33 +278,43 @@ impl Recorder<'_> {
         }
     }
 
-    /// The arm of a visit of a user of this segment who has `kept` one, or needs one, and the probability with which it was chosen.
-    /// `assignment` is a uniform number that is the user's own, for fixed shares. A kept arm goes with the probability with which it was chosen.
+    /// Gives a visitor the arm that it has `kept`, or one that it needs. `assignment` is a uniform number that is the user's own, for fixed
+    /// shares. A kept arm goes with the probability with which it was chosen.
     #[inline]
     pub(super) fn choose(
         &mut self,
-        segment: usize,
+        visitor: Visitor,
         kept: Option<(usize, f64)>,
         assignment: impl FnOnce() -> f64,
-    ) -> (usize, f64) {
+    ) -> Given {
+        let day = self.epochs.day();
         if let Some(ended) = &self.ended {
-            return (ended.decision.arm, 1.0);
+            return Given { visitor, arm: ended.decision.arm, day, probability: 1.0 };
         }
         if 1 < self.batch && self.batches < self.visits / self.batch {
             let Self { unlearnt, allocator, .. } = self;
             unlearnt.drain(..).for_each(|lesson| allocator.observe(&lesson));
             self.batches = self.visits / self.batch;
         }
-        kept.unwrap_or_else(|| self.allocator.choose(segment, assignment))
+        let (arm, probability) = kept.unwrap_or_else(|| {
+            let chosen = self.allocator.choose(visitor.segment, assignment);
+            self.epochs.assign(visitor.segment, chosen.0);
+            chosen
+        });
+        Given { visitor, arm, day, probability }
     }
 
-    /// A visit was shown an arm. `rates` are those of all arms at that time, of a visit at which something could be lost.
+    /// A visit was shown its arm; of a human, something could be lost at it.
     #[inline]
-    pub(super) fn shown(&mut self, arm: usize, rates: Option<&[f64]>) {
+    pub(super) fn shown(&mut self, given: &Given, human: bool) {
+        let Given { visitor: Visitor { segment, .. }, arm, .. } = *given;
         self.visits += 1;
         self.shown[arm] += 1;
-        if let Some(rates) = rates {
-            let loss = loss(rates, arm);
+        if self.ended.is_none() {
+            self.epochs.visit(segment, human);
+        }
+        if human {
+            let loss = self.epochs.loss(segment, arm);
             self.lost += loss;
             self.humans += 1;
             self.worse += u64::from(SAME < loss);
@@ -261,7 +331,8 @@ impl Recorder<'_> {
     pub(super) fn told(self) -> Course {
         assert_eq!(self.looked, self.rule.looks().len(), "the last look is at the end");
         assert_eq!(self.regret.len(), CHECKPOINTS, "the last checkpoint is at the end");
-        let Ended { decision, at, visits, covers } = self.ended.expect("the last look decides");
+        let Ended { decision, at, visits, covers, effects, detected } =
+            self.ended.expect("the last look decides");
         Course {
             regret: self.regret,
             allocation: self.allocation,
@@ -275,6 +346,8 @@ impl Recorder<'_> {
             right: is_right(decision, self.truth),
             false_alarm: is_false_alarm(decision, self.truth),
             covers,
+            effects,
+            detected,
         }
     }
 }

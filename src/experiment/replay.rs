@@ -11,7 +11,7 @@
 
 use crate::base::{Seed, SimTime};
 use crate::experiment::allocation::Visitor;
-use crate::experiment::course::{Course, Prepared, Recorder};
+use crate::experiment::course::{Course, Prepared, Recorder, Stage};
 use crate::experiment::log::{Impression, Log};
 use crate::statistics::dice::Dice;
 
@@ -57,20 +57,17 @@ impl Prepared<'_> {
     /// One pass. Time goes on with every impression of the log, whether it matches or not.
     fn pass(&self, log: &Log, order: &[Impression], dice: Dice, mut assignments: Dice) -> Course {
         let (end, count) = (log.end(), order.len() as u128);
-        let mut recorder = self.begin(log.rates(), end, None, 1, dice);
+        let stage = Stage { truth: log.rates(), rates: log.rates(), end, users: None, segments: 1 };
+        let mut recorder = self.begin(stage, dice);
         for (number, impression) in order.iter().enumerate() {
             let at = SimTime::from_nanos((u128::from(end.as_nanos()) * number as u128 / count) as u64);
             come_to(&mut recorder, at);
             let assignment = assignments.uniform();
-            let (arm, probability) = recorder.choose(0, None, || assignment);
-            if arm == impression.arm {
-                recorder.shown(arm, Some(log.rates()));
-                recorder.know(
-                    Visitor { user: number as u64, segment: 0 },
-                    arm,
-                    impression.clicked,
-                    probability,
-                );
+            let visitor = Visitor { user: number as u64, segment: 0 };
+            let given = recorder.choose(visitor, None, || assignment);
+            if given.arm == impression.arm {
+                recorder.shown(&given, true);
+                recorder.know(&given, impression.clicked);
             }
         }
         come_to(&mut recorder, end);

@@ -18,6 +18,7 @@ mod run;
 pub mod shrink;
 pub mod strategies;
 pub mod sweep;
+pub mod trust;
 pub mod variants;
 #[cfg(test)]
 pub(crate) mod sample;

@@ -14,6 +14,7 @@ use crate::experiment::stopping;
 use crate::experiment::strategy::{Strategy, Unit};
 use crate::experiment::users::Population;
 use crate::lab::crew::in_order;
+use crate::lab::trust::Trust;
 use crate::scenario::{Study, Visitors};
 use crate::statistics::binomial::clopper_pearson;
 use crate::statistics::means::{Difference, Moments, paired};
@@ -114,6 +115,8 @@ pub struct Found {
     /// How often its intervals contained the truth, of the streams in which it could give one of each arm; nothing of a log, and where
     /// there is no one arm.
     pub coverage: Option<Rate>,
+    /// Whether what it says of arms can be believed; nothing of a log, whose truth is an estimate.
+    pub trust: Option<Trust>,
     /// What it got from a log.
     pub earned: Option<Earned>,
     /// After how many days it decided: the quantiles 5, 50 and 95 %, with intervals by order statistics.
@@ -181,7 +184,7 @@ impl Rate {
         Self { happened, of, interval: clopper_pearson(happened, of, CONFIDENCE) }
     }
 
-    fn of(outcomes: impl Iterator<Item = bool>) -> Option<Self> {
+    pub(super) fn of(outcomes: impl Iterator<Item = bool>) -> Option<Self> {
         let (mut happened, mut of) = (0, 0);
         outcomes.for_each(|outcome| {
             happened += u64::from(outcome);
@@ -192,7 +195,7 @@ impl Rate {
 }
 
 impl Mean {
-    fn of(values: impl Iterator<Item = f64>) -> Self {
+    pub(super) fn of(values: impl Iterator<Item = f64>) -> Self {
         over_streams(values).into()
     }
 }
@@ -215,7 +218,12 @@ pub fn compare(study: &Study, jobs: usize, tell: &(dyn Fn(u64) + Sync)) -> Findi
             let population = Population::new(model);
             let courses = run(study, jobs, tell, |prepared, seed| prepared.course(&population, seed));
             let names = model.arms.iter().map(|arm| arm.name.clone()).collect();
-            findings(study, names, population.truth(), &courses)
+            let mut findings = findings(study, names, population.truth(), &courses);
+            let all = findings.strategies.iter_mut().zip(&study.strategies).zip(&courses);
+            for ((found, strategy), courses) in all {
+                found.trust = Some(Trust::of(strategy, &population, courses));
+            }
+            findings
         }
         Visitors::Log(log) => {
             let replayed = run(study, jobs, tell, |prepared, seed| prepared.replay(log, seed));
@@ -412,6 +420,7 @@ fn found(
         right: one_arm.then(|| rate(|course| course.right)),
         false_alarms: one_arm.then(|| rate(|course| course.false_alarm)),
         coverage: Rate::of(courses.iter().filter_map(|course| course.covers)).filter(|_| one_arm),
+        trust: None,
         earned: None,
         days: [0.05, 0.5, 0.95].map(by_day),
         days_mean: Mean::of(courses.iter().map(day)),

@@ -20,6 +20,7 @@ mod sweep;
 pub mod tables;
 mod text;
 mod timeline;
+mod trust;
 
 use std::path::Path;
 

@@ -10,6 +10,7 @@ use crate::lab::strategies::{CONFIDENCE, Earned, Findings, Found, LogFacts, Mean
 use crate::report::command::{quoted, settings};
 use crate::report::compare::write_rows;
 use crate::report::text::{grouped, significant};
+use crate::report::trust::{DetectorDocument, EstimatedDocument};
 use crate::scenario::{Study, Visitors};
 use crate::statistics::{Interval, student};
 
@@ -208,30 +209,30 @@ impl StrategiesReport<'_> {
             found().map(|found| std::iter::once(found.name.clone()).chain(cells(found)).collect()).collect()
         };
         let costs = Table {
-            title: COSTS,
-            heads: &["strategy", "regret", "against the first", "visits under a worse arm"],
+            title: COSTS.to_owned(),
+            heads: vec!["strategy", "regret", "against the first", "visits under a worse arm"],
             rows: rows(|found| {
                 let against = found.against_first.as_ref().map_or("-".to_owned(), mean);
                 vec![mean(&found.final_regret), against, mean(&found.worse)]
             }),
         };
         let times = Table {
-            title: "when it decides",
-            heads: &["strategy", "before the end", "days", "5% by day", "50% by", "95% by", "visits"],
+            title: "when it decides".to_owned(),
+            heads: vec!["strategy", "before the end", "days", "5% by day", "50% by", "95% by", "visits"],
             rows: rows(|found| {
                 let [early, half, late] = found.days.map(|day| mean(&day));
                 vec![rate(&found.early), mean(&found.days_mean), early, half, late, mean(&found.visits_until)]
             }),
         };
         let ends = Table {
-            title: "which arm it ends with",
-            heads: &["strategy", "chosen", "shown at the end"],
+            title: "which arm it ends with".to_owned(),
+            heads: vec!["strategy", "chosen", "shown at the end"],
             rows: found().map(|found| self.ended(found)).collect(),
         };
         if let Some(log) = &self.findings.log {
             let earned = Table {
-                title: "what it earns",
-                heads: &[
+                title: "what it earns".to_owned(),
+                heads: vec![
                     "strategy",
                     "clicked, %",
                     "against random",
@@ -246,8 +247,8 @@ impl StrategiesReport<'_> {
                 }),
             };
             let choices = Table {
-                title: "what it chooses",
-                heads: &["strategy", "the best logged arm", "controls"],
+                title: "what it chooses".to_owned(),
+                heads: vec!["strategy", "the best logged arm", "controls"],
                 rows: rows(|found| {
                     let right = found.right.as_ref().map_or("-".to_owned(), rate);
                     vec![right, found.controls.clone()]
@@ -257,8 +258,8 @@ impl StrategiesReport<'_> {
         }
         let mut tables = vec![
             Table {
-                title: "how often it errs",
-                heads: &["strategy", "right", "false alarms", "coverage", "controls"],
+                title: "how often it errs".to_owned(),
+                heads: vec!["strategy", "right", "false alarms", "coverage", "controls"],
                 rows: rows(|found| {
                     let [right, alarms, coverage] = [&found.right, &found.false_alarms, &found.coverage]
                         .map(|share| share.as_ref().map_or("none".to_owned(), rate));
@@ -269,6 +270,7 @@ impl StrategiesReport<'_> {
             times,
             ends,
         ];
+        tables.extend(self.tables_of_trust());
         // Where arms are alike nothing is lost.
         tables.retain(|table| !(self.is_a_a() && table.title == COSTS));
         tables
@@ -308,8 +310,8 @@ impl StrategiesReport<'_> {
             vec![name.to_owned(), grouped(share.of), grouped(share.happened), points(rate)]
         };
         Table {
-            title: "what was logged",
-            heads: &["arm", "impressions", "clicks", "clicked, %"],
+            title: "what was logged".to_owned(),
+            heads: vec!["arm", "impressions", "clicks", "clicked, %"],
             rows: arms.chain([("all, at random", &log.random)]).map(row).collect(),
         }
     }
@@ -348,6 +350,7 @@ impl StrategiesReport<'_> {
             let note = "Each arm is tested against the first, at the probability of a false alarm over their number (Bonferroni).";
             notes.insert(2, note.to_owned());
         }
+        notes.extend(self.notes_of_trust());
         notes
     }
 
@@ -434,8 +437,8 @@ impl StrategiesReport<'_> {
 
 /// One table of a report: a row for each strategy, or for each arm.
 pub(super) struct Table {
-    pub(super) title: &'static str,
-    pub(super) heads: &'static [&'static str],
+    pub(super) title: String,
+    pub(super) heads: Vec<&'static str>,
     pub(super) rows: Vec<Vec<String>>,
 }
 
@@ -483,6 +486,12 @@ struct StrategyDocument<'study> {
     right: Option<RateDocument>,
     false_alarms: Option<RateDocument>,
     coverage: Option<RateDocument>,
+    /// By arm but the control: how far estimates of its effect are off. Not of a replay of a log.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    estimates: Vec<Option<EstimatedDocument>>,
+    /// How often detectors of invalid experiments alarm. Not of a replay of a log.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    detectors: Vec<DetectorDocument>,
     /// Of a replay of a log.
     #[serde(skip_serializing_if = "Option::is_none")]
     earned: Option<EarnedDocument>,
@@ -503,16 +512,18 @@ struct StrategyDocument<'study> {
     allocation_intervals: Vec<Vec<[f64; 2]>>,
 }
 
+/// A share with its interval.
 #[derive(Serialize)]
-struct RateDocument {
+pub(super) struct RateDocument {
     share: f64,
     interval: [f64; 2],
     happened: u64,
     of: u64,
 }
 
+/// A mean with its interval.
 #[derive(Serialize)]
-struct MeanDocument {
+pub(super) struct MeanDocument {
     mean: f64,
     interval: [f64; 2],
 }
@@ -526,6 +537,8 @@ impl<'study> StrategyDocument<'study> {
             right: found.right.as_ref().map(RateDocument::of),
             false_alarms: found.false_alarms.as_ref().map(RateDocument::of),
             coverage: found.coverage.as_ref().map(RateDocument::of),
+            estimates: EstimatedDocument::all(found),
+            detectors: DetectorDocument::all(found),
             earned: found.earned.as_ref().map(|earned| EarnedDocument {
                 matched: MeanDocument::of(&earned.matched),
                 rate: MeanDocument::of(&earned.rate),
@@ -551,13 +564,13 @@ impl<'study> StrategyDocument<'study> {
 }
 
 impl RateDocument {
-    fn of(rate: &Rate) -> Self {
+    pub(super) fn of(rate: &Rate) -> Self {
         Self { share: rate.value(), interval: ends(rate.interval), happened: rate.happened, of: rate.of }
     }
 }
 
 impl MeanDocument {
-    fn of(mean: &Mean) -> Self {
+    pub(super) fn of(mean: &Mean) -> Self {
         Self { mean: mean.value, interval: ends(mean.interval) }
     }
 }

@@ -96,6 +96,17 @@ fn who_peeks_is_wrong_far_more_often_than_said_and_a_sequential_test_is_not() {
     assert_eq!(told["visits"], 2 * 200 * 6000);
     let shared = told["strategies"][1]["against_first"]["mean"].as_f64();
     assert_eq!(shared, Some(0.0), "nothing is lost among arms that are alike");
+    for (index, strategy) in told["strategies"].as_array().expect("a list").iter().enumerate() {
+        let [ratio, segments] = [0, 2].map(|detector| &strategy["detectors"][detector]);
+        assert_eq!(ratio["at_most"], true, "it stops when it likes: {ratio}");
+        assert!(ratio["alarms"]["interval"][0].as_f64().is_some_and(|low| low < 0.05), "{ratio}");
+        assert_eq!(segments["not_asked"], "there are no segments");
+        let estimate = &strategy["estimates"][0];
+        let coverage = |of: &str| estimate[of]["coverage"]["share"].as_f64().expect("a number");
+        // Whoever stops on a good day has no intervals that hold, however they are weighted.
+        let held = if index == 0 { 0.0..0.85 } else { 0.88..1.0 };
+        assert!(held.contains(&coverage("pooled")) && held.contains(&coverage("by_epoch")), "{estimate}");
+    }
 }
 
 #[test]
@@ -254,19 +265,44 @@ fn the_summary_has_an_interval_at_each_number_and_the_page_shows_it() {
       EXP3          better 100.0% [83.2, 100.0], control 0.0% [0.0, 16.8], worse 0.0% [0.0, 16.8]  better 85.8 [83.1, 88.4]%, control 7.5 [5.55, 9.46]%, worse 6.74 [4.69, 8.78]%
       UCB1, window  better 100.0% [83.2, 100.0], control 0.0% [0.0, 16.8], worse 0.0% [0.0, 16.8]  better 100 [100, 100]%, control 0 [0, 0]%, worse 0 [0, 0]%
 
+    how far its estimate of the effect of better against control is off, in points
+      strategy      weights   bias                     error               coverage  streams
+      one look      pooled    0.00635 [-0.674, 0.687]  1.13 [0.715, 1.54]  -         20
+      one look      by epoch  0.0669 [-0.593, 0.727]   1.1 [0.698, 1.5]    -         20
+      Thompson      pooled    1.28 [-0.0521, 2.61]     2.62 [1.87, 3.37]   -         20
+      Thompson      by epoch  1.16 [-0.26, 2.58]       2.52 [1.6, 3.45]    -         20
+      EXP3          pooled    0.241 [-0.678, 1.16]     1.52 [0.952, 2.09]  -         20
+      EXP3          by epoch  -0.397 [-1.39, 0.595]    1.62 [0.983, 2.27]  -         20
+      UCB1, window  pooled    0.546 [-0.842, 1.93]     2.48 [1.72, 3.24]   -         20
+      UCB1, window  by epoch  0.718 [-0.771, 2.21]     2.6 [1.72, 3.48]    -         20
+
+    how often detectors of invalid experiments alarm
+      strategy      sample ratio           shares by day
+      one look      0.0% [0.0, 16.8] / 5%  10.0% [1.2, 31.7] / 5%
+      Thompson      not asked              100.0% [83.2, 100.0] *
+      EXP3          not asked              100.0% [83.2, 100.0] *
+      UCB1, window  not asked              60.0% [36.1, 80.9] *
+
     Intervals cover 95% each, over 20 streams: shares by Clopper and Pearson, means by Student, the days until which so many have decided by order statistics. Every strategy met the same users, and `against the first` is of pairs. The headline allows for the number of strategies (Bonferroni).
     right: chose the best arm, or one of several. false alarms: said that arms differ, or left the control, without a reason in the truth. coverage: how often all its intervals of effects held the truth.
     Each arm is tested against the first, at the probability of a false alarm over their number (Bonferroni).
     Users come again and keep their arm, so tests count users: an arm's rate is the ratio of two means over them, with the variance of the delta method.
     regret: successes lost against the best arm of each moment, until the end of the stream: after its decision everybody gets the arm that it chose.
+    pooled: the difference of the shares of all visits of each arm until the decision, as it is mostly reported. by epoch: the difference within each day and segment, weighted by all visits of it; days with fewer than 10 known outcomes of an arm go together with the next. Both should be the difference of true rates, averaged over all visits until then. bias: the mean of estimate less truth. error: how far off it is in one stream. coverage: how often its 95% interval held the truth, not told where users come again and keep their arm. By epoch is unbiased where shares do not move within a day and no arm is given up (learning by the day, a floor); neither allows for stopping early.
+    Detectors look at one stream until its decision, without the truth, and alarm at p < 0.05. After the slash stands how often they state to alarm in vain, in large samples. *: there is something to find (it moves its shares). Not asked: shares by segment: there are no segments. Not asked: novelty, aversion: users come again, so that days are not independent. Not asked: effect by weekday: users come again, so that days are not independent. Not asked: sample ratio of Thompson, EXP3, UCB1, window: shares move, and with which probability arms are chosen is not logged.
 
     repeat   wavetank compare s.toml --streams 20 --seed 1
     "#);
     #[expect(clippy::disallowed_methods, reason = "the test reads a page of the user's")]
     let page = std::fs::read_to_string(folder.join("out/page.html")).expect("it was written");
-    for text in
-        ["<h1>", "Mean regret of all strategies", "Regret against one look", "wavetank compare s.toml"]
-    {
+    for text in [
+        "<h1>",
+        "Mean regret of all strategies",
+        "Regret against one look",
+        "Estimates of the effect of better against control are off by more than chance under 0 of 4",
+        "How often detectors of invalid experiments alarm",
+        "wavetank compare s.toml",
+    ] {
         assert!(page.contains(text), "{text}: {page}");
     }
     assert_eq!(
@@ -381,6 +417,8 @@ fn a_log_is_replayed_and_tells_who_would_have_earned_more_than_chance() {
         assert!(
             told["strategies"][strategy]["false_alarms"].is_null()
                 && told["strategies"][strategy]["coverage"].is_null()
+                && told["strategies"][strategy]["estimates"].is_null()
+                && told["strategies"][strategy]["detectors"].is_null()
         );
     }
     // By fixed shares all impressions count alike: the random policy's rate, but for the order.

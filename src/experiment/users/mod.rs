@@ -19,4 +19,4 @@ pub use draws::{Response, User, Users};
 pub(super) use model::{ARMS_MAX, DAYS_MAX};
 pub use model::{Arm, Bots, Delay, DelayShape, Novelty, Returning, Season, Segment, UserModel};
 pub use population::Population;
-pub(super) use population::{DAY, evenly};
+pub(super) use population::{DAY, HOUR, evenly};

@@ -7,8 +7,11 @@ use crate::experiment::users::model::{Season, UserModel};
 use crate::statistics::quadrature::Rule;
 use crate::statistics::root;
 
-pub(super) const HOUR: u64 = 3_600_000_000_000;
+pub(in crate::experiment) const HOUR: u64 = 3_600_000_000_000;
 pub(in crate::experiment) const DAY: u64 = 24 * HOUR;
+
+/// By how much effects that are the same may differ.
+const ROUNDING: f64 = 1e-12;
 
 /// When a stream that ends at `end` has its moment `at` (from 0 on) of `count` that are evenly spaced; the last is its end.
 pub(in crate::experiment) fn evenly(end: SimTime, at: usize, count: usize) -> SimTime {
@@ -125,11 +128,21 @@ impl Population {
         &self.averages[row..row + self.arms]
     }
 
-    /// The rate of each arm among the humans of a segment at a moment.
-    #[inline]
-    pub fn rates_of(&self, segment: usize, at: SimTime) -> &[f64] {
-        let row = self.row(segment, at);
-        &self.rates[row..row + self.arms]
+    /// By hour, segment and arm: the rate among humans.
+    pub(in crate::experiment) fn rates(&self) -> &[f64] {
+        &self.rates
+    }
+
+    /// Whether what an arm does against the control, in points, differs from day to day, averaged over segments.
+    pub fn effect_changes(&self) -> bool {
+        let effects = |day: &[f64]| -> Vec<f64> {
+            let of =
+                |arm: usize| day.chunks(self.arms).map(|rates| rates[arm] - rates[0]).sum::<f64>() / 24.0;
+            (0..self.arms).map(of).collect()
+        };
+        let mut days = self.averages.chunks(24 * self.arms).map(effects);
+        let first = days.next().unwrap_or_default();
+        days.any(|day| day.iter().zip(&first).any(|(effect, first)| ROUNDING < (effect - first).abs()))
     }
 
     /// Where the rates of a segment at a moment begin.

@@ -125,8 +125,9 @@ fn segments_have_their_own_rates_and_arms_the_average() {
         assert!(found.iter().zip(expected).all(|(one, other)| (one - other).abs() < 1e-9), "{found:?}");
     };
     let noon = SimTime::from_nanos(5 * DAY + 12 * HOUR);
-    near(population.rates_of(0, noon), [0.05, 0.12]);
-    near(population.rates_of(1, noon), [0.15, 0.03]);
+    let rates_of = |segment: usize| &population.rates()[population.row(segment, noon)..][..2];
+    near(rates_of(0), [0.05, 0.12]);
+    near(rates_of(1), [0.15, 0.03]);
     near(population.rates_at(noon), [0.075, 0.0975]);
     near(population.truth(), [0.075, 0.0975]);
     let users = population.users(Seed::new(5));

@@ -3,6 +3,7 @@
 use std::fmt::{self, Write};
 
 use crate::lab::strategies::{Found, Mean};
+use crate::lab::trust::Off;
 use crate::report::StrategiesReport;
 use crate::report::html::chart::{Line, LineChart};
 use crate::report::html::pairs::{Way, forest_axis, forest_row, forest_scale};
@@ -33,14 +34,16 @@ impl StrategiesReport<'_> {
                     self.write_regret(out)?;
                     self.write_against_first(out)?;
                 }
+                self.write_estimates(out)?;
             }
             self.write_allocation(out)?;
             for told in self.tables() {
-                let mut title = told.title.to_owned();
+                let mut title = told.title.clone();
                 title[..1].make_ascii_uppercase();
                 // Words stand to the left, numbers to the right.
-                let is_words =
-                    |column: usize| ["controls", "chosen", "shown at the end"].contains(&told.heads[column]);
+                let is_words = |column: usize| {
+                    ["controls", "chosen", "shown at the end", "weights"].contains(&told.heads[column])
+                };
                 let head = |(index, head): (usize, &&str)| {
                     if index == 0 || is_words(index) { (*head).to_owned() } else { format!("#{head}") }
                 };
@@ -205,6 +208,55 @@ impl StrategiesReport<'_> {
         }
         write!(out, "<div></div><div>")?;
         forest_scale(out, &axis, "successes lost beyond those of the first")?;
+        writeln!(out, "</div><div></div>\n</div>")
+    }
+
+    /// How far estimates are off.
+    fn write_estimates(&self, out: &mut String) -> fmt::Result {
+        let rows: Vec<(&Found, [(&str, Off); 2])> = self
+            .estimates()
+            .map(|(found, of)| (found, [("pooled", of.pooled), ("by epoch", of.by_epoch)]))
+            .collect();
+        if rows.is_empty() {
+            return Ok(());
+        }
+        let hundredfold = |mean: Mean| {
+            let interval = Interval { low: 100.0 * mean.interval.low, high: 100.0 * mean.interval.high };
+            (100.0 * mean.value, interval)
+        };
+        let is_biased = |off: &Off| !off.bias.interval.contains(0.0);
+        let [pooled, by_epoch] =
+            [0, 1].map(|which| rows.iter().filter(|(_, of)| is_biased(&of[which].1)).count());
+        let title = format!(
+            "Estimates of {} are off by more than chance under {pooled} of {} strategies if all visits are pooled, under {by_epoch} by \
+             epoch",
+            self.estimated(),
+            rows.len()
+        );
+        writeln!(out, "<h2>{}</h2>\n<div class=\"key\">", escaped(&title))?;
+        for (way, words) in
+            [(Way::Otherwise, "off by more than chance"), (Way::Unsure, "by chance, if at all")]
+        {
+            let mark = way.mark(11.0, 7.5);
+            write!(out, "<span><svg viewBox=\"0 0 22 15\" aria-hidden=\"true\">{mark}</svg>{words}</span>")?;
+        }
+        writeln!(out, "<span>lines: 95% intervals</span></div>\n<div class=\"forest\">")?;
+        let all = rows.iter().flat_map(|(_, of)| of);
+        let axis = forest_axis(all.map(|(_, off)| hundredfold(off.bias).1), 100.0);
+        for (found, of) in &rows {
+            for (name, off) in of {
+                let way = if is_biased(off) { Way::Otherwise } else { Way::Unsure };
+                let told = points(off.bias);
+                write_name(out, &found.name, name)?;
+                let row = Some(hundredfold(off.bias));
+                forest_row(out, &axis, row, way, &format!("{}, {name}: {told}", found.name))?;
+                let coverage = off.coverage.as_ref().map(rate);
+                let coverage = coverage.map_or(String::new(), |rate| format!("coverage {rate}"));
+                write_value(out, &told, &coverage)?;
+            }
+        }
+        write!(out, "<div></div><div>")?;
+        forest_scale(out, &axis, "mean of estimate less truth, in points")?;
         writeln!(out, "</div><div></div>\n</div>")
     }
 
