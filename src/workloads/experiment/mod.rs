@@ -423,7 +423,7 @@ impl Workload for ExperimentWorkload {
         }
         // Logs that were not read to their ends tell nothing.
         if notebook.awaited.borrow().is_some() {
-            by_the_logs.iter_mut().for_each(|figure| figure.value = None);
+            by_the_logs.iter_mut().for_each(|figure| (figure.value, figure.calibration) = (None, None));
         }
         figures.extend(by_the_logs);
         figures.iter_mut().for_each(|figure| figure.name = format!("{} {}", config.name, figure.name));
