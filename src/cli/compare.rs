@@ -4,17 +4,24 @@ use std::path::{Path, PathBuf};
 
 use crate::cli::run::{create_parent, write_page};
 use crate::cli::sweep::{failed, known, limits, loads, possible, standing, swept};
-use crate::cli::{CompareArguments, Format, print, strategies, tell};
+use crate::cli::{CompareArguments, Format, bad_input, print, strategies, tell};
 use crate::lab::compare::{Comparison, HELD, metrics};
 use crate::lab::sweep::{Axis, Plan};
 use crate::lab::{Verdict, figure_names};
 use crate::report::CompareReport;
-use crate::scenario::{Glance, Kind};
+use crate::scenario::{Glance, Kind, Scenario};
 
 /// Carries the command out; returns its exit code.
 pub(super) fn run(arguments: &CompareArguments) -> u8 {
-    if Glance::at(&arguments.file).kind == Kind::Study {
-        return strategies::run(arguments);
+    match Glance::at(&arguments.file).kind {
+        Kind::Study => return strategies::run(arguments),
+        // Which a project is not, and says so.
+        Kind::Project => {
+            if let Err(error) = Scenario::load(&arguments.file, &[]) {
+                return bad_input(&arguments.file, &error, arguments.format);
+            }
+        }
+        Kind::Scenario => {}
     }
     let (plan, axis, baseline) = match asked(arguments) {
         Ok(asked) => asked,

@@ -108,14 +108,8 @@ impl Scenario {
         path: &Path,
         overrides: &[String],
     ) -> Result<Self, Vec<Mistake>> {
-        for (key, what, verb) in [("strategies", "strategies", "compare"), ("gap", "a project", "impact")] {
-            if document.table.contains_key(key) {
-                let cause = format!("a scenario has none: this is a file of {what}");
-                let message = format!("cannot run {}", path.display());
-                let mistake = document.sources.mistake(document.span(key), message, cause);
-                return Err(vec![mistake.mend(Some(format!("wavetank {verb} {}", path.display())))]);
-            }
-        }
+        let message = format!("cannot run {}", path.display());
+        refuse_others(document, path, &message, "a scenario", &[STRATEGIES, PROJECT])?;
         let mut scenario = Self::from_file(document.scenario()?, path, overrides, document);
         let mut mistakes = check::check(&scenario, document);
         mistakes.extend(check::told(scenario.read_data(), document));
@@ -307,6 +301,31 @@ impl Scenario {
 }
 
 /// Reads a scenario file and what it includes, applies overrides, and hands over the one table that results.
+/// A key that files of one kind have alone, what such a file is, and the command that takes it.
+type Sign = (&'static str, &'static str, &'static str);
+
+const STRATEGIES: Sign = ("strategies", "a file of strategies", "compare");
+const PROJECT: Sign = ("gap", "a file of a project", "impact");
+const SCENARIO: Sign = ("systems", "a scenario", "run");
+
+/// Refuses a file that is for another command, before its keys are: `wanted` says what should be here.
+fn refuse_others(
+    document: &Document<'_>,
+    path: &Path,
+    message: &str,
+    wanted: &str,
+    others: &[Sign],
+) -> Result<(), Vec<Mistake>> {
+    for (key, what, verb) in others {
+        if document.table.contains_key(*key) {
+            let cause = format!("{wanted} has none: this is {what}");
+            let mistake = document.sources.mistake(document.span(key), message.to_owned(), cause);
+            return Err(vec![mistake.mend(Some(format!("wavetank {verb} {}", path.display())))]);
+        }
+    }
+    Ok(())
+}
+
 fn with_document<T>(
     path: &Path,
     overrides: &[String],

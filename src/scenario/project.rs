@@ -9,7 +9,7 @@ use crate::base::Problem;
 use crate::experiment::impact::{Cost, Evidence, GapModel, Reward};
 use crate::scenario::error::{Mistake, ScenarioError};
 use crate::scenario::read::Document;
-use crate::scenario::{check, data, with_document};
+use crate::scenario::{SCENARIO, STRATEGIES, check, data, refuse_others, with_document};
 
 /// A project whose impact can be estimated.
 #[derive(Clone, Debug)]
@@ -53,6 +53,8 @@ impl Project {
     /// Everything that keeps it from being estimated.
     pub fn load(path: &Path, overrides: &[String]) -> Result<Self, ScenarioError> {
         with_document(path, overrides, |document| {
+            let message = format!("cannot estimate what {} would bring", path.display());
+            refuse_others(document, path, &message, "a file of a project", &[STRATEGIES, SCENARIO])?;
             let file = document.project()?;
             let mut problems = Vec::new();
             if file.title.trim().is_empty() {

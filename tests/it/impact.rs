@@ -1,7 +1,7 @@
 //! `wavetank impact`: what a better model would bring and cost.
 
 use crate::command_line::{json, wavetank};
-use crate::scenario_files::folder;
+use crate::scenario_files::{GOOD, folder};
 
 const PROJECT: &str = r#"
 title = "Is a better ranking worth building?"
@@ -100,7 +100,13 @@ fn what_cannot_be_estimated_is_refused_where_it_is_wrong() {
         let all = [told, place, "p.toml:"];
         assert!(all.iter().all(|part| ended.err.contains(part)), "{name}: {}", ended.err);
     }
-    let folder = folder("impact_run", &[("p.toml", PROJECT)]);
-    let ended = wavetank(&folder, &["run", "p.toml"]);
-    assert!(ended.code == 2 && ended.err.contains("wavetank impact p.toml"), "{}", ended.err);
+    let folder = folder("impact_run", &[("p.toml", PROJECT), ("s.toml", GOOD)]);
+    for (arguments, mend) in [
+        (["run", "p.toml"], "wavetank impact p.toml"),
+        (["compare", "p.toml"], "wavetank impact p.toml"),
+        (["impact", "s.toml"], "wavetank run s.toml"),
+    ] {
+        let ended = wavetank(&folder, &arguments);
+        assert!(ended.code == 2 && ended.err.contains(mend), "{arguments:?}: {}", ended.err);
+    }
 }
