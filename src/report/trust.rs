@@ -80,12 +80,13 @@ impl StrategiesReport<'_> {
         format!("{}{of}{should}", rate(alarms))
     }
 
-    /// What a reader must know to judge these numbers.
-    pub(super) fn notes_of_trust(&self) -> Vec<String> {
-        if self.trusted().next().is_none() {
-            return Vec::new();
+    fn note_of_estimates(&self) -> String {
+        if self.estimates().next().is_none() {
+            return format!(
+                "How far estimates are off is not told: no stream has {KNOWN_MIN} known outcomes of both arms in each segment."
+            );
         }
-        let mut notes = vec![format!(
+        format!(
             "pooled: the difference of the shares of all visits of each arm until the decision, as it is mostly reported. by epoch: the \
              difference within each day and segment, weighted by all visits of it; days with fewer than {KNOWN_MIN} known outcomes of an arm \
              go together with the next. Both should be the difference of true rates, averaged over all visits until then. bias: the mean of \
@@ -98,7 +99,15 @@ impl StrategiesReport<'_> {
             } else {
                 ""
             }
-        )];
+        )
+    }
+
+    /// What a reader must know to judge these numbers.
+    pub(super) fn notes_of_trust(&self) -> Vec<String> {
+        if self.trusted().next().is_none() {
+            return Vec::new();
+        }
+        let mut notes = vec![self.note_of_estimates()];
         let mut found: Vec<&str> = Vec::new();
         // By detector and reason: which strategies.
         let mut not_asked: Vec<(Detector, &str, Vec<&str>)> = Vec::new();

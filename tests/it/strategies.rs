@@ -198,6 +198,16 @@ fn what_is_wrong_with_a_file_is_told_with_its_place_and_its_mend() {
 }
 
 #[test]
+fn too_few_users_for_estimates_and_detectors_are_said_to_be() {
+    let few = "title = \"few\"\nstreams = 5\n[users]\nper_day = 5\ndays = 1\nbase = \"5%\"\narms = [{ name = \"a\" }, { name = \"b\" }]\n[[strategies]]\nname = \"t\"\nallocate = \"thompson\"\n";
+    let ended = compare(&folder("strategies_few", &[("s.toml", few)]), &[]);
+    assert_eq!((ended.code, ended.err.as_str()), (0, ""));
+    let untold = "no stream has 10 known outcomes of both arms in each segment";
+    assert!(ended.out.contains(untold) && !ended.out.contains("pooled:"), "{}", ended.out);
+    assert!(ended.out.contains("Not asked: shares by day: too few users, or days."), "{}", ended.out);
+}
+
+#[test]
 fn flags_of_scenarios_and_of_strategies_are_not_mixed_up() {
     let folder = folder("strategies_flags", &[("s.toml", ALIKE), ("scenario.toml", SHORT)]);
     for (arguments, told) in [
