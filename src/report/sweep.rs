@@ -174,10 +174,13 @@ impl SweepReport<'_> {
             return None;
         }
         let least = promised.iter().map(|one| one.spread.found.p).fold(1.0, f64::min);
+        if promised.is_empty() {
+            return Some(format!("none of {} samples must be spread evenly", free.len()));
+        }
         let refuted = self.summary.refuted().count();
         let needless = if free.is_empty() { String::new() } else { format!("; {} need not be", free.len()) };
         Some(format!(
-            "{} of {} samples that must be spread evenly are, the least likely with p {} (refuted below {:.0e}){needless}",
+            "{} of {} samples that must be spread evenly are not refuted, the least likely with p {} (refuted below {:.0e}, which takes hundreds of tests){needless}",
             promised.len() - refuted,
             promised.len(),
             probability(least),
@@ -188,11 +191,7 @@ impl SweepReport<'_> {
     fn write_refuted(&self, out: &mut String, refuted: &PValues) -> fmt::Result {
         writeln!(out, "\nREFUTED   {}", claim(refuted))?;
         writeln!(out, "  in       {}", self.sample(refuted))?;
-        writeln!(
-            out,
-            "  found    {}; one chance in 1e9 is left to an even spread",
-            distance(&refuted.spread)
-        )?;
+        writeln!(out, "  found    {}; refuted below 1e-9", distance(&refuted.spread))?;
         writeln!(out, "  repeat   {}", self.repeat(refuted))
     }
 
@@ -206,7 +205,7 @@ impl SweepReport<'_> {
     /// The command that makes these runs alone again.
     pub(super) fn repeat(&self, PValues { cell, .. }: &PValues) -> String {
         let (files, set) = (vec![cell.file.clone()], cell.set.clone());
-        command(&Plan { files, set, axes: Vec::new(), shard: (1, 1), ..self.plan.clone() })
+        command(&Plan { files, set, axes: Vec::new(), ..self.plan.clone() })
     }
 
     fn write_finding(&self, out: &mut String, finding: &Finding) -> fmt::Result {

@@ -300,7 +300,6 @@ impl Scenario {
     }
 }
 
-/// Reads a scenario file and what it includes, applies overrides, and hands over the one table that results.
 /// A key that files of one kind have alone, what such a file is, and the command that takes it.
 type Sign = (&'static str, &'static str, &'static str);
 
@@ -326,6 +325,7 @@ fn refuse_others(
     Ok(())
 }
 
+/// Reads a scenario file and what it includes, applies overrides, and hands over the one table that results.
 fn with_document<T>(
     path: &Path,
     overrides: &[String],

@@ -143,7 +143,7 @@ fn p_values_that_are_not_spread_evenly_refute_what_every_run_kept() {
     };
     let (text, page, document, junit) = told([0.0, 1.0], true, 0);
     assert!(text.starts_with("HELD: all of 6 runs"), "{text}");
-    assert!(text.contains("p-values 1 of 1 samples that must be spread evenly are"), "{text}");
+    assert!(text.contains("p-values 1 of 1 samples that must be spread evenly are not refuted"), "{text}");
     assert!(page.contains("their distance D from an even spread (120 tests)"), "{page}");
     assert_eq!(document["refuted"].as_array().map(Vec::len), Some(0));
     assert!(junit.contains("<testsuite name=\"p-values\" tests=\"1\" failures=\"0\">"), "{junit}");

@@ -122,7 +122,7 @@ fn ratio(check: &mut Check, number: u32, experiment: &Experiment, arms: &BTreeMa
     }
 }
 
-/// What a reward of one would be estimated at, had each of K arms that are offered the same weight, from those that were drawn: 1/K over the propensity,
+/// What a reward of one would be estimated at, had each of the K arms that can be drawn the same weight, from those that were drawn: 1/K over the propensity,
 /// averaged over units, which is 1 if arms are drawn by the propensities that are told. Of each unit its first decision counts, so that
 /// weights, though they follow from what came before, know nothing of its hash: the sum of deviations is a martingale.
 ///
@@ -144,7 +144,9 @@ pub(super) fn unbiased(history: &History) -> Check {
         let (Way::Drawn, Some(choice)) = (decision.way, decision.choice) else { continue };
         let Some(weights) = history.weights(decision.catalogue, choice) else { continue };
         let offered = |weights: &[f64]| -> Vec<f64> {
-            let each = weights.iter().enumerate().filter(|(arm, _)| experiment.offers(*arm));
+            // Whoever learnt them may have known of a removal that this catalogue does not.
+            let each = weights.iter().enumerate();
+            let each = each.filter(|(arm, weight)| experiment.offers(*arm) && 0.0 < **weight);
             each.map(|(_, weight)| *weight).collect()
         };
         let weights = offered(&weights);

@@ -6,10 +6,9 @@ use std::collections::BTreeMap;
 use crate::checkers::Check;
 use crate::checkers::experiment::{Decision, History, Said, Way};
 
-/// As long as that arm is not removed: then it may have another, and also where an allocator does not know of it yet, as browsers tell it.
+/// As long as nobody knows that this arm was removed: then it may have another, and also where an allocator has not heard of it, as browsers tell.
 pub(super) fn sticky(history: &History) -> Check {
     let mut check = Check::new("a unit keeps its arm for the life of an experiment");
-    let latest = history.experiments();
     let mut of: BTreeMap<(u32, &str), Vec<&Decision>> = BTreeMap::new();
     for decision in &history.decisions {
         let Some((number, experiment)) = history.experiment(decision) else { continue };
@@ -23,7 +22,9 @@ pub(super) fn sticky(history: &History) -> Check {
         let mut arm = None;
         for decision in decisions {
             let now = decision.choice.map(|choice| choice.arm);
-            let left = arm.is_some_and(|arm| !latest[&number].offers(arm));
+            let left = arm.filter(|_| arm != now).is_some_and(|arm| {
+                history.removed_at(number, arm).is_some_and(|removed| removed <= decision.at)
+            });
             check.expect(arm.is_none() || left || arm == now, decision.at, || {
                 format!(
                     "x{number} gave {unit} arm {arm:?}, and {now:?} at c{}: {}",

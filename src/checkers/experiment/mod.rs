@@ -163,6 +163,8 @@ pub struct Read {
 #[derive(Default)]
 pub struct History {
     catalogues: BTreeMap<i32, Catalogue>,
+    /// When each was first read.
+    read_at: BTreeMap<i32, SimTime>,
     beliefs: BTreeMap<i32, Beliefs>,
     progress: BTreeMap<i32, Progress>,
     /// Versions that were seen with two contents.
@@ -199,6 +201,7 @@ impl History {
 
     /// Somebody has read the catalogue at this version.
     pub fn catalogue(&mut self, at: SimTime, version: i32, seen: Catalogue) {
+        self.read_at.entry(version).or_insert(at);
         let known = self.catalogues.entry(version).or_insert_with(|| seen.clone());
         if *known != seen {
             self.torn.push((at, format!("two catalogues c{version}")));
@@ -286,6 +289,15 @@ impl History {
         let catalogue = self.catalogues.get(&decision.catalogue)?;
         let mut named = catalogue.experiments.iter().filter(|(_, found)| found.name == decision.experiment);
         named.next_back().map(|(number, found)| (*number, found))
+    }
+
+    /// When anybody first read a catalogue in which an experiment has this arm no more.
+    fn removed_at(&self, number: u32, arm: usize) -> Option<SimTime> {
+        let gone = |catalogue: &Catalogue| {
+            catalogue.experiments.get(&number).is_some_and(|found| found.shares.get(arm) == Some(&0.0))
+        };
+        let versions = self.catalogues.iter().filter(|(_, catalogue)| gone(catalogue));
+        versions.filter_map(|(version, _)| self.read_at.get(version).copied()).min()
     }
 
     /// The weights of an experiment at these versions of catalogue and weights.
@@ -529,6 +541,20 @@ mod tests {
             beliefs.get_mut(&1).expect("it is known").weights = vec![0.9, 0.1];
         };
         let told = Choice { propensity: 0.1, weights: 1, ..CHOICE };
+        // Whoever learnt knew already that a third arm is gone, which who decides still offers.
+        let ahead = broken(|history| {
+            adaptive(history);
+            let beliefs = history.beliefs.get_mut(&1).expect("they are there");
+            beliefs.get_mut(&1).expect("it is known").weights.push(0.0);
+            for found in history.catalogues.values_mut().flat_map(|found| found.experiments.values_mut()) {
+                found.shares = vec![0.4, 0.3, 0.3];
+            }
+            drawn(history, |_| 1, told);
+        });
+        assert!(
+            ahead.contains(&"inverse propensities average to one, but for one chance in 1e9"),
+            "{ahead:?}"
+        );
         assert_eq!(broken(adaptive), Vec::<&str>::new());
         // The catalogue that follows has the same experiment without the first arm.
         let removed = |history: &mut History, decisions: &[(i32, usize, Way, f64)]| {
@@ -552,6 +578,12 @@ mod tests {
         let stale = (2, 1, Way::Remembered, 0.5);
         assert_eq!(removes(&[drawn_anew, stale, again]), Vec::<&str>::new(), "its browser tells");
         assert_eq!(removes(&[drawn_anew, (3, 2, Way::Drawn, 0.5)]), lost);
+        let too_early = |history: &mut History| {
+            history.catalogues.remove(&3);
+            removed(history, &[drawn_anew]);
+            history.read_at.insert(3, SimTime::from_nanos(1));
+        };
+        assert_eq!(broken(too_early), lost, "nobody knew yet that it would be removed");
         let mistaken = ["the propensity told is that of the weights that were used"];
         assert_eq!(removes(&[drawn_anew, (3, 1, Way::Remembered, 0.4)]), mistaken);
         let shown = ["nobody is shown an arm that was removed"];

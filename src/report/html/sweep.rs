@@ -77,7 +77,7 @@ impl SweepReport<'_> {
         )?;
         writeln!(out, "<pre class=\"command\">{}</pre>", escaped(&self.repeat(refuted)))?;
         let found = distance(&refuted.spread);
-        writeln!(out, "<pre class=\"wrong\">{found}; one chance in 1e9 is left to an even spread</pre>")
+        writeln!(out, "<pre class=\"wrong\">{found}; refuted below 1e-9</pre>")
     }
 
     fn write_finding_section(&self, out: &mut String, finding: &Finding) -> fmt::Result {

@@ -66,6 +66,11 @@ fn decide(
     // An arm that is not known here was added since, and drawn by an allocator that knew of it.
     let left = remembered.is_some_and(|choice| experiment.removed.contains(&choice.arm));
     crate::sometimes!(left, "a browser remembered an arm that was removed");
+    let ahead = remembered.is_some_and(|choice| experiment.draft.arms.len() <= choice.arm);
+    crate::sometimes!(
+        ahead && experiment.draft.sticky,
+        "an allocator was told of an arm that it did not know yet"
+    );
     let remembered = remembered.filter(|_| !left);
     if let Some(choice) = remembered.filter(|_| experiment.draft.sticky) {
         return Ok((Reason::Remembered, Some((choice.arm, choice.propensity))));

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use crate::base::Share;
 use crate::statistics::assignment::planout;
 use crate::statistics::assignment::{Ambiguity, Unit};
-use crate::systems::allocator::experiment::{Arm, Draft, Experiment, ExperimentId};
+use crate::systems::allocator::experiment::{Arm, Draft, Experiment, ExperimentId, Scheme};
 use crate::world::property::bug;
 
 crate::id!(
@@ -86,8 +86,9 @@ pub enum Change {
         /// The name of the arm.
         arm: String,
     },
-    /// Adds an arm to an adaptive experiment, with the last number. Where others were learnt of already it has the floor, until they are weighed
-    /// anew: then it has what is due to an arm of which nothing is known, by a prior that is uniform, which is most.
+    /// Adds an arm to an adaptive experiment, with the last number. Where others were learnt of already it has the floor, whatever its weight, until
+    /// they are weighed anew: then it has what is due to an arm of which nothing is known, by a prior that is uniform: about as much as the best
+    /// known arm fails.
     AddArm {
         /// The experiment.
         experiment: String,
@@ -151,6 +152,14 @@ pub enum CatalogueError {
         /// How many arms.
         arms: usize,
     },
+    /// A name that an arm had that was removed.
+    #[error("`{0}` was removed, and no other arm can have its name")]
+    Gone(String),
+    /// Under GrowthBook's hash the exposed are the first part of each arm's places, which moves with the weights.
+    #[error(
+        "`{0}` learns by the hash of GrowthBook, which would expose others whenever weights move: let it begin with a ramp of 100%, or take another scheme"
+    )]
+    Moves(String),
     /// Units of an experiment whose shares are fixed keep their arms.
     #[error("`{0}` has fixed shares, and units would change their arms: end it, and start another")]
     Fixed(String),
@@ -284,6 +293,9 @@ impl Catalogue {
     fn start(&mut self, draft: &Draft) -> Result<(), CatalogueError> {
         check_name(&draft.name)?;
         check_arms(draft, draft.arms.len())?;
+        if draft.adaptive.is_some() && draft.scheme == Scheme::Growthbook && draft.ramp.get() < 1.0 {
+            return Err(CatalogueError::Moves(draft.name.clone()));
+        }
         if self.experiments.get(&draft.name).is_some_and(|known| known.running) {
             return Err(CatalogueError::Running(draft.name.clone()));
         }
@@ -347,6 +359,9 @@ impl Experiment {
     }
 
     fn add(&mut self, arm: &Arm) -> Result<(), CatalogueError> {
+        if self.removed.iter().any(|removed| self.draft.arms[*removed].name == arm.name) {
+            return Err(CatalogueError::Gone(arm.name.clone()));
+        }
         self.draft.arms.push(arm.clone());
         check_arms(&self.draft, self.draft.arms.len() - self.removed.len())
     }
@@ -392,7 +407,7 @@ fn check_arms(draft: &Draft, offered: usize) -> Result<(), CatalogueError> {
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
-    use crate::systems::allocator::experiment::{Adaptive, Scheme};
+    use crate::systems::allocator::experiment::Adaptive;
 
     pub fn draft(name: &str, segments: u32) -> Draft {
         let arms = ["a", "b"].map(|name| Arm { name: name.to_owned(), weight: 1.0 }).to_vec();
@@ -496,7 +511,13 @@ pub(super) mod tests {
             (add("two", "c"), "there is no running experiment `two`"),
             (add("bandit", "d.e"), "`d.e` cannot be a name: use letters, digits, `-` and `_`"),
             (add("bandit", "c"), "`c` stands twice"),
-            (add("bandit", "a"), "`a` stands twice"),
+            (add("bandit", "a"), "`a` was removed, and no other arm can have its name"),
+            (
+                start(|draft| {
+                    (draft.adaptive, draft.scheme) = (Some(Adaptive::default()), Scheme::Growthbook);
+                }),
+                "`two` learns by the hash of GrowthBook, which would expose others whenever weights move: let it begin with a ramp of 100%, or take another scheme",
+            ),
             (remove("bandit", "a"), "there is no arm `a`"),
             (remove("bandit", "d"), "there is no arm `d`"),
             (remove("bandit", "b"), "1 arms are not from 2 to 64"),

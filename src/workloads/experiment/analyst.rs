@@ -65,7 +65,7 @@ pub struct Shown {
     pub known: SimTime,
     /// The arm.
     pub arm: usize,
-    /// How much worse its rate was than the best of those that were to be offered at that time.
+    /// How much worse its rate was than the best of those that were to be offered at that time; 0 of an arm that was removed and is better.
     pub lost: f64,
     /// Whether it converts.
     pub converts: bool,
